@@ -1,0 +1,1 @@
+"""The gRPC contracts of Muster, as generated Python. Made by `make protos` from `protos/`."""
