@@ -1,0 +1,1 @@
+"""What every Muster process needs: logs, configuration, operations endpoints, leader election."""

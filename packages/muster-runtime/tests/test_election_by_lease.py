@@ -1,0 +1,126 @@
+"""Against a real API server."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+from kubernetes.aio import client
+
+from muster_runtime.election import LeaseElector, LeaseRecord, Timings, kube_leases
+from muster_runtime.election.elector import LeaseStore
+from muster_runtime.kube import connect
+from muster_testing.apiserver import ControlPlane
+from muster_testing.waiting import eventually
+
+from .candidates import Candidate, campaigning
+
+pytestmark = pytest.mark.integration
+
+FAST = Timings(lease_duration=3.0, renew_deadline=1.5, retry_period=0.2)
+
+
+class Cuttable:
+    """A lease store whose link to the API server can be cut: every call then hangs."""
+
+    def __init__(self, store: LeaseStore) -> None:
+        self._store = store
+        self.cut = False
+
+    async def _link(self) -> None:
+        if self.cut:
+            await asyncio.Event().wait()
+
+    async def get(self) -> LeaseRecord | None:
+        await self._link()
+        return await self._store.get()
+
+    async def create(self, record: LeaseRecord) -> bool:
+        await self._link()
+        return await self._store.create(record)
+
+    async def update(self, record: LeaseRecord) -> bool:
+        await self._link()
+        return await self._store.update(record)
+
+
+@pytest_asyncio.fixture
+async def api(
+    apiserver: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[client.ApiClient]:
+    monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig))
+    async with connect() as api:
+        yield api
+
+
+@pytest.fixture
+def store(api: client.ApiClient) -> Callable[[], Cuttable]:
+    name = f"lease-{uuid.uuid4().hex[:8]}"
+    return lambda: Cuttable(kube_leases(api, "default", name))
+
+
+async def test_one_of_two_leads_and_the_other_follows_at_once_after_a_release(
+    store: Callable[[], Cuttable],
+) -> None:
+    a, b = (Candidate(LeaseElector(store(), name, FAST)) for name in ("a", "b"))
+    async with campaigning(b):
+        async with campaigning(a):
+            await eventually(lambda: a.leading != b.leading, what="exactly one leads")
+            first, second = (a, b) if a.leading else (b, a)
+            await eventually(lambda: second.elector.leader == first.elector.identity)
+            assert not second.leading
+            if first is b:
+                return
+        await eventually(lambda: b.leading, deadline=FAST.lease_duration, what="b follows")
+        assert b.terms[0].number == a.terms[0].number + 1
+
+
+async def test_a_leader_that_is_cut_off_steps_down_before_another_begins(
+    store: Callable[[], Cuttable],
+) -> None:
+    cut = store()
+    a, b = Candidate(LeaseElector(cut, "a", FAST)), Candidate(LeaseElector(store(), "b", FAST))
+    async with campaigning(a):
+        await eventually(lambda: a.leading, what="a leads")
+        async with campaigning(b):
+            cut.cut = True
+
+            def followed() -> bool:
+                assert not (a.leading and b.leading)
+                return b.leading
+
+            await eventually(followed, every=0.01, what="b leads, and never beside a")
+            assert b.terms[0].number == a.terms[0].number + 1
+            cut.cut = False
+            await eventually(lambda: a.elector.leader == "b", what="a sees b")
+            assert len(a.terms) == 1
+
+
+async def test_a_lease_made_beforehand_keeps_its_labels(
+    api: client.ApiClient, store: Callable[[], Cuttable]
+) -> None:
+    leases = client.CoordinationV1Api(api)
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    metadata = client.V1ObjectMeta(name=name, labels={"app.kubernetes.io/name": "muster"})
+    await leases.create_namespaced_lease("default", client.V1Lease(metadata=metadata))
+    a = Candidate(LeaseElector(kube_leases(api, "default", name), "a", FAST))
+    async with campaigning(a):
+        await eventually(lambda: a.leading)
+    lease = await leases.read_namespaced_lease(name, "default")
+    assert lease.metadata.labels == {"app.kubernetes.io/name": "muster"}
+    assert lease.spec.holder_identity == ""
+    assert lease.spec.lease_transitions == 1
+
+
+async def test_an_error_of_the_leader_ends_its_term_and_is_raised(
+    store: Callable[[], Cuttable],
+) -> None:
+    async def fail(_: object) -> None:
+        raise LookupError("no database")
+
+    with pytest.raises(LookupError, match="no database"):
+        await LeaseElector(store(), "a", FAST).run(fail)
+    b = Candidate(LeaseElector(store(), "b", FAST))
+    async with campaigning(b):
+        await eventually(lambda: b.leading, what="the lease was released")

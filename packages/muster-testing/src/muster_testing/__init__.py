@@ -1,0 +1,1 @@
+"""Real servers and exact waiting for the tests."""

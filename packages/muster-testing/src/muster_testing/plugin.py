@@ -1,0 +1,29 @@
+"""Fixtures that every package's tests have, as a pytest plugin."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from muster_testing.apiserver import ControlPlane
+from muster_testing.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server, shared by the tests of a session."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def dsn(postgres: PostgresServer) -> AsyncIterator[str]:
+    """The connection string of an empty database of the test's own."""
+    yield await postgres.create_database()
+
+
+@pytest.fixture(scope="session")
+def apiserver() -> Iterator[ControlPlane]:
+    """A running etcd and kube-apiserver without nodes, shared by the tests of a session."""
+    with ControlPlane() as control_plane:
+        yield control_plane
