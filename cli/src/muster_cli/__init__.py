@@ -1,0 +1,1 @@
+"""kubectl muster: look at fleets, make proofs on them and verify them."""

@@ -1,0 +1,73 @@
+"""The cluster, Muster installed on it, and a namespace for each test."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import Cluster
+from e2e.fleet import Fleet
+
+CHART = Path(__file__).parents[1] / "charts" / "muster"
+SYSTEM = "muster-system"
+
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+def _setting(name: str) -> Path:
+    value = os.environ.get(name)
+    if value is None:
+        raise pytest.UsageError(f"{name} is not set; `make test` sets it, or see docs/development")
+    return Path(value)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster that `make test` brought up."""
+    return Cluster(_setting("MUSTER_E2E_KUBECONFIG"), _setting("MUSTER_E2E_BIN"))
+
+
+@pytest.fixture(scope="session")
+def values() -> Path:
+    """Values for the chart: the images that were built and loaded."""
+    return _setting("MUSTER_E2E_VALUES")
+
+
+@pytest.fixture(scope="session")
+def muster(cluster: Cluster, values: Path) -> Iterator[str]:
+    """Muster, installed from the chart; its namespace."""
+    cluster.helm(
+        *("upgrade", "--install", "muster", str(CHART), "-n", SYSTEM, "--create-namespace"),
+        *("--values", str(values), "--wait", "--timeout", "4m"),
+    )
+    yield SYSTEM
+    cluster.helm("uninstall", "muster", "-n", SYSTEM, "--wait", "--timeout", "2m")
+
+
+@pytest.fixture
+def fleet(cluster: Cluster, muster: str, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """A namespace that enforces restricted pods, for a pool `demo`; gone after the test."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:50].strip("-")
+    namespace = f"e2e-{name}"
+    cluster.kubectl("create", "namespace", namespace)
+    cluster.kubectl("label", "namespace", namespace, RESTRICTED)
+    made = Fleet(cluster, namespace, "demo")
+    yield made
+    cluster.kubectl("delete", "namespace", namespace, "--timeout=3m")
+
+
+@pytest.fixture
+def ready(fleet: Fleet) -> Callable[..., Fleet]:
+    """Apply the pool with the given spec and wait until it is Ready."""
+
+    def apply(**spec: object) -> Fleet:
+        fleet.cluster.apply(fleet.manifest(**spec), fleet.namespace)
+        fleet.cluster.kubectl(
+            *("wait", f"proverpool/{fleet.pool}", "-n", fleet.namespace),
+            *("--for=condition=Ready", "--timeout=240s"),
+        )
+        return fleet
+
+    return apply

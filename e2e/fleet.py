@@ -1,0 +1,149 @@
+"""A ProverPool under test: its API, its database, its pods."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from e2e.cluster import Cluster
+from muster_testing.waiting import eventually
+
+ENDED = {"completed", "failed", "cancelled"}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """One ProverPool with a Coordinator of its own, in a namespace of its own."""
+
+    cluster: Cluster
+    namespace: str
+    pool: str
+
+    def manifest(self, **spec: Any) -> dict[str, Any]:
+        """The ProverPool's manifest, small and fast to start; `spec` is laid over it."""
+        return {
+            "apiVersion": "muster.dev/v1alpha1",
+            "kind": "ProverPool",
+            "metadata": {"name": self.pool},
+            "spec": {
+                "circuits": [{"name": "merkle", "curve": "bn254", "depth": 20}],
+                "keys": {"insecureSetup": True},
+                **spec,
+            },
+        }
+
+    def pods(self, component: str) -> Sequence[dict[str, Any]]:
+        """The pods of a component that are not on their way out."""
+        selector = f"app.kubernetes.io/component={component}"
+        found = self.cluster.list("pods", self.namespace, selector)
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def leader(self) -> str:
+        """The pod that holds the coordinator's Lease; empty while nobody does."""
+        lease = self.cluster.get("lease", f"{self.pool}-coordinator", self.namespace)
+        return str(lease["spec"].get("holderIdentity") or "")
+
+    def kill(self, pod: str) -> None:
+        """Kill a pod without any grace, as a lost node does."""
+        self.cluster.kubectl(
+            "delete",
+            "pod",
+            pod,
+            "-n",
+            self.namespace,
+            "--grace-period=0",
+            "--force",
+            "--wait=false",
+        )
+
+    def query(self, sql: str) -> list[list[str]]:
+        """Run SQL in the pool's managed database; rows of text."""
+        out = self.cluster.kubectl(
+            *("exec", "-n", self.namespace, f"{self.pool}-postgres-0", "--"),
+            *("psql", "-h", "/var/run/postgresql", "-U", "muster", "-d", "muster"),
+            *("-At", "-F", "\t", "-c", sql),
+        )
+        return [line.split("\t") for line in out.splitlines()]
+
+    def expose(self) -> str:
+        """Make the API reachable from the machine of the tests; return its URL.
+
+        A NodePort reaches whichever replica is ready; a port-forward would die with one pod.
+        """
+        name = f"{self.pool}-e2e"
+        selector = {
+            "muster.dev/coordinator": self.pool,
+            "app.kubernetes.io/component": "coordinator",
+        }
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {"type": "NodePort", "selector": selector, "ports": [{"port": 8080}]},
+        }
+        self.cluster.apply(service, self.namespace)
+        port = self.cluster.get("service", name, self.namespace)["spec"]["ports"][0]["nodePort"]
+        return f"http://{self.cluster.node_address()}:{port}"
+
+
+class Client:
+    """A client of the API that does not give up while replicas come and go."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def submit(self, circuit: str, inputs: dict[str, Any]) -> str:
+        """Queue a task; its id once the coordinator has acknowledged it."""
+
+        async def accepted() -> str | None:
+            try:
+                answer = await self._http.post(f"/api/v1/tasks/{circuit}", json=inputs)
+            except httpx.TransportError:
+                return None
+            if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                return None
+            assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+            return str(answer.json()["task_id"])
+
+        return await eventually(accepted, deadline=120, what="the task is accepted")
+
+    async def ended(self, task_id: str, deadline: float) -> dict[str, Any]:
+        """Wait until a task has ended, and return it."""
+        end = time.monotonic() + deadline
+
+        async def found() -> dict[str, Any] | None:
+            try:
+                answer = await self._http.get(f"/api/v1/tasks/{task_id}", params={"wait": "5s"})
+            except httpx.TransportError:
+                return None
+            if answer.status_code != httpx.codes.OK:
+                return None
+            task: dict[str, Any] = answer.json()
+            return task if task["status"] in ENDED else None
+
+        left = max(1.0, end - time.monotonic())
+        return await eventually(found, deadline=left, every=0.2, what=f"task {task_id} has ended")
+
+    async def key(self, circuit: str) -> dict[str, Any]:
+        """The verifying key of a circuit."""
+        answer = await self._http.get(f"/api/v1/circuits/{circuit}/verification-key")
+        assert answer.status_code == httpx.codes.OK, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def all_ended(self, task_ids: Sequence[str], deadline: float) -> list[dict[str, Any]]:
+        """Wait until every task has ended, and return them in order."""
+        return await asyncio.gather(*(self.ended(task_id, deadline) for task_id in task_ids))
+
+
+@asynccontextmanager
+async def client(fleet: Fleet) -> AsyncIterator[Client]:
+    """A client of a fleet's API."""
+    limits = httpx.Limits(max_connections=50)
+    url = await asyncio.to_thread(fleet.expose)
+    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as http:
+        yield Client(http)

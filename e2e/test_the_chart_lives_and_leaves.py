@@ -1,0 +1,47 @@
+"""Upgrade and uninstall; in its own order, because there is one Muster on a cluster."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import Cluster
+from e2e.conftest import CHART
+from e2e.fleet import Fleet
+from muster_testing.waiting import eventually_sync
+
+pytestmark = pytest.mark.e2e
+
+
+def test_an_upgrade_keeps_the_fleets_working(
+    cluster: Cluster, values: Path, muster: str, ready: Callable[..., Fleet]
+) -> None:
+    fleet = ready()
+    before = {pod["metadata"]["uid"] for pod in fleet.pods("worker")}
+    cluster.helm(
+        *("upgrade", "muster", str(CHART), "-n", muster, "--values", str(values)),
+        *("--set", "operator.podAnnotations.upgraded=yes", "--wait", "--timeout", "4m"),
+    )
+    cluster.helm("test", "muster", "-n", muster, "--timeout", "2m")
+
+    def settled() -> bool:
+        return fleet.cluster.condition("proverpool", fleet.pool, fleet.namespace, "Ready") == "True"
+
+    eventually_sync(settled, deadline=120, what="the pool is Ready under the new operator")
+    assert {pod["metadata"]["uid"] for pod in fleet.pods("worker")} == before
+
+
+def test_uninstalling_takes_the_aggregated_api_along_and_keeps_the_custom_resources(
+    cluster: Cluster, values: Path, muster: str
+) -> None:
+    cluster.helm("uninstall", "muster", "-n", muster, "--wait", "--timeout", "2m")
+    try:
+        services = cluster.kubectl("get", "apiservices", "-o", "name")
+        assert "external.metrics.k8s.io" not in services
+        assert "proverpools.muster.dev" in cluster.kubectl("get", "crd", "-o", "name")
+        assert not cluster.list("all", muster)
+    finally:
+        cluster.helm(
+            *("install", "muster", str(CHART), "-n", muster, "--values", str(values)),
+            *("--wait", "--timeout", "4m"),
+        )
