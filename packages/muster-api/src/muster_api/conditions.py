@@ -1,0 +1,121 @@
+"""Conditions, and the closed catalogue of their reasons and of Event reasons."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+
+from muster_api.model import Model
+
+
+class Documented(StrEnum):
+    """A word of the API, with the sentence that the reference prints beside it."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        """Make the member `value`."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+
+class ConditionType(Documented):
+    """The conditions that an object's status may have."""
+
+    READY = "Ready", "The object does what its spec says. Always present."
+    RECONCILING = "Reconciling", "Only while the operator or the cluster is still at work on it."
+    STALLED = "Stalled", "Only while nothing will get better before somebody changes something."
+    PAUSED = "Paused", "Only while the annotation muster.dev/paused is true."
+    INSECURE_SETUP = "InsecureSetup", "The proving keys were made inside the cluster."
+    WORKERS_SCHEDULED = "WorkersScheduled", "Every worker pod has found a node."
+    COORDINATOR_READY = "CoordinatorReady", "The coordinator that hands out the work is ready."
+    DATABASE_READY = "DatabaseReady", "The database is there, as far as Kubernetes can tell."
+    HIGHLY_AVAILABLE = "HighlyAvailable", "The loss of one pod stops nothing."
+
+
+class Reason(Documented):
+    """Why a condition is as it is."""
+
+    ALL_READY = "AllReady", "Everything that should run is ready."
+    SUSPENDED = "Suspended", "spec.suspend is true: no pods run."
+    PAUSED = "Paused", "The annotation muster.dev/paused is true: nothing is changed."
+    PODS_STARTING = "PodsStarting", "Pods were made and are not all ready yet."
+    ROLLING_OUT = "RollingOut", "Pods are being replaced after a change."
+    NO_PODS_READY = "NoPodsReady", "None of the pods is ready."
+    WAITING_FOR_COORDINATOR = "WaitingForCoordinator", "The coordinator is not ready yet."
+    WAITING_FOR_DATABASE = "WaitingForDatabase", "The managed database is not ready yet."
+    COORDINATOR_NOT_FOUND = (
+        "CoordinatorNotFound",
+        "spec.coordinatorRef names no Coordinator of this namespace.",
+    )
+    COORDINATOR_NOT_OWNED = (
+        "CoordinatorNotOwned",
+        "A Coordinator of the pool's name exists and is another's; spec.coordinatorRef can use it.",
+    )
+    TIMEOUTS_CONTRADICT = (
+        "TimeoutsContradict",
+        "The pool's worker times don't fit its coordinator's.",
+    )
+    SECRET_NOT_FOUND = "SecretNotFound", "A Secret that the spec names is missing, or its key is."
+    NAME_TAKEN = "NameTaken", "An object that should be made exists and belongs to somebody else."
+    REFUSED = "Refused", "The API server refused an object; the message is its answer."
+    API_UNAVAILABLE = "APIUnavailable", "The API server could not be reached or failed."
+    INVALID_SPEC = "InvalidSpec", "The stored spec does not fit the operator's version of the API."
+    UNSCHEDULABLE = "Unschedulable", "Pods find no node; the message is the scheduler's."
+    ALL_SCHEDULED = "AllScheduled", "Every pod has found a node."
+    KEYS_MADE_IN_CLUSTER = (
+        "KeysMadeInCluster",
+        "spec.keys.insecureSetup is true: whoever saw the keys being made can forge proofs.",
+    )
+    SINGLE_REPLICA = "SingleReplica", "Only one coordinator is wanted."
+    MANAGED_DATABASE = (
+        "ManagedDatabase",
+        "The managed database is one pod: name a replicated one in spec.database.secretRef.",
+    )
+    EXTERNAL_DATABASE = "ExternalDatabase", "The database is the one of spec.database.secretRef."
+    DATABASE_RUNNING = "DatabaseRunning", "The managed database's pod is ready."
+    REPLICATED = "Replicated", "Two or more coordinators are ready and the database is external."
+
+
+class EventReason(Documented):
+    """What Events about an object say."""
+
+    BECAME_READY = "BecameReady", "The object became ready."
+    NO_LONGER_READY = "NoLongerReady", "The object was ready and is no more."
+    STALLED = "Stalled", "Nothing will get better before somebody changes something."
+    CREATED = "Created", "An object that belongs to this one was made."
+    PRUNED = "Pruned", "An object that is wanted no more was removed."
+    UNSCHEDULABLE = "Unschedulable", "Pods find no node."
+    LEADER_CHANGED = "LeaderChanged", "Another coordinator leads."
+
+
+class Condition(Model):
+    """A condition in the standard form of Kubernetes."""
+
+    type: Annotated[str, Field(max_length=316)] = Field(description="What it is about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    observed_generation: int | None = Field(
+        None, ge=0, description="The generation of the spec that it was judged by."
+    )
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] = Field(
+        description="When status last changed."
+    )
+    reason: Annotated[
+        str,
+        Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
+    ] = Field(description="Why, in one word of the catalogue.")
+    message: Annotated[str, Field(max_length=32768)] = Field(description="Why, for people.")
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(
+        max_length=16,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    ),
+]
