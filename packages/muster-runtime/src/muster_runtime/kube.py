@@ -18,6 +18,9 @@ async def connect() -> AsyncIterator[client.ApiClient]:
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         config.load_incluster_config(client_configuration=configuration)
     else:
-        await config.load_kube_config(client_configuration=configuration)
+        # Named, because the client library reads the variable only once, when it is imported.
+        await config.load_kube_config(
+            config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration
+        )
     async with client.ApiClient(configuration) as api:
         yield api

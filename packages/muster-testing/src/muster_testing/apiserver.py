@@ -33,7 +33,7 @@ def find_program(name: str) -> Path:
     if named and (Path(named) / name).exists():
         return Path(named) / name
     cache = Path(os.environ.get("MUSTER_CACHE") or Path.home() / ".cache" / "muster")
-    built = sorted(cache.glob(f"tools/*/bin/{name}"), key=lambda path: path.stat().st_mtime)
+    built = sorted(cache.glob(f"*/v*/{name}"), key=lambda path: path.stat().st_mtime)
     if built:
         return built[-1]
     found = shutil.which(name)
@@ -65,7 +65,11 @@ class ControlPlane:
         self._write_credentials()
         self._start("etcd", *self._etcd_arguments(etcd_url))
         self._start("kube-apiserver", *self._apiserver_arguments(etcd_url))
-        eventually_sync(self._answers, deadline=120, what="kube-apiserver is ready")
+        try:
+            eventually_sync(self._answers, deadline=120, what="kube-apiserver is ready")
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -74,6 +78,10 @@ class ControlPlane:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the processes and remove their files."""
         for process in reversed(self._processes.values()):
             process.kill()
             process.wait()
@@ -103,7 +111,7 @@ class ControlPlane:
             "--requestheader-username-headers=X-Remote-User",
             "--requestheader-group-headers=X-Remote-Group",
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
-            f"--service-account-key-file={home / 'server.key'}",
+            f"--service-account-key-file={home / 'server.crt'}",
             f"--service-account-signing-key-file={home / 'server.key'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-cluster-ip-range=10.0.0.0/24",
