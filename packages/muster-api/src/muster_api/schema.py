@@ -80,7 +80,7 @@ def _converted(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
     values = node.get("additionalProperties")
     if isinstance(values, dict):
         out["additionalProperties"] = _converted(values, definitions)
-    return dict(sorted(_with_bare_default(out).items()))
+    return dict(sorted(out.items()))
 
 
 def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -108,21 +108,3 @@ def _without_null(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_null(inner) for inner in value]
     return value
-
-
-def _with_bare_default(node: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of an object's default what its fields default to anyway."""
-    default = node.get("default")
-    return {**node, "default": _bare(node, default)} if isinstance(default, dict) else node
-
-
-def _bare(node: dict[str, Any], value: Any) -> Any:
-    properties = node.get("properties")
-    if properties is None or not isinstance(value, dict):
-        return value
-    return {
-        name: _bare(properties[name], inner)
-        for name, inner in value.items()
-        if "default" not in properties[name]
-        or _bare(properties[name], inner) != properties[name]["default"]
-    }

@@ -1,0 +1,30 @@
+"""The custom resources in a real API server."""
+
+from collections.abc import Iterator
+
+import pytest
+from kubernetes import client, config
+
+from muster_api.crd import KINDS
+from muster_testing.apiserver import ControlPlane
+from muster_testing.waiting import eventually_sync
+
+
+@pytest.fixture(scope="session")
+def objects(apiserver: ControlPlane) -> Iterator[client.CustomObjectsApi]:
+    """Custom objects of an API server that knows our kinds."""
+    with config.new_client_from_config(str(apiserver.kubeconfig)) as api:
+        definitions = client.ApiextensionsV1Api(api)
+        for kind in KINDS:
+            definitions.create_custom_resource_definition(kind.manifest())
+
+        def established() -> bool:
+            for kind in KINDS:
+                found = definitions.read_custom_resource_definition(kind.crd_name)
+                conditions = {each.type: each for each in found.status.conditions or []}
+                assert "NonStructuralSchema" not in conditions, conditions
+                assert conditions["Established"].status == "True" if conditions else False
+            return True
+
+        eventually_sync(established, what="the definitions are established")
+        yield client.CustomObjectsApi(api)

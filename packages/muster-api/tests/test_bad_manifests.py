@@ -1,0 +1,214 @@
+"""Every wrong manifest is refused by a real API server, with the sentence that helps."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+
+from muster_api.crd import COORDINATOR, KINDS, PROVER_POOL, Kind
+from muster_api.model import API_VERSION, GROUP, VERSION
+
+pytestmark = pytest.mark.integration
+
+INSECURE = "keys: {insecureSetup: true}"
+
+
+def manifest(kind: Kind, spec: str, name: str = "demo") -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind.name,
+        "metadata": {"name": name},
+        "spec": yaml.safe_load(spec) or {},
+    }
+
+
+def create(
+    objects: client.CustomObjectsApi, kind: Kind, body: dict[str, Any], dry_run: bool = True
+) -> dict[str, Any]:
+    options = {"dry_run": "All"} if dry_run else {}
+    created: dict[str, Any] = objects.create_namespaced_custom_object(
+        GROUP, VERSION, "default", kind.plural, body, field_validation="Strict", **options
+    )
+    return created
+
+
+def refusal(error: ApiException) -> str:
+    assert error.status in {400, 422}, error
+    return str(json.loads(error.body)["message"])
+
+
+POOLS = {
+    "": "write keys: {insecureSetup: true} to accept proving keys",
+    "keys: {}": "write keys: {insecureSetup: true} to accept proving keys",
+    "keys: {insecureSetup: false}": "write keys: {insecureSetup: true} to accept proving keys",
+    "keys: {insecureSetup: perhaps}": 'spec.keys.insecureSetup in body must be of type boolean: "s',
+    "circuits: []": "spec.circuits in body should have at least 1 items",
+    "circuits: [{}]": "spec.circuits[0].name: Required value",
+    "circuits: [{name: sudoku}]": 'supported values: "merkle", "range", "addition"',
+    "circuits: [{name: merkle, curve: BN256}]": 'supported values: "BN254", "BLS12-381"',
+    "circuits: [{name: merkle, depth: 33}]": "depth in body should be less than or equal to 32",
+    "circuits: [{name: merkle, depth: 0}]": "depth in body should be greater than or equal to 1",
+    "circuits: [{name: range, bits: 7}]": "bits in body should be greater than or equal to 8",
+    "circuits: [{name: range, bits: 129}]": "bits in body should be less than or equal to 128",
+    "circuits: [{name: range, depth: 8}]": "depth belongs to the circuit merkle alone: remove it",
+    "circuits: [{name: merkle, bits: 8}]": "bits belongs to the circuit range alone: remove it",
+    "circuits: [{name: addition, bits: 8}]": "bits belongs to the circuit range alone: remove it",
+    "circuits: [{name: merkle}, {name: merkle, depth: 20}]": "a circuit is listed twice",
+    "circuits: [{name: addition}, {name: addition}]": "a circuit is listed twice",
+    "concurrency: 0": "concurrency in body should be greater than or equal to 1",
+    "concurrency: 65": "concurrency in body should be less than or equal to 64",
+    "concurrency: two": "spec.concurrency in body must be of type integer",
+    "replicas: 2": "replicas is only for pools without autoscaling: remove it, or write",
+    "{replicas: -1, autoscaling: {enabled: false}}": "should be greater than or equal to 0",
+    "autoscaling: {minReplicas: 9}": "minReplicas must not be greater than maxReplicas",
+    "autoscaling: {minReplicas: 0}": "minReplicas in body should be greater than or equal to 1",
+    "autoscaling: {targetTasksPerWorker: 0}": "should be greater than or equal to 1",
+    "autoscaling: {maxReplica: 3}": 'unknown field "spec.autoscaling.maxReplica"',
+    "verification: None": 'Unsupported value: "None": supported values: "Required"',
+    "worker: {heartbeatInterval: 500ms}": "write a duration from 1s to 60s",
+    "worker: {heartbeatInterval: 2m}": "write a duration from 1s to 60s",
+    "worker: {heartbeatInterval: 5}": "heartbeatInterval in body must be of type string",
+    "worker: {heartbeatInterval: 5 seconds}": "heartbeatInterval in body should match",
+    "worker: {taskTimeout: 0s}": "write a duration from 1s to 24h",
+    "terminationGracePeriodSeconds: 5": "should be greater than or equal to 10",
+    "coordinatorRef: {}": "spec.coordinatorRef.name: Required value",
+    "coordinatorRef: {name: Proofs}": "spec.coordinatorRef.name in body should match",
+    "image: 'not an image'": "spec.image in body should match",
+    "resources: {requests: {cpu: lots}}": "spec.resources.requests.cpu in body should match",
+    "resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}": "lower it under requests",
+    "resources: {requests: {cpu: 2}, limits: {cpu: 500m}}": "lower it under requests",
+    "podTemplate: {labels: {app.kubernetes.io/name: mine}}": "are the operator's: choose another",
+    "podTemplate: {annotations: {muster.dev/config: mine}}": "are the operator's: choose another",
+    "podTemplate: {tolerations: [{operator: Exists, value: x}]}": "operator Exists takes no value",
+    "podTemplate: {securityContext: {runAsUser: 0}}": "runAsUser in body should be greater than",
+    "podTemplate: {affinity: {nodeAfinity: {}}}": "unknown field",
+    "suspend: 'yes'": "spec.suspend in body must be of type boolean",
+    "networkPolicy: {enabled: maybe}": "spec.networkPolicy.enabled in body must be of type boolean",
+}
+
+COORDINATORS = {
+    "replicas: 0": "spec.replicas in body should be greater than or equal to 1",
+    "replicas: 10": "spec.replicas in body should be less than or equal to 9",
+    "strategy: random": 'supported values: "round-robin", "least-loaded", "priority"',
+    "pollInterval: 50ms": "write a duration from 100ms to 1m",
+    "pollInterval: 40s": "pollInterval must be shorter than heartbeatTimeout: lower it",
+    "heartbeatTimeout: 1s": "write a duration from 2s to 10m",
+    "heartbeatTimeout: 10m": "staleTaskTimeout must be longer than heartbeatTimeout: raise it",
+    "staleTaskTimeout: 25h": "write a duration from 5s to 24h",
+    "cleanupInterval: 0s": "write a duration from 1s to 1h",
+    "drainTimeout: 1h": "write a duration from 1s to 10m",
+    "maxRetries: -1": "spec.maxRetries in body should be greater than or equal to 0",
+    "database: {}": "write either managed: {} or secretRef: {name, key}, and not both",
+    "database: {managed: {}, secretRef: {name: a, key: b}}": "secretRef: {name, key}, and not both",
+    "database: {secretRef: {name: postgres}}": "spec.database.secretRef.key: Required value",
+    "database: {managed: {storage: 10Mi}}": "write a size of at least 256Mi, such as 2Gi",
+    "database: {managed: {storage: big}}": "spec.database.managed.storage in body should match",
+    "database: {managed: {deletionPolicy: Keep}}": 'supported values: "Delete", "Retain"',
+    "databse: {}": 'unknown field "spec.databse"',
+}
+
+
+@pytest.mark.parametrize(("spec", "sentence"), POOLS.items())
+def test_a_wrong_pool_is_refused(
+    objects: client.CustomObjectsApi, spec: str, sentence: str
+) -> None:
+    written = yaml.safe_load(spec) or {}
+    if spec and "keys" not in written:
+        written["keys"] = {"insecureSetup": True}
+    with pytest.raises(ApiException) as error:
+        create(objects, PROVER_POOL, manifest(PROVER_POOL, "") | {"spec": written})
+    assert sentence in refusal(error.value)
+
+
+@pytest.mark.parametrize(("spec", "sentence"), COORDINATORS.items())
+def test_a_wrong_coordinator_is_refused(
+    objects: client.CustomObjectsApi, spec: str, sentence: str
+) -> None:
+    with pytest.raises(ApiException) as error:
+        create(objects, COORDINATOR, manifest(COORDINATOR, spec))
+    assert sentence in refusal(error.value)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("name", ["a" * 41, "1st", "with.dots"])
+def test_a_name_that_leaves_no_room_is_refused(
+    objects: client.CustomObjectsApi, kind: Kind, name: str
+) -> None:
+    with pytest.raises(ApiException) as error:
+        create(objects, kind, manifest(kind, INSECURE if kind is PROVER_POOL else "", name))
+    assert "metadata.name must be at most 40" in refusal(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "sentence"),
+    [
+        (
+            PROVER_POOL,
+            INSECURE,
+            f"{{coordinatorRef: {{name: other}}, {INSECURE}}}",
+            "coordinatorRef can't be added or removed later",
+        ),
+        (
+            PROVER_POOL,
+            f"{{coordinatorRef: {{name: other}}, {INSECURE}}}",
+            INSECURE,
+            "coordinatorRef can't be added or removed later",
+        ),
+        (
+            COORDINATOR,
+            "database: {managed: {storage: 1Gi}}",
+            "database: {managed: {storage: 2Gi}}",
+            "the volume's size can't be changed",
+        ),
+        (
+            COORDINATOR,
+            "database: {managed: {}}",
+            "database: {managed: {storageClassName: fast}}",
+            "the volume's class can't be changed",
+        ),
+        (
+            COORDINATOR,
+            "database: {managed: {}}",
+            "database: {secretRef: {name: a, key: b}}",
+            "the kind of database can't be changed",
+        ),
+    ],
+)
+def test_what_is_fixed_when_made_is_not_changed(
+    objects: client.CustomObjectsApi, kind: Kind, before: str, after: str, sentence: str
+) -> None:
+    made = create(objects, kind, manifest(kind, before, "fixed"), dry_run=False)
+    try:
+        made["spec"] = yaml.safe_load(after)
+        with pytest.raises(ApiException) as error:
+            objects.replace_namespaced_custom_object(
+                GROUP, VERSION, "default", kind.plural, "fixed", made
+            )
+        assert sentence in refusal(error.value)
+    finally:
+        objects.delete_namespaced_custom_object(GROUP, VERSION, "default", kind.plural, "fixed")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_api_server_defaults_as_the_models_do(
+    objects: client.CustomObjectsApi, kind: Kind
+) -> None:
+    spec = INSECURE if kind is PROVER_POOL else ""
+    made = create(objects, kind, manifest(kind, spec))
+    model = kind.model.model_fields["spec"].annotation
+    assert model is not None
+    assert made["spec"] == model.model_validate(yaml.safe_load(spec) or {}).to_wire()
+
+
+def test_the_scale_subresource_sets_the_workers(objects: client.CustomObjectsApi) -> None:
+    spec = f"{{replicas: 1, autoscaling: {{enabled: false}}, {INSECURE}}}"
+    create(objects, PROVER_POOL, manifest(PROVER_POOL, spec, "scaled"), dry_run=False)
+    try:
+        at = (GROUP, VERSION, "default", PROVER_POOL.plural, "scaled")
+        objects.patch_namespaced_custom_object_scale(*at, {"spec": {"replicas": 3}})
+        assert objects.get_namespaced_custom_object(*at)["spec"]["replicas"] == 3
+    finally:
+        objects.delete_namespaced_custom_object(*at)
