@@ -1,0 +1,239 @@
+"""The chart on a real API server: installed, upgraded, applied, uninstalled."""
+
+import base64
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from muster_testing.apiserver import ControlPlane
+
+from .helm_cli import CHART, ProgramFailedError, helm, kubectl, render
+
+pytestmark = pytest.mark.integration
+
+APISERVICE = "apiservice/v1beta1.external.metrics.k8s.io"
+CRDS = ("crd/proverpools.muster.dev", "crd/coordinators.muster.dev")
+GITOPS = ("--server-side", "--field-manager=gitops", "--filename=-")
+POOL = {
+    "apiVersion": "muster.dev/v1alpha1",
+    "kind": "ProverPool",
+    "metadata": {"name": "demo"},
+    "spec": {"keys": {"insecureSetup": True}},
+}
+
+
+class Cluster:
+    """Helm and kubectl against one API server and one namespace of the test's own."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self.namespace = f"chart-{uuid.uuid4().hex[:8]}"
+
+    def helm(self, *arguments: str) -> str:
+        return helm(*arguments, f"--namespace={self.namespace}", kubeconfig=self.kubeconfig)
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        return kubectl(
+            *arguments, f"--namespace={self.namespace}", kubeconfig=self.kubeconfig, stdin=stdin
+        )
+
+    def get(self, what: str) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load(self.kubectl("get", what, "--output=yaml"))
+        return found
+
+    def exists(self, what: str) -> bool:
+        return self.kubectl("get", what, "--ignore-not-found", "--output=name") != ""
+
+    def install(self, *arguments: str, release: str = "muster") -> str:
+        return self.helm("install", release, str(CHART), *arguments)
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        self.kubectl("apply", *GITOPS, stdin=yaml.safe_dump(manifest))
+
+    def templated(self) -> str:
+        """What `helm template` prints for this cluster."""
+        return self.helm("template", "muster", str(CHART), "--kube-version=1.36.0", "--skip-tests")
+
+    def allows(self, account: str, verb: str, group: str, resource: str, **where: str) -> bool:
+        """Whether an account (`namespace:name`) may do something, in all namespaces if not said."""
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": f"system:serviceaccount:{account}",
+                "groups": ["system:serviceaccounts", "system:authenticated"],
+                "resourceAttributes": {"verb": verb, "group": group, "resource": resource, **where},
+            },
+        }
+        answer = self.kubectl(
+            "create", "--filename=-", "--output=yaml", stdin=yaml.safe_dump(review)
+        )
+        return bool(yaml.safe_load(answer)["status"]["allowed"])
+
+    def clean(self) -> None:
+        """Remove what tests leave, the definitions included."""
+        if "muster" in self.helm("list", "--short").split():
+            self.helm("uninstall", "muster", "--no-hooks")
+        kinds = "apiservice,crd,clusterrole,clusterrolebinding"
+        self.kubectl("delete", kinds, "--selector=app.kubernetes.io/name=muster", "--wait=false")
+        self.kubectl(
+            "delete",
+            "role,rolebinding",
+            "--selector=app.kubernetes.io/name=muster",
+            "--namespace=kube-system",
+        )
+
+
+@pytest.fixture
+def cluster(apiserver: ControlPlane) -> Iterator[Cluster]:
+    found = Cluster(apiserver.kubeconfig)
+    found.kubectl("create", "namespace", found.namespace)
+    found.kubectl(
+        "label", "namespace", found.namespace, "pod-security.kubernetes.io/enforce=restricted"
+    )
+    yield found
+    found.clean()
+
+
+def the_operator_writes_its_certificate(cluster: Cluster) -> str:
+    """Do to the API server what a running operator does; return the CA that it wrote."""
+    authority = base64.b64encode(b"-----BEGIN CERTIFICATE-----").decode()
+    cluster.kubectl(
+        "patch",
+        *APISERVICE.split("/"),
+        "--field-manager=muster-operator",
+        "--type=merge",
+        f"--patch=spec: {{caBundle: {authority}}}",
+    )
+    cluster.kubectl(
+        "patch",
+        "secret",
+        "muster-metrics-tls",
+        "--field-manager=muster-operator",
+        f"--patch=data: {{ca.crt: {authority}}}",
+    )
+    return authority
+
+
+def test_the_server_accepts_everything_and_the_notes_tell_the_next_command(
+    cluster: Cluster,
+) -> None:
+    cluster.install("--dry-run=server")
+    assert not cluster.exists(APISERVICE)
+    notes = cluster.install().partition("NOTES:")[2]
+    assert "kubectl apply -f examples/proverpool.yaml" in notes
+    assert f"helm test muster --namespace {cluster.namespace}" in notes
+    assert cluster.get("deployment/muster-operator")["spec"]["replicas"] == 2
+    cluster.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=30s")
+    cluster.apply(POOL)
+
+
+def test_its_pods_are_admitted_at_the_restricted_level(cluster: Cluster) -> None:
+    cluster.install()
+    cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}})
+    for name, spec in render().pods():
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        cluster.kubectl("create", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump(pod))
+        spec["containers"][0]["securityContext"] = {}
+        with pytest.raises(ProgramFailedError, match="violates PodSecurity"):
+            cluster.kubectl("create", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump(pod))
+
+
+def test_the_operator_may_do_its_work_and_no_more(cluster: Cluster) -> None:
+    cluster.install()
+    home = cluster.namespace
+    operator = f"{home}:muster-operator"
+    certificate = {"name": "muster-metrics-tls", "namespace": home}
+    front_proxy = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
+    api = {"name": "v1beta1.external.metrics.k8s.io"}
+    assert cluster.allows(operator, "watch", "muster.dev", "proverpools")
+    assert cluster.allows(operator, "create", "apps", "deployments")
+    assert cluster.allows(operator, "patch", "apiregistration.k8s.io", "apiservices", **api)
+    assert cluster.allows(operator, "update", "", "secrets", **certificate)
+    assert cluster.allows(operator, "get", "", "configmaps", **front_proxy)
+
+    assert not cluster.allows(operator, "list", "", "secrets")
+    assert not cluster.allows(operator, "update", "", "secrets", namespace=home)
+    assert not cluster.allows(operator, "delete", "", "pods")
+    assert not cluster.allows(operator, "delete", "muster.dev", "proverpools")
+    assert not cluster.allows(operator, "create", "rbac.authorization.k8s.io", "clusterroles")
+    assert not cluster.allows(operator, "patch", "apiregistration.k8s.io", "apiservices")
+    assert not cluster.allows(operator, "get", "", "nodes")
+
+
+def test_the_autoscaler_may_read_queue_depth_and_others_may_not(cluster: Cluster) -> None:
+    cluster.install()
+    # By the role that Kubernetes itself gives it: the chart has none to add.
+    depth = ("list", "external.metrics.k8s.io", "muster_prover_outstanding_tasks")
+    assert cluster.allows("kube-system:horizontal-pod-autoscaler", *depth)
+    assert not cluster.allows("default:default", *depth)
+
+
+def test_an_upgrade_brings_new_definitions_and_keeps_what_the_operator_wrote(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.install()
+    authority = the_operator_writes_its_certificate(cluster)
+    newer = shutil.copytree(CHART, tmp_path / "muster")
+    path = newer / "files/crds/proverpools.muster.dev.yaml"
+    definition = yaml.safe_load(path.read_text())
+    (version,) = definition["spec"]["versions"]
+    version["schema"]["openAPIV3Schema"]["description"] = "A newer one."
+    path.write_text(yaml.safe_dump(definition))
+    cluster.helm("upgrade", "muster", str(newer), "--set=operator.replicas=1")
+    (live,) = cluster.get(CRDS[0])["spec"]["versions"]
+    assert live["schema"]["openAPIV3Schema"]["description"] == "A newer one."
+    assert cluster.get("deployment/muster-operator")["spec"]["replicas"] == 1
+    assert cluster.get(APISERVICE)["spec"]["caBundle"] == authority
+    assert cluster.get("secret/muster-metrics-tls")["data"] == {"ca.crt": authority}
+
+
+def test_uninstalling_removes_all_but_the_definitions_and_their_objects(cluster: Cluster) -> None:
+    cluster.install()
+    cluster.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=30s")
+    cluster.apply(POOL)
+    cluster.helm("uninstall", "muster")
+    assert not cluster.exists(APISERVICE)
+    for kind in ("deployment", "service", "secret", "role", "rolebinding", "pdb", "networkpolicy"):
+        assert not cluster.exists(kind), kind
+    for kind in ("clusterrole", "clusterrolebinding"):
+        selected = f"{kind} --selector=app.kubernetes.io/name=muster".split()
+        assert cluster.kubectl("get", *selected, "--output=name") == ""
+    assert cluster.exists("proverpool/demo")
+    cluster.install()
+    assert cluster.exists("proverpool/demo")
+
+
+def test_uninstalling_removes_the_definitions_too_when_told_so(cluster: Cluster) -> None:
+    cluster.install("--set=crds.keep=false")
+    cluster.helm("uninstall", "muster", "--wait")
+    assert not any(cluster.exists(crd) for crd in CRDS)
+
+
+def test_another_owner_of_the_metrics_api_is_named(cluster: Cluster) -> None:
+    cluster.install()
+    cluster.kubectl(
+        "patch",
+        *APISERVICE.split("/"),
+        "--type=merge",
+        "--patch=spec: {service: {namespace: keda, name: keda-operator-metrics-apiserver}}",
+    )
+    with pytest.raises(ProgramFailedError) as refused:
+        cluster.helm("upgrade", "muster", str(CHART))
+    assert "is served by keda/keda-operator-metrics-apiserver already" in str(refused.value)
+    assert "set autoscaling.source=Prometheus" in str(refused.value)
+
+
+def test_what_is_templated_can_be_applied_and_then_does_not_differ(cluster: Cluster) -> None:
+    manifests = cluster.templated()
+    kubectl("apply", *GITOPS, kubeconfig=cluster.kubeconfig, stdin=manifests)
+    authority = the_operator_writes_its_certificate(cluster)
+    # A difference would be an exit status of its own, and so an error.
+    assert kubectl("diff", *GITOPS, kubeconfig=cluster.kubeconfig, stdin=manifests) == ""
+    kubectl("apply", *GITOPS, kubeconfig=cluster.kubeconfig, stdin=manifests)
+    assert cluster.get(APISERVICE)["spec"]["caBundle"] == authority

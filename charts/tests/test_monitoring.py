@@ -1,0 +1,102 @@
+import json
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from .helm_cli import CHART, Rendered, render
+
+# The names that coordinators export; other metrics would make an alert that never fires.
+EXPORTED = {
+    "coordinator_workers_active",
+    "coordinator_queue_tasks",
+    "coordinator_tasks_completed_total",
+    "coordinator_tasks_failed_total",
+    "grpc_server_handling_seconds_bucket",
+}
+
+
+@pytest.fixture
+def rendered() -> Rendered:
+    return render(
+        {
+            "monitoring.podMonitor.enabled": True,
+            "monitoring.prometheusRule.enabled": True,
+            "monitoring.dashboard.enabled": True,
+        }
+    )
+
+
+def rules(rendered: Rendered) -> list[dict[str, Any]]:
+    (group,) = rendered.one("PrometheusRule", "muster")["spec"]["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def dashboard_queries(rendered: Rendered) -> list[str]:
+    (text,) = rendered.one("ConfigMap", "muster-dashboard")["data"].values()
+    return [
+        target["expr"].replace("$namespace", ".*")
+        for panel in json.loads(text)["panels"]
+        for target in panel["targets"]
+    ]
+
+
+def metrics(expression: Any) -> set[str]:
+    """The names of all metrics in a parsed expression."""
+    if isinstance(expression, promql_parser.VectorSelector):
+        return {str(expression.name)}
+    if isinstance(expression, promql_parser.MatrixSelector):
+        return metrics(expression.vector_selector)
+    if isinstance(expression, promql_parser.Call):
+        return set().union(*(metrics(argument) for argument in expression.args))
+    if isinstance(expression, promql_parser.BinaryExpr):
+        return metrics(expression.lhs) | metrics(expression.rhs)
+    if isinstance(expression, promql_parser.AggregateExpr | promql_parser.ParenExpr):
+        return metrics(expression.expr)
+    return set()
+
+
+def test_the_alerts_that_people_know_are_there(rendered: Rendered) -> None:
+    assert [rule["alert"] for rule in rules(rendered)] == [
+        "NoAvailableWorkers",
+        "HighTaskFailureRate",
+        "HighGRPCLatency",
+    ]
+
+
+def test_each_alert_says_how_bad_where_and_what_to_do(rendered: Rendered) -> None:
+    for rule in rules(rendered):
+        assert rule["for"]
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert {"summary", "description"} <= set(rule["annotations"])
+        assert "$labels.namespace" in json.dumps(rule["annotations"])
+
+
+def test_expressions_parse_and_use_metrics_that_exist(rendered: Rendered) -> None:
+    for expression in [rule["expr"] for rule in rules(rendered)] + dashboard_queries(rendered):
+        used = metrics(promql_parser.parse(expression))
+        assert used, expression
+        assert used <= EXPORTED, expression
+
+
+def test_every_pod_with_metrics_is_scraped(rendered: Rendered) -> None:
+    operator = rendered.one("PodMonitor", "muster-operator")["spec"]
+    labels = rendered.one("Deployment", "muster-operator")["spec"]["template"]["metadata"]["labels"]
+    assert operator["selector"]["matchLabels"].items() <= labels.items()
+    fleets = rendered.one("PodMonitor", "muster-fleets")["spec"]
+    assert fleets["namespaceSelector"] == {"any": True}
+    (components,) = fleets["selector"]["matchExpressions"]
+    assert components["values"] == ["coordinator", "worker"]
+
+
+def test_the_dashboard_has_a_label_by_which_it_is_found(rendered: Rendered) -> None:
+    labels = rendered.one("ConfigMap", "muster-dashboard")["metadata"]["labels"]
+    assert labels["grafana_dashboard"] == "1"
+
+
+def test_templates_of_prometheus_survive_those_of_helm() -> None:
+    source = yaml.safe_load((CHART / "files/alerts.yaml").read_text())
+    rule = render({"monitoring.prometheusRule.enabled": True}).one("PrometheusRule", "muster")
+    assert rule["spec"] == source
