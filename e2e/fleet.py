@@ -15,6 +15,11 @@ from muster_testing.waiting import eventually
 ENDED = {"completed", "failed", "cancelled"}
 
 
+def fixed(workers: int) -> dict[str, Any]:
+    """The spec of a pool that always has the same number of workers."""
+    return {"replicas": workers, "autoscaling": {"enabled": False}}
+
+
 @dataclass(frozen=True)
 class Fleet:
     """One ProverPool with a Coordinator of its own, in a namespace of its own."""
@@ -30,7 +35,7 @@ class Fleet:
             "kind": "ProverPool",
             "metadata": {"name": self.pool},
             "spec": {
-                "circuits": [{"name": "merkle", "curve": "bn254", "depth": 20}],
+                "circuits": [{"name": "merkle"}],
                 "keys": {"insecureSetup": True},
                 **spec,
             },

@@ -10,11 +10,12 @@ from e2e.fleet import Fleet
 pytestmark = pytest.mark.e2e
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"circuits": [{"name": "markle"}]}, 'Unsupported value: "markle"'),
-    ({"circuits": [{"name": "merkle", "depth": 33}]}, "depth"),
-    ({"circuits": [{"name": "range", "depth": 20}]}, "depth"),
-    ({"replicas": -1}, "replicas"),
-    ({"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}, "maxReplicas"),
+    ({"circuits": [{"name": "markle"}]}, 'spec.circuits[0].name: Unsupported value: "markle"'),
+    ({"circuits": [{"name": "merkle", "depth": 33}]}, "less than or equal to 32"),
+    ({"circuits": [{"name": "range", "depth": 20}]}, "depth belongs to the circuit merkle alone"),
+    ({"keys": {"insecureSetup": False}}, "write keys: {insecureSetup: true}"),
+    ({"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}, "lower it or raise maxReplicas"),
+    ({"replicas": 3}, "replicas is only for pools without autoscaling"),
 ]
 
 

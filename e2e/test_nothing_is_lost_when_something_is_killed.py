@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from e2e.fleet import Client, Fleet, client
+from e2e.fleet import Client, Fleet, client, fixed
 from muster_testing.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -46,13 +46,13 @@ async def _while_proving(fleet: Fleet, kill: Callable[[], None]) -> None:
 
 
 async def test_a_worker_pod_is_killed(ready: READY) -> None:
-    fleet = ready(replicas=2)
+    fleet = ready(**fixed(2))
     victim = fleet.pods("worker")[0]["metadata"]["name"]
     await _while_proving(fleet, lambda: fleet.kill(victim))
 
 
 async def test_the_leading_coordinator_is_killed(ready: READY) -> None:
-    fleet = ready(replicas=2)
+    fleet = ready(**fixed(2))
     before = fleet.leader()
     assert before
     await _while_proving(fleet, lambda: fleet.kill(before))
@@ -63,7 +63,7 @@ async def test_the_leading_coordinator_is_killed(ready: READY) -> None:
 
 
 async def test_the_operator_is_killed(ready: READY, muster: str) -> None:
-    fleet = ready(replicas=2)
+    fleet = ready(**fixed(2))
 
     def kill_operator() -> None:
         fleet.cluster.kubectl(
@@ -73,7 +73,7 @@ async def test_the_operator_is_killed(ready: READY, muster: str) -> None:
 
     await _while_proving(fleet, kill_operator)
     # A change made while no operator ran is seen by the next one.
-    fleet.cluster.apply(fleet.manifest(replicas=1), fleet.namespace)
+    fleet.cluster.apply(fleet.manifest(**fixed(1)), fleet.namespace)
     await eventually(
         lambda: asyncio.to_thread(lambda: len(fleet.pods("worker")) == 1),
         deadline=120,

@@ -12,7 +12,6 @@ pytestmark = pytest.mark.e2e
 
 TASKS = 150
 AUTOSCALING = {
-    "enabled": True,
     "minReplicas": 1,
     "maxReplicas": 3,
     "targetTasksPerWorker": 5,

@@ -8,7 +8,7 @@ from rich.table import Table
 
 def table(pools: Mapping[str, Any]) -> Table:
     """One row for each ProverPool of a kubectl list."""
-    shown = Table("POOL", "READY", "WORKERS", "QUEUE", "COORDINATOR LEADER", "WHY", box=None)
+    shown = Table("POOL", "READY", "WORKERS", "QUEUE", "COORDINATOR", "WHY", box=None)
     for pool in pools["items"]:
         status = pool.get("status", {})
         ready = condition(status, "Ready")
@@ -18,7 +18,7 @@ def table(pools: Mapping[str, Any]) -> Table:
             ready.get("status", "Unknown"),
             str(status.get("readyReplicas", 0)),
             str(sum(queue.get(state, 0) for state in ("pending", "assigned", "inProgress"))),
-            status.get("leader", ""),
+            status.get("coordinator", ""),
             ready.get("message", ""),
         )
     return shown
