@@ -1,0 +1,58 @@
+"""Builds the wheel of muster_native with the pinned dependencies: build_wheel.py --out DIR.
+
+Needs cargo and maturin (on PATH, or beside the Python that runs this). Everything that the build
+leaves behind goes to --target-dir or $CARGO_TARGET_DIR, by default under the user's cache folder.
+Prints the path of the wheel on the last line.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from lockfile import NATIVE, restore
+
+
+def find_maturin() -> str:
+    """The maturin beside this Python, or else the one on PATH."""
+    beside = Path(sys.executable).with_name("maturin")
+    found = str(beside) if beside.exists() else shutil.which("maturin")
+    if found is None:
+        raise SystemExit("maturin not found: install it into this Python (pip install maturin)")
+    return found
+
+
+def default_target_dir() -> Path:
+    """Outside of the checkout, and the same on every build."""
+    if configured := os.environ.get("CARGO_TARGET_DIR"):
+        return Path(configured)
+    cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(cache) / "muster" / "cargo-target"
+
+
+def build(out: Path, target_dir: Path) -> Path:
+    """Builds the wheel into `out` and returns its path."""
+    if shutil.which("cargo") is None:
+        raise SystemExit("cargo not found: install Rust 1.85 or newer")
+    restore()
+    out.mkdir(parents=True, exist_ok=True)
+    command = [find_maturin(), "build", "--release", "--locked", "--out", str(out.resolve())]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target_dir.resolve())}
+    if subprocess.run(command, cwd=NATIVE, env=environment, check=False).returncode != 0:
+        raise SystemExit("the build of muster_native failed; its messages are above")
+    return max(out.glob("muster_native-*.whl"), key=lambda wheel: wheel.stat().st_mtime)
+
+
+def main() -> None:
+    """Parses the command line and builds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for the wheel")
+    parser.add_argument("--target-dir", type=Path, default=default_target_dir())
+    arguments = parser.parse_args()
+    sys.stdout.write(f"{build(arguments.out, arguments.target_dir)}\n")
+
+
+if __name__ == "__main__":
+    main()
