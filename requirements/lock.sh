@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 own=()
-for project in packages/*/pyproject.toml operator/pyproject.toml images/*/pyproject.toml; do
+for project in packages/*/pyproject.toml operator/pyproject.toml images/*/pyproject.toml cli/pyproject.toml; do
   own+=(--no-emit-package "$(sed -n 's/^name = "\(.*\)"/\1/p' "$project" | head -1)")
 done
 own+=(--no-emit-package muster-native)
@@ -16,7 +16,7 @@ pin() { # OUT INPUT...
     --no-emit-index-url --no-header --no-annotate "${own[@]}" --output-file "$out" "$@"
 }
 
-pin requirements/dev.txt requirements/dev.in packages/*/pyproject.toml operator/pyproject.toml images/*/pyproject.toml
+pin requirements/dev.txt requirements/dev.in packages/*/pyproject.toml operator/pyproject.toml images/*/pyproject.toml cli/pyproject.toml
 for image in operator images/coordinator images/worker; do
   pin "requirements/$(basename "$image").txt" --constraint requirements/dev.txt "$image/pyproject.toml"
 done
