@@ -1,0 +1,135 @@
+"""The worker's configuration, validated whole before anything starts."""
+
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from muster_runtime.config import Duration, Quantity, Section, load
+from muster_worker.cgroup import available_cpus
+
+SMALLEST_MEMORY_LIMIT = 64 * 2**20
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})")
+
+
+def _name(value: str) -> str:
+    if _NAME.fullmatch(value) is None:
+        raise ValueError(
+            "1 to 253 letters, digits, '-', '_' and '.', a letter or digit at each end"
+        )
+    return value
+
+
+def _optional_name(value: str) -> str:
+    return _name(value) if value else ""
+
+
+def _address(value: str) -> str:
+    match = _ADDRESS.fullmatch(value)
+    if match is None or not 1 <= int(match[3]) <= 65535:
+        raise ValueError("host:port, as in demo-coordinator:9090, the port from 1 to 65535")
+    return value
+
+
+def _concurrency(value: int) -> int:
+    most = 2 * available_cpus()
+    if not 1 <= value <= most:
+        raise ValueError(f"1 to {most}, twice the CPUs of this worker")
+    return value
+
+
+def _between(least: timedelta, most: timedelta, allowed: str) -> AfterValidator:
+    def check(value: timedelta) -> timedelta:
+        if not least <= value <= most:
+            raise ValueError(allowed)
+        return value
+
+    return AfterValidator(check)
+
+
+def _memory_limit(value: int | None) -> int | None:
+    if value is not None and value < SMALLEST_MEMORY_LIMIT:
+        raise ValueError("at least 64Mi, or empty for no limit")
+    return value
+
+
+def _empty_to_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _directory(value: Path) -> Path:
+    """Make the directory, as only that shows whether it can be made."""
+    with contextlib.suppress(OSError):
+        value.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (value.is_dir() and os.access(value, os.W_OK | os.X_OK)):
+        raise ValueError("a directory that this process can make and write")
+    return value
+
+
+_Directory = Annotated[Path, AfterValidator(_directory), Field(validate_default=True)]
+
+
+class WorkerSection(Section):
+    """Who this worker is, whom it works for, and within which limits."""
+
+    id: Annotated[str, AfterValidator(_optional_name)] = ""
+    """Name of this worker; empty takes POD_NAME, else the host name."""
+    coordinator_address: Annotated[str, AfterValidator(_address)]
+    pool: Annotated[str, AfterValidator(_name)]
+    concurrency: Annotated[int, AfterValidator(_concurrency)] = 1
+    """Tasks executed at once, each in a process of its own."""
+    heartbeat_interval: Annotated[
+        Duration, _between(timedelta(seconds=1), timedelta(seconds=60), "1s to 60s")
+    ] = timedelta(seconds=5)
+    shutdown_timeout: Annotated[
+        Duration, _between(timedelta(seconds=1), timedelta(hours=1), "1s to 1h")
+    ] = timedelta(seconds=30)
+    """Time from SIGTERM to the end of the process."""
+    ops_port: Annotated[int, Field(ge=0, le=65535)] = 8091
+    """0 takes a free port."""
+    cache_dir: _Directory = Path("/var/cache/muster")
+    spool_dir: _Directory = Path("/var/spool/muster")
+    task_memory_limit: Annotated[
+        Quantity | None, AfterValidator(_memory_limit), BeforeValidator(_empty_to_none)
+    ] = None
+    """Bytes of private memory for one executing process, its keys included; none is no limit."""
+    task_timeout: Annotated[
+        Duration, _between(timedelta(milliseconds=1), timedelta(hours=24), "1ms to 24h")
+    ] = timedelta(minutes=5)
+    """Time limit of a task whose assignment names none."""
+
+
+class ZkpSection(Section):
+    """Settings of the proof system."""
+
+    curve: Literal["BN254", "BLS12-381"] = "BN254"
+    """Curve of a task whose assignment names no key."""
+
+
+class WorkerConfig(Section):
+    """The whole of `worker.yaml`."""
+
+    worker: WorkerSection
+    zkp: ZkpSection = ZkpSection()
+
+
+def load_config(path: Path | None, env: Mapping[str, str]) -> WorkerConfig:
+    """Read the configuration, make its directories, and name the worker.
+
+    Raises:
+        ConfigError: anything is wrong; every error is named, with key, value and what is allowed.
+    """
+    config = load(WorkerConfig, path, env)
+    worker = config.worker
+    if worker.id:
+        return config
+    identity = env.get("POD_NAME") or socket.gethostname()
+    return config.model_copy(update={"worker": worker.model_copy(update={"id": identity})})

@@ -1,0 +1,1 @@
+"""Executing processes: each runs one task at a time, and dies alone."""

@@ -1,0 +1,144 @@
+"""The worker's side of an executing process: start, ask, limit, kill, find out why it died."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from asyncio import subprocess
+from dataclasses import dataclass
+
+from muster_worker import cgroup
+from muster_worker.executor import messages
+from muster_worker.executor.causes import ALLOCATION_FAILED, Remains, cause_of_death
+from muster_worker.tasks import Reason
+
+_LAST_WORDS_SECONDS = 1.0
+"""How long a process whose socket is closed may take to end by itself, with its own status."""
+
+
+class Died(Exception):
+    """The executing process ended without a reply."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How executing processes are made.
+
+    Attributes:
+        curve: of tasks that name no key.
+        memory_limit: bytes of private memory for each; None is no limit.
+    """
+
+    curve: str
+    memory_limit: int | None = None
+
+
+class Process:
+    """One executing process, from its start to its end; it answers one request at a time."""
+
+    def __init__(
+        self,
+        child: subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        settings: Settings,
+    ) -> None:
+        self._child = child
+        self._reader = reader
+        self._writer = writer
+        self._settings = settings
+        self._oom_kills = cgroup.oom_kills()
+        self._allocation_failed = False
+        self._errors = asyncio.create_task(self._forward_errors())
+        self._end = asyncio.create_task(child.wait())
+
+    @classmethod
+    async def start(cls, settings: Settings) -> "Process":
+        """Start a process; it is ready for requests.
+
+        Raises:
+            OSError: the system can't start it.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = await asyncio.create_subprocess_exec(
+                *_command(theirs.fileno(), settings),
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env={**os.environ, "RAYON_NUM_THREADS": "1"},
+            )
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return cls(child, reader, writer, settings)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return not self._end.done()
+
+    async def ended(self) -> None:
+        """Wait for its end."""
+        await asyncio.shield(self._end)
+
+    async def ask(self, request: messages.Request) -> messages.Reply:
+        """Send a request and wait for the reply. Whoever gives up waiting has to `kill`.
+
+        Raises:
+            Died: it ended first.
+        """
+        try:
+            self._writer.write(messages.frame(request))
+            await self._writer.drain()
+            header = await self._reader.readexactly(messages.HEADER.size)
+            (length,) = messages.HEADER.unpack(header)
+            return messages.read_reply(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, OSError, ValueError):
+            await asyncio.wait({self._end}, timeout=_LAST_WORDS_SECONDS)
+            await self.kill()
+            raise Died(*cause_of_death(self._remains())) from None
+
+    async def kill(self) -> None:
+        """Kill it and whatever it started; returns when it has ended."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+        await asyncio.shield(self._end)
+        await asyncio.wait({self._errors}, timeout=_LAST_WORDS_SECONDS)
+        self._errors.cancel()
+        self._writer.close()
+
+    def _remains(self) -> Remains:
+        return Remains(
+            returncode=self._end.result(),
+            allocation_failed=self._allocation_failed,
+            oom_killed=cgroup.oom_kills() > self._oom_kills,
+            memory_limit=self._settings.memory_limit,
+        )
+
+    async def _forward_errors(self) -> None:
+        """Pass its log on, and notice the words with which Rust dies for want of memory."""
+        if self._child.stderr is None:
+            return
+        tail = b""
+        while data := await self._child.stderr.read(65536):
+            sys.stderr.buffer.write(data)
+            sys.stderr.flush()
+            tail = (tail + data)[-65536:]
+            self._allocation_failed = self._allocation_failed or ALLOCATION_FAILED in tail
+
+
+def _command(descriptor: int, settings: Settings) -> list[str]:
+    command = [sys.executable, "-P", "-m", "muster_worker.executor"]
+    command += ["--socket", str(descriptor), "--parent", str(os.getpid())]
+    command += ["--curve", settings.curve]
+    if settings.memory_limit is not None:
+        command += ["--memory-limit", str(settings.memory_limit)]
+    return command

@@ -1,0 +1,118 @@
+"""An executor: an executing process that is replaced whenever it dies."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+from muster_worker.executor import messages
+from muster_worker.executor.process import Died, Process, Settings
+from muster_worker.tasks import Assignment, Reason, TaskFailed
+from muster_worker.workloads import Key
+
+log = logging.getLogger(__name__)
+
+
+class LoadFailed(Exception):
+    """The executing process could not load the pool's keys."""
+
+
+class Executor:
+    """Runs one task at a time in a process of its own, within its limits.
+
+    Calls of `load` and `execute` must not overlap.
+    """
+
+    def __init__(self, settings: Settings, on_replaced: Callable[[], None]) -> None:
+        self._settings = settings
+        self._on_replaced = on_replaced
+        self._process: Process | None = None
+        self._loaded: Sequence[Key] | None = None
+
+    @property
+    def keys(self) -> Sequence[Key] | None:
+        """The keys that are loaded in a living process; None without one."""
+        return self._loaded if self._process is not None and self._process.alive else None
+
+    async def died(self) -> None:
+        """Wait for the end of the process."""
+        if self._process is not None:
+            await self._process.ended()
+
+    async def load(self, keys: Sequence[Key]) -> None:
+        """Have `keys`, and no others, loaded in a living process.
+
+        Raises:
+            LoadFailed: the process can't be started, died, or refused a key.
+        """
+        if self.keys == keys:
+            return
+        files = tuple(
+            messages.KeyFile(key_id=key.key_id, version=key.version, path=str(key.path))
+            for key in keys
+        )
+        try:
+            reply = await self._ask(messages.Load(keys=files))
+        except OSError as error:
+            raise LoadFailed(f"the executing process can't be started: {error}") from error
+        except Died as death:
+            raise LoadFailed(f"while loading keys: {death.message}") from death
+        if isinstance(reply, messages.LoadRefused):
+            self._loaded = None
+            raise LoadFailed(reply.message)
+        self._loaded = keys
+
+    async def execute(self, assignment: Assignment, limit: float) -> messages.Executed:
+        """Execute a task for at most `limit` seconds; beyond them its process is killed.
+
+        Raises:
+            TaskFailed: it failed, ran out of time or memory, or its process died.
+        """
+        request = messages.Execute(
+            task_type=assignment.task_type,
+            task_id=assignment.ticket.task_id,
+            payload=assignment.payload,
+            key_id=assignment.key_id,
+            key_version=assignment.key_version,
+        )
+        try:
+            async with asyncio.timeout(limit):
+                reply = await self._ask(request)
+        except TimeoutError:
+            raise TaskFailed(Reason.TIMEOUT, f"time limit of {limit:g} s exceeded") from None
+        except OSError as error:
+            raise TaskFailed(Reason.CRASHED, f"no executing process: {error}") from error
+        except Died as death:
+            raise TaskFailed(death.reason, death.message) from death
+        match reply:
+            case messages.Executed():
+                return reply
+            case messages.Failed(reason=reason, message=message):
+                raise TaskFailed(reason, message)
+            case _:
+                await self.kill()
+                raise TaskFailed(Reason.INTERNAL, f"unexpected reply {reply.kind!r}")
+
+    async def kill(self) -> None:
+        """End the process; what it is executing fails."""
+        if self._process is not None:
+            await self._process.kill()
+
+    async def _ask(self, request: messages.Request) -> messages.Reply:
+        process = await self._living()
+        try:
+            return await process.ask(request)
+        except asyncio.CancelledError:
+            # The reply would be taken for that of the next request.
+            with contextlib.suppress(Exception):
+                await process.kill()
+            raise
+
+    async def _living(self) -> Process:
+        if self._process is None or not self._process.alive:
+            if self._process is not None:
+                log.warning("executing process replaced")
+                self._on_replaced()
+            self._loaded = None
+            self._process = await Process.start(self._settings)
+        return self._process

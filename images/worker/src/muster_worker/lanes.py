@@ -1,0 +1,206 @@
+"""Lanes: each takes one task at a time off the board, runs it, and hands on the outcome."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from muster_worker.backoff import delay
+from muster_worker.board import Board
+from muster_worker.coordinator import Coordinator, CoordinatorError, Unavailable
+from muster_worker.executor.messages import Executed
+from muster_worker.executor.supervisor import Executor, LoadFailed
+from muster_worker.ledger import Held
+from muster_worker.metrics import Metrics
+from muster_worker.reporter import Reporter
+from muster_worker.reports import Completion, Failure
+from muster_worker.tasks import Assignment, TaskFailed, Ticket
+from muster_worker.workloads import Key
+
+log = logging.getLogger(__name__)
+
+_PARDON_SECONDS = 2.0
+"""A run that nobody wants may still end by itself for about as long as a new process takes."""
+
+
+class Lane:
+    """One executor and what it is working on."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        board: Board,
+        coordinator: Coordinator,
+        reporter: Reporter,
+        metrics: Metrics,
+        time_limit: float,
+    ) -> None:
+        self._executor = executor
+        self._board = board
+        self._coordinator = coordinator
+        self._reporter = reporter
+        self._metrics = metrics
+        self._time_limit = time_limit
+        self._keys: Sequence[Key] = ()
+        self._usable = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._attempt = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether tasks can be executed, at once or as soon as a dead process is replaced."""
+        return self._usable.is_set()
+
+    async def load(self, keys: Sequence[Key]) -> None:
+        """Have these keys loaded; a running task ends first.
+
+        Raises:
+            LoadFailed: they can't be.
+        """
+        async with self._busy:
+            await self._executor.load(keys)
+            self._keys = keys
+            self._usable.set()
+
+    async def run(self, on_lost: Callable[[LoadFailed], None]) -> None:
+        """Execute tasks for ever.
+
+        Args:
+            on_lost: told when no process can be had any more; after that, only a successful
+                `load` makes the lane usable again.
+        """
+        while True:
+            await self._usable.wait()
+            await self._work_or_death()
+            async with self._busy:
+                try:
+                    await self._executor.load(self._keys)
+                except LoadFailed as failure:
+                    self._usable.clear()
+                    on_lost(failure)
+                    continue
+                held = self._board.take()
+                if held is not None and held.assignment is not None:
+                    await self._execute(held, held.assignment)
+
+    async def close(self) -> None:
+        """End the process."""
+        await self._executor.kill()
+
+    async def _work_or_death(self) -> None:
+        waits = {
+            asyncio.create_task(self._board.work()),
+            asyncio.create_task(self._executor.died()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _execute(self, held: Held, assignment: Assignment) -> None:
+        self._attempt = held.attempt
+        minder = asyncio.create_task(self._mind(held.attempt))
+        outcome: Executed | TaskFailed
+        try:
+            limit = assignment.time_limit or self._time_limit
+            outcome = await self._executor.execute(assignment, limit)
+        except TaskFailed as failure:
+            outcome = failure
+        finally:
+            self._attempt = 0
+        ticket = self._board.settle(held.attempt)
+        if ticket is None:
+            log.info("result not wanted any more", extra={"task_id": held.ticket.task_id})
+            minder.cancel()
+            return
+        self._reporter.submit(self._report(ticket, assignment, outcome), minder)
+
+    def _report(
+        self, ticket: Ticket, assignment: Assignment, outcome: Executed | TaskFailed
+    ) -> Completion | Failure:
+        if isinstance(outcome, TaskFailed):
+            self._metrics.failed(outcome.reason)
+            return Failure(
+                task_id=ticket.task_id,
+                generation=ticket.generation,
+                reason=outcome.reason,
+                message=outcome.message,
+            )
+        self._metrics.executed(assignment.task_type, outcome.seconds)
+        return Completion(
+            task_id=ticket.task_id,
+            generation=ticket.generation,
+            output=outcome.output,
+            metadata_json=outcome.metadata_json,
+            merkle_root=outcome.merkle_root,
+            duration_ms=round(outcome.seconds * 1000),
+        )
+
+    async def _mind(self, attempt: int) -> Ticket | None:
+        """Beside a run: tell the coordinator that it began, and stop it once nobody wants it.
+
+        Returns:
+            The ticket under which the coordinator knows that the task began.
+        """
+        told: Ticket | None = None
+        failures = 0
+        while (ticket := self._board.current(attempt)) is not None:
+            if ticket == told:
+                await self._board.changed()
+                continue
+            try:
+                await self._coordinator.start(ticket)
+                told = ticket
+            except Unavailable:
+                failures += 1
+                await self._change_within(delay(failures, random.random()))  # noqa: S311 - jitter
+            except CoordinatorError as refusal:
+                about = {"task_id": ticket.task_id, "generation": ticket.generation}
+                log.warning("task given up", extra={**about, "error": str(refusal)})
+                self._board.forget(ticket)
+        await asyncio.sleep(_PARDON_SECONDS if self._attempt == attempt else 0)
+        if self._attempt == attempt:
+            await self._executor.kill()
+        return told
+
+    async def _change_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._board.changed()
+
+
+class Pool:
+    """All lanes of a worker."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = lanes
+
+    @property
+    def loaded(self) -> bool:
+        """Whether every lane can execute tasks."""
+        return all(lane.usable for lane in self._lanes)
+
+    async def load(self, keys: Sequence[Key]) -> None:
+        """Have these keys loaded in every lane.
+
+        Raises:
+            LoadFailed: a lane can't.
+        """
+        outcomes = await asyncio.gather(
+            *(lane.load(keys) for lane in self._lanes), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def run(self, on_lost: Callable[[LoadFailed], None]) -> None:
+        """Execute tasks for ever; see `Lane.run`."""
+        async with asyncio.TaskGroup() as lanes:
+            for lane in self._lanes:
+                lanes.create_task(lane.run(on_lost))
+
+    async def close(self) -> None:
+        """End all processes."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes))

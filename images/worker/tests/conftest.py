@@ -1,0 +1,246 @@
+"""A worker under test, in this process or in one of its own, and the coordinator that it meets."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import yaml
+from muster_proving import CircuitSpec, Curve, KeyMaterial, generate_insecure_key
+from muster_testing.ports import free_port
+from muster_testing.waiting import eventually
+from muster_worker.config import WorkerConfig
+from muster_worker.grpc_coordinator import GrpcCoordinator
+from muster_worker.worker import Worker
+
+from .recording import RecordingCoordinator
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@pytest.fixture(scope="session")
+def keys() -> list[KeyMaterial]:
+    """Small keys of every circuit."""
+    specs = [("merkle", 3), ("range", 8), ("addition", 0)]
+    return [generate_insecure_key(CircuitSpec(name, Curve.BN254, size)) for name, size in specs]
+
+
+@pytest_asyncio.fixture
+async def coordinator(keys: list[KeyMaterial]) -> AsyncIterator[RecordingCoordinator]:
+    """A running coordinator."""
+    recording = RecordingCoordinator(keys)
+    await recording.start()
+    yield recording
+    await recording.stop()
+
+
+@pytest.fixture(autouse=True)
+def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executing processes find the workload types of these tests."""
+    monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
+
+
+def settings(coordinator: RecordingCoordinator, root: Path, **worker: Any) -> dict[str, Any]:
+    """The content of a worker.yaml."""
+    return {
+        "worker": {
+            "id": "worker-1",
+            "coordinator_address": coordinator.address,
+            "pool": "demo",
+            "heartbeat_interval": "1s",
+            "shutdown_timeout": "10s",
+            "ops_port": free_port(),
+            "cache_dir": str(root / "cache"),
+            "spool_dir": str(root / "spool"),
+            **worker,
+        }
+    }
+
+
+class Ops:
+    """The operations endpoints of a worker."""
+
+    def __init__(self, port: int) -> None:
+        self._base = f"http://127.0.0.1:{port}"
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        async with aiohttp.ClientSession() as http, http.get(f"{self._base}/ready") as answer:
+            return answer.status, await answer.json()
+
+    async def health(self) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as http, http.get(f"{self._base}/health") as answer:
+            assert answer.status == 200
+            body: dict[str, Any] = await answer.json()
+            return body
+
+    async def metric(self, name: str, **labels: str) -> float | None:
+        """The value of one sample, such as `worker_tasks_failed_total`."""
+        async with aiohttp.ClientSession() as http, http.get(f"{self._base}/metrics") as answer:
+            text = await answer.text()
+        for line in text.splitlines():
+            sample, _, value = line.rpartition(" ")
+            if sample.partition("{")[0] == name and all(
+                f'{label}="{wanted}"' in sample for label, wanted in labels.items()
+            ):
+                return float(value)
+        return None
+
+    async def until_ready(self) -> None:
+        async def ready() -> bool:
+            try:
+                status, body = await self.ready()
+            except aiohttp.ClientConnectionError as error:
+                raise AssertionError(str(error)) from error
+            assert status == 200, body
+            return True
+
+        await eventually(ready, what="worker ready")
+
+
+class LocalWorker:
+    """A worker in this process; its executing processes are real."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        config = WorkerConfig.model_validate(document)
+        self.ops = Ops(config.worker.ops_port)
+        worker = Worker(
+            config,
+            lambda metrics: GrpcCoordinator(
+                config.worker.coordinator_address, config.worker.id, metrics
+            ),
+        )
+        self._stop, self.now = asyncio.Event(), asyncio.Event()
+        self.run = asyncio.create_task(worker.run(self._stop, self.now))
+
+    async def leave(self) -> None:
+        self._stop.set()
+        await self.run
+
+    async def abort(self) -> None:
+        self.run.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.run
+
+
+StartWorker = Callable[..., Any]
+
+
+@pytest_asyncio.fixture
+async def local_worker(
+    coordinator: RecordingCoordinator, tmp_path: Path
+) -> AsyncIterator[StartWorker]:
+    """Starts workers in this process: `await local_worker(concurrency=2)`."""
+    workers: list[LocalWorker] = []
+
+    async def start(*, ready: bool = True, **worker: Any) -> LocalWorker:
+        workers.append(LocalWorker(settings(coordinator, tmp_path, **worker)))
+        if ready:
+            await workers[-1].ops.until_ready()
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        await worker.abort()
+
+
+class WorkerProcess:
+    """A worker in a process of its own, as in a pod."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ops: Ops) -> None:
+        self._process = process
+        self.ops = ops
+        self.pid = process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(20):
+            return await self._process.wait()
+
+
+@pytest_asyncio.fixture
+async def worker_process(
+    coordinator: RecordingCoordinator, tmp_path: Path
+) -> AsyncIterator[StartWorker]:
+    """Starts real workers: `await worker_process(shutdown_timeout="1s")`."""
+    workers: list[WorkerProcess] = []
+
+    async def start(*, ready: bool = True, **worker: Any) -> WorkerProcess:
+        document = settings(coordinator, tmp_path, **worker)
+        config = tmp_path / f"worker-{len(workers)}.yaml"
+        config.write_text(yaml.safe_dump(document))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "muster_worker", "--config", str(config)
+        )
+        workers.append(WorkerProcess(process, Ops(document["worker"]["ops_port"])))
+        if ready:
+            await workers[-1].ops.until_ready()
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        if worker.running:
+            worker.send(signal.SIGKILL)
+            await worker.ended()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator["GateFile"]:
+    """Holds tasks of the type `test.gate` until it opens; it opens at the latest after the test."""
+    opened = GateFile(tmp_path / "gate")
+    yield opened
+    opened.open()
+
+
+class GateFile:
+    """Two files: by `.pid` the task says who runs it, by the gate it may end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def script(self) -> bytes:
+        return json.dumps({"gate": str(self._path)}).encode()
+
+    async def reached(self) -> int:
+        """The process that holds the task."""
+        pid_file = self._path.with_suffix(".pid")
+        pid = await eventually(
+            lambda: pid_file.exists() and pid_file.read_text(), what="task at the gate"
+        )
+        pid_file.unlink()
+        return int(pid)
+
+    def open(self) -> None:
+        self._path.touch()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def own_children() -> list[int]:
+    return children(os.getpid())

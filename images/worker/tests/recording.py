@@ -1,0 +1,252 @@
+"""A coordinator for tests: follows the contract over real sockets, and writes down what it sees."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+from muster_protos import coordinator_pb2 as pb
+from muster_protos.coordinator_pb2_grpc import (
+    CoordinatorServiceServicer,
+    add_CoordinatorServiceServicer_to_server,
+)
+from muster_proving import CircuitSpec, KeyMaterial, load_verifying_key, public_signals
+from muster_testing.ports import free_port
+
+CHUNK_BYTES = 2**20
+WIRE_NAMES = {"merkle": "merkle_proof", "range": "range_proof", "addition": "addition"}
+
+
+@dataclass
+class Record:
+    """One task and all that was said about it."""
+
+    assignment: pb.TaskAssignment
+    key: KeyMaterial | None
+    public: list[str] | None
+    state: str = "assigned"
+    started: list[int] = field(default_factory=list)
+    completions: list[pb.TaskCompletionRequest] = field(default_factory=list)
+    failure: pb.TaskFailureRequest | None = None
+    released: pb.ReleaseTaskRequest | None = None
+
+    @property
+    def completion(self) -> pb.TaskCompletionRequest:
+        assert self.state == "completed", f"{self.state}: {self.failure}"
+        return self.completions[-1]
+
+
+class RecordingCoordinator(CoordinatorServiceServicer):
+    """One coordinator; `stop` and `start` restart it on the same port, with all it knows."""
+
+    def __init__(self, keys: Iterable[KeyMaterial]) -> None:
+        self.port = free_port()
+        self.keys = {key.spec.key_id: key for key in keys}
+        self.registrations: list[pb.RegisterWorkerRequest] = []
+        self.heartbeats: list[pb.HeartbeatRequest] = []
+        self.deregistered: list[str] = []
+        self.known: set[str] = set()
+        self.tasks: dict[str, Record] = {}
+        self.streams: dict[str, asyncio.Queue[pb.TaskAssignment | None]] = {}
+        self.streams_opened = 0
+        self.keys_sent = 0
+        self.fenced: list[str] = []
+        self.errors: dict[str, grpc.StatusCode] = {}
+        """Method name to a status code that it answers with."""
+        self.refuse_proofs = False
+        self.corrupt_keys = False
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        self._server = grpc.aio.server()
+        add_CoordinatorServiceServicer_to_server(self, self._server)
+        assert self._server.add_insecure_port(self.address) == self.port
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(grace=None)
+            self._server = None
+
+    def assign(
+        self,
+        task_id: str,
+        circuit: str,
+        inputs: Mapping[str, Any] | bytes,
+        *,
+        generation: int = 1,
+        **fields: Any,
+    ) -> Record:
+        """Assign a task to the only worker; a known circuit gets its key and public signals."""
+        key = next((key for key in self.keys.values() if key.spec.name == circuit), None)
+        payload = inputs if isinstance(inputs, bytes) else json.dumps(inputs).encode()
+        public = None
+        if key is not None:
+            fields = {"key_id": key.spec.key_id, "key_version": key.version, **fields}
+            public = _public(key.spec, payload)
+        assignment = pb.TaskAssignment(
+            task_id=task_id,
+            circuit_type=WIRE_NAMES.get(circuit, circuit),
+            input_data_json=payload,
+            generation=generation,
+            **fields,
+        )
+        record = Record(assignment, key, public)
+        self.tasks[task_id] = record
+        self.send(assignment)
+        return record
+
+    def send(self, assignment: pb.TaskAssignment) -> None:
+        """Put an assignment on the stream of the only worker."""
+        (stream,) = self.streams.values()
+        stream.put_nowait(assignment)
+
+    def reassign(self, record: Record) -> None:
+        """Assign the task again, one generation later."""
+        record.assignment.generation += 1
+        record.state = "assigned"
+        self.send(record.assignment)
+
+    def break_streams(self) -> None:
+        for stream in self.streams.values():
+            stream.put_nowait(None)
+
+    # The contract.
+
+    async def RegisterWorker(self, request: Any, context: Any) -> Any:
+        await self._scripted("RegisterWorker", context)
+        self.registrations.append(request)
+        self.known.add(request.worker_id)
+        return pb.RegisterWorkerResponse(success=True, heartbeat_interval_ms=60_000)
+
+    async def SendHeartbeat(self, request: Any, context: Any) -> Any:
+        await self._scripted("SendHeartbeat", context)
+        self.heartbeats.append(request)
+        known = request.worker_id in self.known
+        return pb.HeartbeatResponse(success=known, known=known)
+
+    async def ReceiveTasks(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        await self._scripted("ReceiveTasks", context)
+        await self._known(request.worker_id, context)
+        stream: asyncio.Queue[pb.TaskAssignment | None] = asyncio.Queue()
+        self.streams[request.worker_id] = stream
+        self.streams_opened += 1
+        try:
+            while (assignment := await stream.get()) is not None:
+                yield assignment
+        finally:
+            if self.streams.get(request.worker_id) is stream:
+                del self.streams[request.worker_id]
+
+    async def StartTask(self, request: Any, context: Any) -> Any:
+        record = await self._held("StartTask", request, context)
+        record.started.append(request.generation)
+        record.state = "running"
+        return pb.StartTaskResponse(success=True)
+
+    async def ReportCompletion(self, request: Any, context: Any) -> Any:
+        record = await self._held("ReportCompletion", request, context)
+        record.completions.append(request)
+        if self.refuse_proofs or not _holds(record, request):
+            record.state = "refused"
+            return pb.TaskCompletionResponse(success=False, message="the proof does not hold")
+        record.state = "completed"
+        return pb.TaskCompletionResponse(success=True)
+
+    async def ReportFailure(self, request: Any, context: Any) -> Any:
+        record = await self._held("ReportFailure", request, context)
+        record.failure = request
+        record.state = "failed"
+        return pb.TaskFailureResponse(success=True)
+
+    async def ReleaseTask(self, request: Any, context: Any) -> Any:
+        record = await self._held("ReleaseTask", request, context)
+        record.released = request
+        record.state = "released"
+        return pb.ReleaseTaskResponse(success=True)
+
+    async def DeregisterWorker(self, request: Any, context: Any) -> Any:
+        self.deregistered.append(request.worker_id)
+        self.known.discard(request.worker_id)
+        return pb.DeregisterWorkerResponse(success=True)
+
+    async def GetWorkerStats(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def ListKeys(self, request: Any, context: Any) -> Any:
+        await self._scripted("ListKeys", context)
+        return pb.ListKeysResponse(
+            keys=[
+                pb.KeyInfo(
+                    key_id=key_id,
+                    version=key.version,
+                    proving_key_sha256=hashlib.sha256(key.proving_key).hexdigest(),
+                    size_bytes=len(key.proving_key),
+                )
+                for key_id, key in self.keys.items()
+            ]
+        )
+
+    async def GetProvingKey(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        key = self.keys[request.key_id]
+        assert request.version == key.version
+        self.keys_sent += 1
+        data = key.proving_key
+        if self.corrupt_keys:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield pb.KeyChunk(data=data[start : start + CHUNK_BYTES])
+
+    async def _scripted(self, method: str, context: Any) -> None:
+        if method in self.errors:
+            await context.abort(self.errors[method], f"{method} was told to fail")
+
+    async def _known(self, worker_id: str, context: Any) -> None:
+        if worker_id not in self.known:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"worker {worker_id} is not known")
+
+    async def _held(self, method: str, request: Any, context: Any) -> Record:
+        """The task, if the caller holds its latest assignment."""
+        await self._scripted(method, context)
+        record = self.tasks.get(request.task_id)
+        if record is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"task {request.task_id}: there is none")
+            raise AssertionError("abort raises")
+        if request.generation != record.assignment.generation or record.state in {
+            "completed",
+            "failed",
+            "released",
+        }:
+            self.fenced.append(f"{method} {request.task_id} {request.generation}")
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not yours any more")
+        return record
+
+
+def _public(spec: CircuitSpec, payload: bytes) -> list[str] | None:
+    try:
+        return public_signals(spec, json.loads(payload))
+    except ValueError:
+        return None
+
+
+def _holds(record: Record, request: pb.TaskCompletionRequest) -> bool:
+    if record.key is None:
+        return True
+    metadata = json.loads(request.proof_metadata_json)
+    key = record.key
+    verifier = load_verifying_key(key.spec, key.verifying_key, key.version)
+    return (
+        metadata["public"] == record.public
+        and metadata["key_version"] == key.version
+        and metadata["encoding"] == "arkworks-compressed-v1"
+        and metadata["curve"] == key.spec.curve.value
+        and verifier.verify(metadata["public"], request.proof_data)
+    )
