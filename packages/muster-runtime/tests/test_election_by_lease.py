@@ -107,10 +107,10 @@ async def test_a_lease_made_beforehand_keeps_its_labels(
     a = Candidate(LeaseElector(kube_leases(api, "default", name), "a", FAST))
     async with campaigning(a):
         await eventually(lambda: a.leading)
-    lease = await leases.read_namespaced_lease(name, "default")
-    assert lease.metadata.labels == {"app.kubernetes.io/name": "muster"}
-    assert lease.spec.holder_identity == ""
-    assert lease.spec.lease_transitions == 1
+    lease = (await leases.read_namespaced_lease(name, "default")).to_dict()
+    assert lease["metadata"]["labels"] == {"app.kubernetes.io/name": "muster"}
+    assert lease["spec"]["holderIdentity"] == ""
+    assert lease["spec"]["leaseTransitions"] == 1
 
 
 async def test_an_error_of_the_leader_ends_its_term_and_is_raised(

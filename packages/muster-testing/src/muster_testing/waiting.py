@@ -4,18 +4,38 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    probe: Callable[[], T | Awaitable[T]],
+    probe: Callable[[], Awaitable[T | None]],
+    *,
+    deadline: float = ...,
+    every: float = ...,
+    what: str = ...,
+) -> T: ...
+
+
+@overload
+async def eventually(
+    probe: Callable[[], T | None],
+    *,
+    deadline: float = ...,
+    every: float = ...,
+    what: str = ...,
+) -> T: ...
+
+
+async def eventually(
+    probe: Callable[[], Any],
     *,
     deadline: float = 30.0,
     every: float = 0.05,
     what: str = "",
-) -> T:
+) -> Any:
     """Call `probe` until it returns something truthy, and return that.
 
     An AssertionError of the probe counts as "not yet".
@@ -33,7 +53,7 @@ async def eventually(
         last: object
         try:
             answer = probe()
-            value = cast("T", await answer if inspect.isawaitable(answer) else answer)
+            value = await answer if inspect.isawaitable(answer) else answer
         except AssertionError as error:
             last = error
         else:
@@ -46,7 +66,7 @@ async def eventually(
 
 
 def eventually_sync(
-    probe: Callable[[], T], *, deadline: float = 30.0, every: float = 0.1, what: str = ""
+    probe: Callable[[], T | None], *, deadline: float = 30.0, every: float = 0.1, what: str = ""
 ) -> T:
     """`eventually` for tests without an event loop."""
     return asyncio.run(eventually(probe, deadline=deadline, every=every, what=what))
