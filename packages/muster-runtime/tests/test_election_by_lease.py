@@ -107,7 +107,7 @@ async def test_a_lease_made_beforehand_keeps_its_labels(
     a = Candidate(LeaseElector(kube_leases(api, "default", name), "a", FAST))
     async with campaigning(a):
         await eventually(lambda: a.leading)
-    lease = (await leases.read_namespaced_lease(name, "default")).to_dict()
+    lease = api.sanitize_for_serialization(await leases.read_namespaced_lease(name, "default"))
     assert lease["metadata"]["labels"] == {"app.kubernetes.io/name": "muster"}
     assert lease["spec"]["holderIdentity"] == ""
     assert lease["spec"]["leaseTransitions"] == 1
