@@ -29,6 +29,7 @@ class ConditionType(Documented):
     STALLED = "Stalled", "Only while nothing will get better before somebody changes something."
     PAUSED = "Paused", "Only while the annotation muster.dev/paused is true."
     INSECURE_SETUP = "InsecureSetup", "The proving keys were made inside the cluster."
+    PROOFS_VERIFIED = "ProofsVerified", "Every proof is verified before it is handed out."
     WORKERS_SCHEDULED = "WorkersScheduled", "Every worker pod has found a node."
     COORDINATOR_READY = "CoordinatorReady", "The coordinator that hands out the work is ready."
     DATABASE_READY = "DatabaseReady", "The database is there, as far as Kubernetes can tell."
@@ -69,6 +70,7 @@ class Reason(Documented):
         "KeysMadeInCluster",
         "spec.keys.insecureSetup is true: whoever saw the keys being made can forge proofs.",
     )
+    VERIFICATION_OFF = "VerificationOff", "spec.verification is None: results are not verified."
     SINGLE_REPLICA = "SingleReplica", "Only one coordinator is wanted."
     MANAGED_DATABASE = (
         "ManagedDatabase",

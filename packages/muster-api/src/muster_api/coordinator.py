@@ -126,6 +126,9 @@ class CoordinatorSpec(Workload):
     max_retries: Annotated[int, Field(ge=0, le=100)] = Field(
         3, description="How often a task is tried again after transient failures."
     )
+    max_queued: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
+        100_000, description="Tasks that may wait; further ones are refused until some are done."
+    )
     drain_timeout: Duration = Field(
         timedelta(seconds=30),
         description="How long a stopping coordinator finishes what it has begun.",

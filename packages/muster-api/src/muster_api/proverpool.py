@@ -92,8 +92,8 @@ class Autoscaling(Model):
     )
 
 
-class WorkerTimes(Model):
-    """Time limits of a worker."""
+class WorkerLimits(Model):
+    """Limits of a worker and of its tasks."""
 
     heartbeat_interval: Duration = Field(
         timedelta(seconds=5),
@@ -104,6 +104,19 @@ class WorkerTimes(Model):
         timedelta(minutes=5),
         description="A task that takes longer is stopped and fails.",
         json_schema_extra=ruled(between("1s", "24h")),
+    )
+    task_memory_limit: (
+        Annotated[str, Field(max_length=16, pattern=r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$")] | None
+    ) = Field(
+        None,
+        description="Memory of one task, its keys included; a task that needs more fails alone. "
+        "Absent means as much as the pod has.",
+        json_schema_extra=ruled(
+            Rule(
+                "quantity(self).compareTo(quantity('64Mi')) >= 0",
+                "write a size of at least 64Mi, such as 512Mi",
+            )
+        ),
     )
 
 
@@ -138,6 +151,14 @@ class ProverPoolSpec(Workload):
             "pool's own coordinator: make a new ProverPool",
             ".coordinatorRef",
         ),
+        Rule(
+            "!has(self.resources.limits) || !('cpu' in self.resources.limits) || "
+            "quantity(string(self.resources.limits['cpu'])).asApproximateFloat() > "
+            "double((self.concurrency + 1) / 2 - 1)",
+            "concurrency is more than twice the CPUs of resources.limits.cpu: lower it or raise "
+            "the limit",
+            ".concurrency",
+        ),
     )
 
     coordinator_ref: LocalReference | None = Field(
@@ -151,8 +172,10 @@ class ProverPoolSpec(Workload):
         json_schema_extra=ruled(_UNIQUE, **{"x-kubernetes-list-type": "atomic"}),
     )
     keys: Keys | None = Field(None, description="Where the proving keys come from.")
-    verification: Literal["Required"] = Field(
-        "Required", description="Every proof is verified before anybody is told that it exists."
+    verification: Literal["Required", "None"] = Field(
+        "Required",
+        description="Required: every proof is verified before anybody is told that it exists. "
+        "None: for workers of another make, whose keys are not here; results are marked unverified.",
     )
     concurrency: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="Tasks that one worker proves at a time."
@@ -163,7 +186,7 @@ class ProverPoolSpec(Workload):
     autoscaling: Autoscaling = Field(
         Autoscaling(), description="How many workers there are, by the work that waits."
     )
-    worker: WorkerTimes = Field(WorkerTimes(), description="Time limits of a worker.")
+    worker: WorkerLimits = Field(WorkerLimits(), description="Limits of a worker and of its tasks.")
     termination_grace_period_seconds: Annotated[int, Field(ge=10, le=3600)] = Field(
         60, description="How long a stopping worker has to finish or hand back its tasks."
     )
