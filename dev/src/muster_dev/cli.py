@@ -1,0 +1,124 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+from muster_dev import clusters
+from muster_dev.errors import SetupError
+from muster_dev.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_DEFAULT_CLUSTER = "muster-demo"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tool; return its exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        work = open_workspace()
+    except SetupError as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    command: Callable[[Workspace, argparse.Namespace], None] = options.command
+    try:
+        command(work, options)
+    except SetupError as failure:
+        work.steps.failed(failure)
+        return 1
+    except KeyboardInterrupt:
+        work.steps.say("\ninterrupted; the next run goes on from here")
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="muster_dev", description="Build, run and test Muster.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _cluster_commands(
+        commands.add_parser("cluster", help="a real Kubernetes cluster on this machine")
+    )
+    return parser
+
+
+def _cluster_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="bring a cluster up, or use one that you name")
+    up.set_defaults(command=_cluster_up)
+    up.add_argument("--name", default=_DEFAULT_CLUSTER)
+    up.add_argument("--nodes", type=_at_least_one, default=3)
+    up.add_argument(
+        "--publish",
+        type=_port_pair,
+        action="append",
+        default=[],
+        metavar="[HOST:]NODEPORT",
+        help="open a NodePort on 127.0.0.1, on a free port if none is given",
+    )
+    up.add_argument("--context", help="use this context of yours; nothing is created")
+    up.add_argument("--kubeconfig", type=Path, help="the file that --context is in")
+    up.add_argument("--registry", default="", help="where images for --context are pushed")
+    down = commands.add_parser("down", help="remove a cluster, or everything that was made")
+    down.set_defaults(command=_cluster_down)
+    which = down.add_mutually_exclusive_group()
+    which.add_argument("--name", default=_DEFAULT_CLUSTER)
+    which.add_argument("--all", action="store_true")
+    status = commands.add_parser("status", help="show the clusters that are there")
+    status.set_defaults(command=_cluster_status)
+    status.add_argument("-o", "--output", choices=["text", "json"], default="text")
+
+
+def _cluster_up(work: Workspace, options: argparse.Namespace) -> None:
+    if options.context:
+        clusters.adopt(work, options.name, options.context, options.kubeconfig, options.registry)
+    else:
+        clusters.up(work, options.name, options.nodes, tuple(options.publish))
+    print(f"export KUBECONFIG={work.paths.kubeconfig(options.name)}")
+
+
+def _cluster_down(work: Workspace, options: argparse.Namespace) -> None:
+    if options.all:
+        clusters.down_all(work)
+    else:
+        clusters.down(work, options.name)
+
+
+def _cluster_status(work: Workspace, options: argparse.Namespace) -> None:
+    found = clusters.status(work)
+    if options.output == "json":
+        print(json.dumps(found, indent=2))
+        return
+    if not found:
+        print("no cluster")
+    for cluster in found:
+        state = "ready" if cluster["answers"] else "does not answer"
+        print(f"{cluster['name']}: {state}, {cluster['nodes']} nodes, {cluster['kubeconfig']}")
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return number
+
+
+def _port_pair(text: str) -> tuple[int, int]:
+    here, _, there = text.rpartition(":")
+    pair = (int(here or 0), int(there))
+    if not all(0 <= port < 65536 for port in pair):
+        raise argparse.ArgumentTypeError(f"{text}: ports are below 65536")
+    return pair
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt

@@ -1,0 +1,168 @@
+"""Which Docker daemon runs the nodes, and which node image it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muster_dev import (
+    apt,
+    capabilities,
+    component_images,
+    firewall,
+    go_tools,
+    preflight,
+    root_filesystem,
+    shell,
+    sysctls,
+)
+from muster_dev.docker import Docker
+from muster_dev.node_image import NodeImage
+from muster_dev.private_daemon import PrivateDaemon
+from muster_dev.registry import NODE, Registry
+
+if TYPE_CHECKING:
+    from muster_dev.component_images import Tags
+    from muster_dev.firewall import Nft
+    from muster_dev.workspace import Workspace
+
+_DAEMON_PACKAGES = ("docker.io", "iptables", "iproute2", "nftables", "runc")
+_IMAGE_PACKAGES = ("gcc", "libc6-dev", "mmdebstrap")
+# GiB that a first run leaves behind: compilers' caches and images; a daemon's images and nodes.
+_CACHE_GIB = 11.0
+_CACHE_WARM_GIB = 0.5
+_STATE_GIB = 6.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node image: its name, and the versions in it if it is our own."""
+
+    image: str
+    own: Tags | None
+
+
+class Engine:
+    """The daemon for the nodes: the user's, or a private one."""
+
+    def __init__(self, work: Workspace, docker: Docker, daemon: PrivateDaemon | None) -> None:
+        self._work = work
+        self.docker = docker
+        self.daemon = daemon
+
+    def start(self) -> None:
+        """See to it that the daemon answers and that the nodes' packets are kept here.
+
+        The private daemon may start nodes that it had before, so the firewall comes first.
+        """
+        work = self._work
+        if self.daemon is None:
+            return
+        self._check_machine()
+        apt.ensure(_DAEMON_PACKAGES, work.steps, work.paths.logs / "apt.log", "A private daemon")
+        sysctls.remember(work.paths.state / "sysctls.json")
+        firewall.install(work.instance)
+        if self.daemon.process() is None:
+            with work.steps.step("Start a private Docker daemon"):
+                self.daemon.start()
+        else:
+            self.daemon.start()
+
+    def prepare_network(self, node: Node) -> None:
+        """See to the nodes' network and to the firewall in front of it, before any node starts."""
+        instance = self._work.instance
+        names = self.docker.output("network", "ls", "--format", "{{.Name}}").splitlines()
+        if instance.network not in names:
+            bridge = f"com.docker.network.bridge.name={instance.bridge}"
+            options = ["--driver=bridge", f"--subnet={instance.subnet}", f"--opt={bridge}"]
+            self.docker.output("network", "create", *options, instance.network)
+        firewall.install(instance, self._nft(node.image))
+
+    def node(self) -> Node:
+        """Return the node image, and see to it that the daemon has it."""
+        work = self._work
+        own = NodeImage(work.paths, work.tools)
+        tags = component_images.tags(work.tools)
+        if self.docker.has_image(own.reference):
+            return Node(own.reference, tags)
+        # The public image knows no way around a missing capability.
+        if not capabilities.missing() and Registry(self.docker, work.paths.state).provides(NODE):
+            return Node(NODE, None)
+        archive = self._build_node_image(own)
+        with work.steps.step("Load the node image into Docker"):
+            log = work.paths.logs / "load-node-image.log"
+            self.docker.run("load", f"--input={archive}", log=log)
+        return Node(own.reference, tags)
+
+    def runtime_wrapper(self) -> str | None:
+        """Return the file that nodes use as their runtime where a capability is missing."""
+        lacking = capabilities.missing()
+        if not lacking:
+            return None
+        path = self._work.paths.state / "node-runtime"
+        path.write_text(capabilities.runtime_wrapper(lacking, "/usr/sbin/runc"), encoding="utf-8")
+        path.chmod(0o755)
+        return str(path)
+
+    def remove(self, image: str | None) -> None:
+        """Remove what this tool made on the machine beside the clusters themselves."""
+        instance = self._work.instance
+        if self.daemon is not None:
+            self.daemon.remove()
+            firewall.remove(instance)
+            sysctls.restore(self._work.paths.state / "sysctls.json")
+            return
+        if shell.succeeds(["docker", "network", "inspect", instance.network]):
+            self.docker.output("network", "rm", instance.network)
+        if image is not None:
+            firewall.remove(instance, self._nft(image))
+
+    def _build_node_image(self, own: NodeImage) -> Path:
+        work = self._work
+        if not own.built:
+            preflight.require_root("Building a node image (no image registry answers)")
+            log = work.paths.logs / "apt.log"
+            apt.ensure(_IMAGE_PACKAGES, work.steps, log, "Building a node image")
+            for tool in go_tools.IN_THE_NODE:
+                work.tool(tool)
+            if not root_filesystem.built(root_filesystem.NODE, work.paths):
+                with work.steps.step("Make the nodes' root file system"):
+                    root_filesystem.build(root_filesystem.NODE, work.paths)
+        with work.steps.step("Build the node image"):
+            return own.build()
+
+    def _nft(self, image: str) -> Nft:
+        if self.daemon is not None:
+            return firewall.local_nft
+
+        # The user's daemon may be in a virtual machine: the rules have to be where its bridge is.
+        def nft(arguments: list[str], stdin: str | None) -> str:
+            command = ["run", "--rm", "--interactive", "--network=host", "--cap-add=NET_ADMIN"]
+            return self.docker.output(*command, "--entrypoint=nft", image, *arguments, stdin=stdin)
+
+        return nft
+
+    def _check_machine(self) -> None:
+        paths = self._work.paths
+        preflight.require_root("Starting a Docker daemon (none answers on this machine)")
+        preflight.require_capabilities(capabilities.missing())
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+        preflight.require_overlay(paths.state, mounts)
+        built = NodeImage(paths, self._work.tools).built
+        started = (paths.state / "docker").exists()
+        preflight.require_space(
+            {
+                paths.cache: _CACHE_WARM_GIB if built else _CACHE_GIB,
+                paths.state: _CACHE_WARM_GIB if started else _STATE_GIB,
+            }
+        )
+
+
+def choose(work: Workspace) -> Engine:
+    """Return the private daemon where there is one, else the user's, else a private one."""
+    daemon = PrivateDaemon(work.paths, work.instance)
+    users = Docker()
+    if not daemon.exists and users.answers():
+        return Engine(work, users, None)
+    return Engine(work, daemon.docker, daemon)

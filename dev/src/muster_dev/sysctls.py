@@ -1,0 +1,47 @@
+"""Settings of the kernel that kubelets change for the whole machine, and putting them back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+_ROOT = Path("/proc/sys")
+# Those that the kubelet and kube-proxy write and that are not separate for each container.
+CHANGED_BY_NODES = (
+    "kernel/keys/root_maxbytes",
+    "kernel/keys/root_maxkeys",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "net/netfilter/nf_conntrack_max",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+)
+
+
+def remember(record: Path, root: Path = _ROOT) -> None:
+    """Write down the present settings, unless an earlier run has done so."""
+    if record.exists():
+        return
+    present = {
+        name: (root / name).read_text(encoding="utf-8").strip()
+        for name in CHANGED_BY_NODES
+        if (root / name).exists()
+    }
+    record.parent.mkdir(parents=True, exist_ok=True)
+    partial = record.with_suffix(".new")
+    partial.write_text(json.dumps(present), encoding="utf-8")
+    partial.rename(record)
+
+
+def restore(record: Path, root: Path = _ROOT) -> list[str]:
+    """Put back what was written down, forget it, and return the settings that had changed."""
+    if not record.exists():
+        return []
+    changed = []
+    for name, value in json.loads(record.read_text(encoding="utf-8")).items():
+        setting = root / name
+        if setting.read_text(encoding="utf-8").strip() != value:
+            setting.write_text(value, encoding="utf-8")
+            changed.append(name)
+    record.unlink()
+    return changed
