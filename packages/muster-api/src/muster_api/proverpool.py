@@ -175,7 +175,7 @@ class ProverPoolSpec(Workload):
     verification: Literal["Required", "None"] = Field(
         "Required",
         description="Required: every proof is verified before anybody is told that it exists. "
-        "None: for workers of another make, whose keys are not here; results are marked unverified.",
+        "None: for workers of another make, whose keys are not here; results are marked so.",
     )
     concurrency: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="Tasks that one worker proves at a time."
