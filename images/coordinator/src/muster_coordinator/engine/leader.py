@@ -1,0 +1,223 @@
+"""What the leading replica does: assign, watch, recover. All of it fenced by its epoch."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from muster_coordinator.engine.errors import StaleEpoch, Unavailable
+from muster_coordinator.engine.model import Worker
+from muster_coordinator.engine.ports import HealthLimits, LeaderStore, Meter, WorkerStore
+from muster_coordinator.engine.retry import RetryPolicy
+from muster_coordinator.engine.scheduling import (
+    Candidate,
+    Placement,
+    Strategy,
+    open_lanes,
+    place,
+)
+
+log = logging.getLogger(__name__)
+
+Duty = Callable[[int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSettings:
+    """How the leader works; times in seconds.
+
+    Args:
+        poll: between two looks without a notification.
+        cleanup: between two cleanings.
+        lease: how long a workload may be held before it counts as stuck.
+        patience: how long the database may be away before leadership is given up, so that a
+            replica that can reach it may lead.
+        batch: most workloads assigned in one transaction.
+        prefetch: how many workloads a worker is given beyond its capacity.
+    """
+
+    poll: float = 2.0
+    cleanup: float = 60.0
+    lease: float = 300.0
+    patience: float = 10.0
+    batch: int = 100
+    prefetch: int = 1
+    limits: HealthLimits = field(default_factory=HealthLimits)
+
+
+class Leader:
+    """Leads while an elector says so; see `lead`."""
+
+    def __init__(
+        self,
+        store: LeaderStore,
+        workers: WorkerStore,
+        strategy: Strategy,
+        policy: RetryPolicy,
+        settings: LeaderSettings,
+        meter: Meter,
+        duties: Sequence[Duty] = (),
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._strategy = strategy
+        self._policy = policy
+        self._settings = settings
+        self._meter = meter
+        self._duties = duties
+        self._wake = asyncio.Event()
+        self._epoch: int | None = None
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch that this replica leads in; None where it does not lead."""
+        return self._epoch
+
+    def wake(self) -> None:
+        """There may be something to assign."""
+        self._wake.set()
+
+    async def lead(self, holder: str) -> None:
+        """Lead in a new epoch, until cancelled, or followed, or cut off from the database."""
+        try:
+            epoch, since = await self._store.take_epoch(holder)
+        except Unavailable as error:
+            log.warning("can't lead without the database", extra={"error": str(error)})
+            return
+        log.info("leading", extra={"epoch": epoch})
+        self._epoch = epoch
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._schedule(epoch))
+                group.create_task(self._watch(epoch, since))
+                group.create_task(self._clean(epoch))
+                for duty in self._duties:
+                    group.create_task(self._once(duty, epoch))
+        except* StaleEpoch:
+            log.warning("followed by another leader", extra={"epoch": epoch})
+            self._meter.fenced("epoch")
+            await self._leave_trace(epoch, holder)
+        except* Unavailable as group:
+            log.warning("gave up leading", extra={"epoch": epoch, "error": str(group.exceptions)})
+        finally:
+            self._epoch = None
+
+    async def _leave_trace(self, epoch: int, holder: str) -> None:
+        try:
+            await self._store.fenced(epoch, holder)
+        except Unavailable as error:
+            log.warning("the refused write is not in the audit", extra={"error": str(error)})
+
+    async def _schedule(self, epoch: int) -> None:
+        patience = _Patience(self._settings.patience)
+        while True:
+            self._wake.clear()
+            try:
+                while await self._assign(epoch) >= self._settings.batch:
+                    patience.renew()
+                patience.renew()
+            except Unavailable as error:
+                self._meter.assigning_failed()
+                await patience.spend(error)
+                continue
+            try:
+                async with asyncio.timeout(self._settings.poll):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _assign(self, epoch: int) -> int:
+        """One batch; how many were assigned."""
+        self._meter.polled()
+        needs = await self._store.waiting_needs()
+        if not needs:
+            return 0
+        workers = await self._workers.workers()
+        lanes = open_lanes(needs, workers, self._settings.prefetch, self._settings.batch)
+        if not lanes:
+            return 0
+        moved = await self._store.assign(
+            epoch,
+            lanes,
+            lambda candidates: self._place(candidates, workers),
+            self._settings.lease,
+        )
+        self._meter.assigned(moved)
+        return len(moved)
+
+    def _place(
+        self, candidates: Sequence[Candidate], workers: Sequence[Worker]
+    ) -> Sequence[Placement]:
+        chosen = candidates[: self._settings.batch]
+        return place(chosen, workers, self._strategy, self._settings.prefetch)
+
+    async def _watch(self, epoch: int, since: datetime) -> None:
+        """Mark silent workers and recover what they held.
+
+        Silence counts only from when the database was seen last, as nobody could note heartbeats
+        while it was away.
+        """
+        patience = _Patience(self._settings.patience)
+        regained: datetime | None = since
+        while True:
+            try:
+                if regained is None:
+                    regained = await self._store.now()
+                await self._watch_once(epoch, regained)
+                patience.renew()
+            except Unavailable as error:
+                regained = None
+                await patience.spend(error)
+                continue
+            await asyncio.sleep(self._settings.poll)
+
+    async def _watch_once(self, epoch: int, since: datetime) -> None:
+        for worker_id, status in await self._store.judge_workers(
+            epoch, self._settings.limits, since
+        ):
+            log.warning("worker is silent", extra={"worker_id": worker_id, "status": status})
+        moved = await self._store.recover(epoch, since, self._settings.limits, self._policy.lost)
+        for one in moved:
+            log.warning("recovered", extra={"task_id": str(one.id), "state": one.after})
+        self._meter.ended(moved, {})
+
+    async def _clean(self, epoch: int) -> None:
+        patience = _Patience(self._settings.patience)
+        while True:
+            try:
+                await self._store.maintain(epoch, self._settings.limits)
+                patience.renew()
+            except Unavailable as error:
+                await patience.spend(error)
+                continue
+            await asyncio.sleep(self._settings.cleanup)
+
+    async def _once(self, duty: Duty, epoch: int) -> None:
+        patience = _Patience(self._settings.patience)
+        while True:
+            try:
+                await duty(epoch)
+                return
+            except Unavailable as error:
+                await patience.spend(error)
+
+
+class _Patience:
+    """Lets an error pass as long as it does not last."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end: float | None = None
+
+    def renew(self) -> None:
+        self._end = None
+
+    async def spend(self, error: Unavailable) -> None:
+        """Pause before the next try; raise `error` where it has lasted too long."""
+        now = asyncio.get_running_loop().time()
+        if self._end is None:
+            self._end = now + self._seconds
+        if now >= self._end:
+            raise error
+        await asyncio.sleep(0.2)

@@ -1,0 +1,222 @@
+"""What workers report: begun, done, failed, handed back. Each is judged, then stored once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from muster_coordinator.engine.batching import Batcher
+from muster_coordinator.engine.errors import EngineError, Fenced, Unavailable
+from muster_coordinator.engine.fencing import finished_by, judge
+from muster_coordinator.engine.model import Claim, Held, Move, Moved
+from muster_coordinator.engine.ports import (
+    Acceptance,
+    AssignmentStore,
+    Decide,
+    Decision,
+    Meter,
+    Submission,
+    Verdict,
+    WorkerStore,
+)
+from muster_coordinator.engine.retry import RetryPolicy
+from muster_coordinator.engine.states import State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A worker's result and the assignment it belongs to."""
+
+    claim: Claim
+    submission: Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker did not finish its assignment; `released` means that it only hands it back."""
+
+    claim: Claim
+    message: str
+    transient: bool = True
+    released: bool = False
+
+
+class Reports:
+    """Takes reports in, in batches.
+
+    Args:
+        lease: seconds that a workload may run before it counts as stuck.
+    """
+
+    def __init__(
+        self,
+        assignments: AssignmentStore,
+        workers: WorkerStore,
+        acceptance: Acceptance,
+        policy: RetryPolicy,
+        meter: Meter,
+        lease: float,
+    ) -> None:
+        self._assignments = assignments
+        self._workers = workers
+        self._acceptance = acceptance
+        self._policy = policy
+        self._meter = meter
+        self._lease = lease
+        self._start: Batcher[Claim, Moved | None] = Batcher(self._start_batch)
+        self._complete: Batcher[Completion, Verdict] = Batcher(self._complete_batch, lanes=2)
+        self._fail: Batcher[Failure, Moved | None] = Batcher(self._fail_batch)
+
+    async def start(self, claim: Claim) -> None:
+        """The worker began; a repetition changes nothing.
+
+        Raises:
+            Fenced, NotFound: the assignment is not this worker's.
+        """
+        await self._start(claim)
+
+    async def complete(self, claim: Claim, submission: Submission) -> Verdict:
+        """The worker is done. Accepted exactly once; a repetition is told so and changes nothing.
+
+        Raises:
+            Fenced, NotFound: the assignment is not this worker's.
+            Unavailable: it can't be judged now.
+        """
+        return await self._complete(Completion(claim, submission))
+
+    async def fail(self, failure: Failure) -> None:
+        """The worker failed, or hands back.
+
+        Raises:
+            Fenced, NotFound: the assignment is not this worker's.
+        """
+        await self._fail(failure)
+
+    async def idle(self) -> None:
+        """Wait until all reports under way are answered."""
+        for batcher in (self._start, self._complete, self._fail):
+            await batcher.idle()
+
+    async def _start_batch(self, claims: list[Claim]) -> Sequence[Moved | EngineError | None]:
+        def decide(claim: Claim, held: Held | None) -> Decision | EngineError:
+            error = judge(claim, held)
+            if error is not None or held is None:
+                return error or Decision()
+            return Decision((self._begun(held),) if held.state is State.SCHEDULED else ())
+
+        return await self._report(claims, decide)
+
+    def _begun(self, held: Held) -> Move:
+        return Move(held.id, held.state, State.RUNNING, "workload.started", lease=self._lease)
+
+    async def _fail_batch(self, failures: list[Failure]) -> Sequence[Moved | EngineError | None]:
+        by_claim = {failure.claim: failure for failure in failures}
+
+        def decide(claim: Claim, held: Held | None) -> Decision | EngineError:
+            error = judge(claim, held)
+            if error is not None or held is None:
+                return error or Decision()
+            failure = by_claim[claim]
+            if failure.released:
+                return Decision((self._policy.released(held, failure.message),))
+            return Decision(
+                (self._policy.failed(held, failure.message, transient=failure.transient),)
+            )
+
+        answers = await self._report([failure.claim for failure in failures], decide)
+        self._meter.ended([answer for answer in answers if isinstance(answer, Moved)], {})
+        return answers
+
+    async def _complete_batch(
+        self, completions: list[Completion]
+    ) -> Sequence[Verdict | EngineError]:
+        verdicts = await self._judged(completions)
+
+        def decide(claim: Claim, held: Held | None) -> Decision | EngineError:
+            if held is not None and held.state is State.COMPLETED and finished_by(claim, held):
+                return Decision()
+            error = judge(claim, held)
+            if error is not None or held is None:
+                return error or Decision()
+            verdict = verdicts.get(claim, Unavailable(f"task {held.id}: it has just moved"))
+            if isinstance(verdict, EngineError):
+                return verdict
+            if not verdict.accepted:
+                return Decision((self._policy.refused(held, verdict.reason),))
+            begun = (self._begun(held),) if held.state is State.SCHEDULED else ()
+            done = Move(held.id, State.RUNNING, State.COMPLETED, "workload.completed")
+            return Decision((*begun, done), verdict.result)
+
+        answers = await self._report([completion.claim for completion in completions], decide)
+        self._count(answers, completions)
+        return [
+            await self._answered(completion.claim, answer, verdicts.get(completion.claim))
+            for completion, answer in zip(completions, answers, strict=True)
+        ]
+
+    async def _judged(self, completions: list[Completion]) -> dict[Claim, Verdict | EngineError]:
+        """Verdicts on what is worth looking at: the reports that are not fenced off already."""
+        ids = {completion.claim.workload_id for completion in completions}
+        statements = await self._assignments.statements(ids)
+        worth = []
+        for completion in completions:
+            statement = statements.get(completion.claim.workload_id)
+            if statement is not None and judge(completion.claim, statement.held) is None:
+                worth.append((completion, statement))
+        verdicts = await self._acceptance.judge(
+            [(statement, completion.submission) for completion, statement in worth]
+        )
+        return {
+            completion.claim: verdict
+            for (completion, _), verdict in zip(worth, verdicts, strict=True)
+        }
+
+    async def _answered(
+        self,
+        claim: Claim,
+        answer: Moved | EngineError | None,
+        verdict: Verdict | EngineError | None,
+    ) -> Verdict | EngineError:
+        if isinstance(answer, EngineError):
+            return answer
+        if answer is None:
+            return Verdict(accepted=True, reason="accepted before")
+        if not isinstance(verdict, Verdict):
+            raise TypeError(f"task {claim.workload_id} moved without a verdict")
+        if not verdict.accepted:
+            await self._quarantine(claim, verdict.reason)
+        return verdict
+
+    async def _quarantine(self, claim: Claim, reason: str) -> None:
+        worker_id = claim.worker_id
+        log.warning(
+            "worker quarantined",
+            extra={"worker_id": worker_id, "task_id": str(claim.workload_id), "reason": reason},
+        )
+        self._meter.quarantined(worker_id)
+        await self._workers.quarantine(worker_id, f"task {claim.workload_id}: {reason}")
+        await self._assignments.take_back(worker_id, "it is quarantined", self._policy.lost)
+
+    async def _report(
+        self, claims: Sequence[Claim], decide: Decide
+    ) -> list[Moved | EngineError | None]:
+        answers = await self._assignments.report(claims, decide)
+        for claim, answer in zip(claims, answers, strict=True):
+            if isinstance(answer, Fenced):
+                self._meter.fenced("generation")
+                log.warning(
+                    "report refused",
+                    extra={"worker_id": claim.worker_id, "reason": str(answer)},
+                )
+        return answers
+
+    def _count(
+        self, answers: Sequence[Moved | EngineError | None], completions: Sequence[Completion]
+    ) -> None:
+        durations: dict[UUID, int] = {
+            completion.claim.workload_id: completion.submission.duration_ms
+            for completion in completions
+        }
+        self._meter.ended([one for one in answers if isinstance(one, Moved)], durations)

@@ -1,0 +1,100 @@
+"""What follows a failure: another try elsewhere after a pause, or the end."""
+
+import random
+from dataclasses import dataclass
+
+from muster_coordinator.engine.model import Held, Move
+from muster_coordinator.engine.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential pauses in seconds: `first`, twice that, and so on up to `longest`."""
+
+    first: float = 1.0
+    longest: float = 60.0
+    jitter: float = 0.2
+
+    def after(self, retries: int) -> float:
+        """The pause before the next try, where `retries` were made before it."""
+        pause = min(self.longest, self.first * 2.0 ** min(retries, 30))
+        return pause * (1 + self.jitter * random.random())  # noqa: S311 - jitter is no secret
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Decides about workloads whose worker failed them.
+
+    Args:
+        backoff: the pauses between tries.
+        max_redistributions: how often a workload may lose its worker while it runs; one that
+            does so more often is taken to be what kills them.
+    """
+
+    backoff: Backoff = Backoff()
+    max_redistributions: int = 5
+
+    def failed(self, held: Held, message: str, *, transient: bool) -> Move:
+        """A worker reported a failure."""
+        if not transient:
+            return _ended(held, message, failed_on=held.worker_id)
+        if held.retry_count >= held.max_retries:
+            tries = held.retry_count + 1
+            return _ended(held, f"{message} (given up after {tries} tries)", held.worker_id)
+        return Move(
+            held.id,
+            held.state,
+            State.PENDING,
+            "workload.retried",
+            message,
+            delay=self.backoff.after(held.retry_count),
+            retried=True,
+            failed_on=held.worker_id,
+        )
+
+    def refused(self, held: Held, message: str) -> Move:
+        """A worker's result was wrong: elsewhere at once, the pause is of no use."""
+        if held.retry_count >= held.max_retries:
+            return _ended(held, message, held.worker_id)
+        return Move(
+            held.id,
+            held.state,
+            State.PENDING,
+            "workload.result_refused",
+            message,
+            retried=True,
+            failed_on=held.worker_id,
+        )
+
+    def released(self, held: Held, reason: str) -> Move:
+        """A worker handed its assignment back unfinished; that is no failure."""
+        return Move(held.id, held.state, State.PENDING, "workload.released", reason)
+
+    def lost(self, held: Held, reason: str) -> Move:
+        """The worker is gone, or stuck."""
+        reason = f"worker {held.worker_id}: {reason}"
+        if held.state is State.SCHEDULED:
+            return Move(held.id, held.state, State.PENDING, "workload.unscheduled", reason)
+        if held.redistributions >= self.max_redistributions:
+            times = held.redistributions + 1
+            return _ended(held, f"its worker was lost {times} times, the last time: {reason}", None)
+        return Move(
+            held.id,
+            held.state,
+            State.REDISTRIBUTING,
+            "workload.redistributing",
+            reason,
+            redistributed=True,
+        )
+
+
+def _ended(held: Held, message: str, failed_on: str | None) -> Move:
+    return Move(
+        held.id,
+        held.state,
+        State.FAILED,
+        "workload.failed",
+        message,
+        failed_on=failed_on,
+        error=message,
+    )

@@ -1,0 +1,16 @@
+"""Who gets which workload: the order of the queue, its lanes, and the strategies by name."""
+
+from muster_coordinator.engine.scheduling.lanes import Lane, open_lanes
+from muster_coordinator.engine.scheduling.placement import Candidate, Placement, Slot, place
+from muster_coordinator.engine.scheduling.strategies import STRATEGIES, Strategy
+
+__all__ = [
+    "STRATEGIES",
+    "Candidate",
+    "Lane",
+    "Placement",
+    "Slot",
+    "Strategy",
+    "open_lanes",
+    "place",
+]
