@@ -1,0 +1,1 @@
+"""PostgreSQL behind the engine's ports. All SQL of the coordinator is in here."""

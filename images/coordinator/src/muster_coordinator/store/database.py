@@ -1,0 +1,168 @@
+"""One pool of connections: every statement has a deadline, every outage is `Unavailable`."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import asyncpg
+
+from muster_coordinator.engine.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+# The connection, or what is behind it, is away.
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+# Somebody else was in the way; the same again may succeed at once.
+_CONFLICT = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether `error` says that the database is away, not that something is wrong with it."""
+    # asyncpg's errors about wrong arguments are ValueErrors besides.
+    return isinstance(error, _AWAY) and not isinstance(error, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the pool and of each statement; times in seconds.
+
+    Args:
+        statement: longest time of one statement, held by the server and by the client.
+        attempt: longest time that one call tries, over outages and conflicts.
+    """
+
+    max_connections: int = 25
+    max_lifetime: float = 300.0
+    statement: float = 5.0
+    attempt: float = 5.0
+
+
+SERVER_SETTINGS = {
+    "application_name": "muster-coordinator",
+    "statement_timeout": "10s",
+    "lock_timeout": "5s",
+    # A leader that is stopped in the middle of a transaction must not block its follower.
+    "idle_in_transaction_session_timeout": "5s",
+    "jit": "off",
+}
+
+
+class Database:
+    """A pool of connections to PostgreSQL; open it as a context."""
+
+    def __init__(self, dsn: str, limits: Limits | None = None) -> None:
+        self._dsn = dsn
+        self._limits = limits or Limits()
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the pool; connections are made when they are needed."""
+        self._pool = await asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=self._limits.max_connections,
+            max_inactive_connection_lifetime=self._limits.max_lifetime,
+            command_timeout=self._limits.statement,
+            timeout=self._limits.attempt,
+            server_settings=SERVER_SETTINGS,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            try:
+                async with asyncio.timeout(self._limits.statement):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
+
+    async def warm(self, connections: int) -> None:
+        """Open so many connections ahead of their use.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        await asyncio.gather(*(self.fetch("SELECT pg_sleep(0.01)") for _ in range(connections)))
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` in one transaction, and again where a connection or a conflict broke it.
+
+        `work` must bear being run twice, even where its first run was committed and only the
+        answer was lost.
+
+        Raises:
+            Unavailable: the database was away all the time.
+        """
+        return await self._attempts(work, transaction=True)
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """The rows of one statement, which must bear being run twice.
+
+        Raises:
+            Unavailable: the database was away all the time.
+        """
+
+        async def rows(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(query, *args)
+
+        return await self._attempts(rows, transaction=False)
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """The first row of one statement, as `fetch`."""
+        rows = await self.fetch(query, *args)
+        return rows[0] if rows else None
+
+    async def _attempts(
+        self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._limits.attempt
+        pause = 0.02
+        while True:
+            try:
+                return await self._once(work, transaction=transaction)
+            except (*_AWAY, *_CONFLICT) as error:
+                if not is_outage(error) and not isinstance(error, _CONFLICT):
+                    raise
+                if loop.time() + pause >= end:
+                    raise Unavailable("the database is away; come back later") from error
+                log.debug("trying again", extra={"error": repr(error)})
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter
+            pause = min(pause * 2, 0.5)
+
+    async def _once(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
+        if self._pool is None:
+            raise Unavailable("the database is not open")
+        async with self._pool.acquire(timeout=self._limits.attempt) as connection:
+            if not transaction:
+                return await work(connection)
+            async with connection.transaction():
+                return await work(connection)

@@ -1,0 +1,305 @@
+"""What only the leader writes, each write fenced by its epoch; see `engine.ports.LeaderStore`."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from muster_coordinator.engine.errors import StaleEpoch
+from muster_coordinator.engine.model import Move, Moved, Requirement
+from muster_coordinator.engine.ports import HealthLimits, Recover
+from muster_coordinator.engine.scheduling import Candidate, Lane, Placement
+from muster_coordinator.engine.states import State, WorkerStatus
+from muster_coordinator.store.database import Connection, Database
+from muster_coordinator.store.transitions import apply, held, requirement
+
+log = logging.getLogger(__name__)
+
+_TAKE_EPOCH = """
+WITH taken AS (
+    UPDATE leader_epoch SET epoch = epoch + 1, holder = $1, taken_at = now() RETURNING epoch
+), logged AS (
+    INSERT INTO audit_events (actor, event, epoch)
+    SELECT 'leader:' || $1, 'leader.elected', epoch FROM taken
+)
+SELECT epoch, now() AS at FROM taken
+"""
+
+_FENCED = """
+INSERT INTO audit_events (actor, event, epoch, reason)
+SELECT 'leader:' || $1, 'leader.fenced', $2::bigint,
+       'epoch ' || epoch || ' of ' || holder || ' is newer'
+FROM leader_epoch
+"""
+
+# Jumps from one requirement to the next through the index, however much waits in each.
+_WAITING_NEEDS = """
+WITH RECURSIVE need AS (
+    (SELECT pool, type, key_id, key_version FROM workloads
+     WHERE state IN ('PENDING', 'REDISTRIBUTING')
+     ORDER BY pool, type, key_id, key_version LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM need CROSS JOIN LATERAL (
+        SELECT pool, type, key_id, key_version FROM workloads
+        WHERE state IN ('PENDING', 'REDISTRIBUTING')
+          AND (pool, type, key_id, key_version)
+              > (need.pool, need.type, need.key_id, need.key_version)
+        ORDER BY pool, type, key_id, key_version LIMIT 1
+    ) AS following
+)
+SELECT pool, type, key_id, key_version FROM need
+"""
+
+# What no free worker should get, as all of them failed it before, is left to a busy one.
+_CANDIDATES = """
+SELECT candidate.* FROM jsonb_to_recordset($1::jsonb) AS lane (
+    pool text, type text, key_id text, key_version text, room int, free text[], able text[])
+CROSS JOIN LATERAL (
+    SELECT id, pool, type, key_id, key_version, state, excluded_workers, rank
+    FROM workloads
+    WHERE pool = lane.pool AND type = lane.type
+      AND key_id = lane.key_id AND key_version = lane.key_version
+      AND state IN ('PENDING', 'REDISTRIBUTING') AND not_before <= now()
+      AND (NOT excluded_workers @> lane.free OR excluded_workers @> lane.able)
+    ORDER BY rank DESC, id LIMIT lane.room
+    FOR UPDATE SKIP LOCKED
+) AS candidate
+ORDER BY candidate.rank DESC, candidate.id
+"""
+
+_SILENT = """
+WITH silent AS (
+    SELECT id, status AS before FROM workers
+    WHERE status = ANY ($1::text[]) AND greatest(last_heartbeat_at, $3) < now() - $4::interval
+    ORDER BY id FOR UPDATE
+), marked AS (
+    UPDATE workers SET status = $2, status_reason = 'no heartbeat', status_changed_at = now()
+    FROM silent WHERE workers.id = silent.id
+    RETURNING workers.id, silent.before, workers.status
+), logged AS (
+    INSERT INTO audit_events (worker_id, actor, event, before, after, epoch, reason)
+    SELECT id, 'leader', 'worker.status', before, status, $5, 'no heartbeat' FROM marked
+)
+SELECT id, status FROM marked
+"""
+
+_END_STREAMS_OF_SILENT_REPLICAS = """
+UPDATE workers SET stream_id = NULL, replica_id = NULL, stream_lost_at = now()
+WHERE replica_id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM replicas WHERE replicas.id = workers.replica_id
+    AND greatest(replicas.last_seen_at, $1) >= now() - $2::interval)
+"""
+
+_ORPHANS = """
+SELECT workload.id, workload.pool, workload.type, workload.key_id, workload.key_version,
+       workload.state, workload.worker_id, workload.generation, workload.retry_count,
+       workload.max_retries, workload.redistributions, workload.started_at,
+       CASE WHEN worker.id IS NULL THEN 'it left'
+            WHEN worker.status NOT IN ('ACTIVE', 'DRAINING') THEN 'it is ' || worker.status
+            WHEN workload.lease_expires_at < now() THEN 'it took longer than allowed'
+            ELSE 'the stream to it ended' END AS reason,
+       workload.lease_expires_at < now() AS stuck
+FROM workloads AS workload LEFT JOIN workers AS worker ON worker.id = workload.worker_id
+WHERE workload.state IN ('SCHEDULED', 'RUNNING') AND (
+    worker.id IS NULL
+    OR worker.status NOT IN ('ACTIVE', 'DRAINING')
+    OR workload.lease_expires_at < now()
+    OR (worker.stream_id IS NULL AND (
+        workload.state = 'SCHEDULED'
+        OR greatest(worker.stream_lost_at, worker.last_heartbeat_at) < now() - $1::interval)))
+ORDER BY workload.id LIMIT 1000
+FOR UPDATE OF workload SKIP LOCKED
+"""
+
+_SUSPECT = """
+WITH suspected AS (
+    UPDATE workers SET status = 'SUSPECT', status_reason = 'a task took longer than allowed',
+                       status_changed_at = now()
+    WHERE id = ANY ($1::text[]) AND status = 'ACTIVE' RETURNING id
+)
+INSERT INTO audit_events (worker_id, actor, event, before, after, epoch, reason)
+SELECT id, 'leader', 'worker.status', 'ACTIVE', 'SUSPECT', $2, 'a task took longer than allowed'
+FROM suspected
+"""
+
+_FORGET_WORKERS = """
+WITH gone AS (
+    DELETE FROM workers WHERE status IN ('DEAD', 'QUARANTINED')
+    AND last_heartbeat_at < now() - $1::interval RETURNING id, status
+)
+INSERT INTO audit_events (worker_id, actor, event, before, epoch)
+SELECT id, 'leader', 'worker.forgotten', status, $2 FROM gone
+"""
+
+_FORGET_REPLICAS = "DELETE FROM replicas WHERE last_seen_at < now() - interval '1 hour'"
+
+_AUDIT_MONTHS = """
+SELECT make_audit_month(now()), make_audit_month(now() + interval '1 month')
+"""
+
+_OLD_AUDIT_MONTHS = """
+SELECT child.relname FROM pg_inherits
+JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+WHERE pg_inherits.inhparent = 'audit_events'::regclass
+  AND child.relname ~ '^audit_events_[0-9]{6}$'
+  AND child.relname < 'audit_events_' || to_char(now() - interval '13 months', 'YYYYMM')
+"""
+
+
+class PostgresLeadership:
+    """Implements `engine.ports.LeaderStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take_epoch(self, holder: str) -> tuple[int, datetime]:
+        """See `LeaderStore.take_epoch`."""
+
+        async def take(connection: Connection) -> tuple[int, datetime]:
+            rows = await connection.fetch(_TAKE_EPOCH, holder)
+            return rows[0]["epoch"], rows[0]["at"]
+
+        return await self._database.run(take)
+
+    async def epoch(self) -> int:
+        """See `LeaderStore.epoch`."""
+        rows = await self._database.fetch("SELECT epoch FROM leader_epoch")
+        epoch: int = rows[0]["epoch"]
+        return epoch
+
+    async def fenced(self, epoch: int, holder: str) -> None:
+        """See `LeaderStore.fenced`."""
+        await self._database.fetch(_FENCED, holder, epoch)
+
+    async def now(self) -> datetime:
+        """See `LeaderStore.now`."""
+        rows = await self._database.fetch("SELECT now() AS at")
+        at: datetime = rows[0]["at"]
+        return at
+
+    async def waiting_needs(self) -> list[Requirement]:
+        """See `LeaderStore.waiting_needs`."""
+        return [requirement(row) for row in await self._database.fetch(_WAITING_NEEDS)]
+
+    async def assign(
+        self,
+        epoch: int,
+        lanes: Sequence[Lane],
+        place: Callable[[Sequence[Candidate]], Sequence[Placement]],
+        lease: float,
+    ) -> list[Moved]:
+        """See `LeaderStore.assign`."""
+        request = json.dumps([_lane(lane) for lane in lanes])
+
+        async def assign(connection: Connection) -> list[Moved]:
+            await fence(connection, epoch)
+            candidates = [
+                Candidate(
+                    row["id"],
+                    requirement(row),
+                    State(row["state"]),
+                    frozenset(row["excluded_workers"]),
+                )
+                for row in await connection.fetch(_CANDIDATES, request)
+            ]
+            moves = [_scheduled(placement, lease) for placement in place(candidates)]
+            return await apply(connection, moves, "leader", epoch)
+
+        return await self._database.run(assign)
+
+    async def judge_workers(
+        self, epoch: int, limits: HealthLimits, since: datetime
+    ) -> list[tuple[str, WorkerStatus]]:
+        """See `LeaderStore.judge_workers`."""
+        steps = (
+            ([WorkerStatus.ACTIVE], WorkerStatus.SUSPECT, limits.suspect),
+            ([WorkerStatus.SUSPECT, WorkerStatus.DRAINING], WorkerStatus.DEAD, limits.dead),
+        )
+
+        async def judge(connection: Connection) -> list[tuple[str, WorkerStatus]]:
+            await fence(connection, epoch)
+            changed = []
+            for before, status, seconds in steps:
+                rows = await connection.fetch(
+                    _SILENT, before, status, since, timedelta(seconds=seconds), epoch
+                )
+                changed += [(row["id"], status) for row in rows]
+            return changed
+
+        return await self._database.run(judge)
+
+    async def recover(
+        self, epoch: int, since: datetime, limits: HealthLimits, recover: Recover
+    ) -> list[Moved]:
+        """See `LeaderStore.recover`."""
+
+        async def run(connection: Connection) -> list[Moved]:
+            await fence(connection, epoch)
+            await connection.execute(
+                _END_STREAMS_OF_SILENT_REPLICAS, since, timedelta(seconds=limits.replica)
+            )
+            rows = await connection.fetch(_ORPHANS, timedelta(seconds=limits.grace))
+            stuck = {
+                row["worker_id"] for row in rows if row["stuck"] and row["state"] == State.RUNNING
+            }
+            if stuck:
+                await connection.execute(_SUSPECT, sorted(stuck), epoch)
+            moves = [recover(held(row), row["reason"]) for row in rows]
+            return await apply(connection, moves, "leader", epoch)
+
+        return await self._database.run(run)
+
+    async def maintain(self, epoch: int, limits: HealthLimits) -> None:
+        """See `LeaderStore.maintain`."""
+
+        async def maintain(connection: Connection) -> None:
+            await fence(connection, epoch)
+            await connection.execute(_FORGET_WORKERS, timedelta(seconds=limits.forgotten), epoch)
+            await connection.execute(_FORGET_REPLICAS)
+            for row in await connection.fetch(_OLD_AUDIT_MONTHS):
+                await connection.execute(f'DROP TABLE "{row["relname"]}"')
+                log.info("old audit dropped", extra={"table": row["relname"]})
+
+        await self._database.run(maintain)
+        try:
+            await self._database.fetch(_AUDIT_MONTHS)
+        except asyncpg.CheckViolationError as error:
+            # Nobody led at the turn of the month: its events are in the default partition.
+            log.warning("an audit month can't be made", extra={"error": str(error)})
+
+
+async def fence(connection: Connection, epoch: int) -> None:
+    """Hold the epoch until the end of the transaction, so that no later one begins within it.
+
+    Raises:
+        StaleEpoch: a newer one has begun.
+    """
+    row = await connection.fetchrow("SELECT epoch, holder FROM leader_epoch FOR SHARE")
+    if row is None or row["epoch"] != epoch:
+        found = f"epoch {row['epoch']} of {row['holder']}" if row else "none"
+        raise StaleEpoch(f"epoch {epoch} is over: {found}")
+
+
+def _lane(lane: Lane) -> dict[str, object]:
+    return {
+        "pool": lane.need.pool,
+        "type": lane.need.type,
+        "key_id": lane.need.key_id,
+        "key_version": lane.need.key_version,
+        "room": lane.room,
+        "free": lane.free,
+        "able": lane.able,
+    }
+
+
+def _scheduled(placement: Placement, lease: float) -> Move:
+    return Move(
+        placement.candidate.id,
+        placement.candidate.state,
+        State.SCHEDULED,
+        "workload.scheduled",
+        worker_id=placement.worker_id,
+        lease=lease,
+    )

@@ -1,0 +1,250 @@
+"""The registry of workers; see `engine.ports.WorkerStore`."""
+
+import json
+from collections.abc import Collection, Mapping
+from uuid import UUID
+
+from muster_coordinator.engine.model import Registration, Worker, WorkerStats
+from muster_coordinator.engine.ports import Recover
+from muster_coordinator.engine.states import State, WorkerStatus
+from muster_coordinator.store.database import Connection, Database
+from muster_coordinator.store.transitions import move_held
+
+_BEFORE = "SELECT status, instance FROM workers WHERE id = $1 FOR UPDATE"
+
+_REGISTER = """
+WITH registered AS (
+    INSERT INTO workers (id, pool, capacity, types, keys, tags, version, instance)
+    VALUES ($1, $2, $3, $4, $5::jsonb, $6::jsonb, $7, $8)
+    ON CONFLICT (id) DO UPDATE SET
+        pool = excluded.pool, capacity = excluded.capacity, types = excluded.types,
+        keys = excluded.keys, tags = excluded.tags, version = excluded.version,
+        instance = excluded.instance, last_heartbeat_at = now(),
+        status = CASE WHEN workers.status IN ('SUSPECT', 'DEAD') THEN 'ACTIVE'
+                      ELSE workers.status END,
+        replica_id = CASE WHEN $9 THEN NULL ELSE workers.replica_id END,
+        stream_id = CASE WHEN $9 THEN NULL ELSE workers.stream_id END,
+        stream_lost_at = CASE WHEN $9 THEN now() ELSE workers.stream_lost_at END
+    RETURNING id, status
+), logged AS (
+    INSERT INTO audit_events (worker_id, actor, event, before, after, reason)
+    SELECT id, 'worker:' || id, 'worker.registered', $10, status,
+           CASE WHEN $9 THEN 'started anew' ELSE '' END
+    FROM registered
+)
+SELECT pg_notify('muster_work', '')
+"""
+
+_BEAT = """
+WITH beat AS (
+    SELECT worker.id, worker.status AS before, beat.active
+    FROM workers AS worker
+    JOIN unnest($1::text[], $2::int[]) AS beat (id, active) ON beat.id = worker.id
+    ORDER BY worker.id FOR UPDATE OF worker
+), alive AS (
+    UPDATE workers AS worker SET
+        last_heartbeat_at = now(),
+        active_tasks = beat.active,
+        status = CASE WHEN beat.before IN ('SUSPECT', 'DEAD') THEN 'ACTIVE' ELSE beat.before END,
+        status_reason = CASE WHEN beat.before IN ('SUSPECT', 'DEAD') THEN 'heartbeat'
+                             ELSE worker.status_reason END,
+        status_changed_at = CASE WHEN beat.before IN ('SUSPECT', 'DEAD') THEN now()
+                                 ELSE worker.status_changed_at END
+    FROM beat WHERE worker.id = beat.id
+    RETURNING worker.id, beat.before, worker.status
+), logged AS (
+    INSERT INTO audit_events (worker_id, actor, event, before, after, reason)
+    SELECT id, 'worker:' || id, 'worker.status', before, status, 'heartbeat'
+    FROM alive WHERE before <> status
+)
+SELECT id, CASE WHEN before <> status THEN pg_notify('muster_work', '') END FROM alive
+"""
+
+_OPEN_STREAM = """
+WITH opened AS (
+    UPDATE workers SET
+        replica_id = $2, stream_id = $3, stream_lost_at = NULL, last_heartbeat_at = now(),
+        status = CASE WHEN status IN ('SUSPECT', 'DEAD') THEN 'ACTIVE' ELSE status END
+    WHERE id = $1 RETURNING id
+)
+SELECT id, pg_notify('muster_work', '') FROM opened
+"""
+
+_CLOSE_STREAMS = """
+WITH closing AS (
+    SELECT id FROM workers WHERE stream_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
+)
+UPDATE workers SET stream_id = NULL, replica_id = NULL, stream_lost_at = now()
+FROM closing WHERE workers.id = closing.id RETURNING workers.id
+"""
+
+_STREAMS_OF_A_REPLICA = "SELECT stream_id FROM workers WHERE replica_id = $1"
+
+_REPLICA_LIVES = """
+INSERT INTO replicas (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET last_seen_at = now()
+"""
+
+_DEREGISTER = """
+WITH gone AS (
+    DELETE FROM workers WHERE id = $1 AND status <> 'QUARANTINED' RETURNING id, status
+), kept AS (
+    UPDATE workers SET stream_id = NULL, replica_id = NULL, stream_lost_at = now()
+    WHERE id = $1 AND status = 'QUARANTINED' RETURNING id, status
+), logged AS (
+    INSERT INTO audit_events (worker_id, actor, event, before)
+    SELECT id, 'worker:' || id, 'worker.deregistered', status FROM gone
+    UNION ALL SELECT id, 'worker:' || id, 'worker.deregistered', status FROM kept
+)
+SELECT id FROM gone UNION ALL SELECT id FROM kept
+"""
+
+_QUARANTINE = """
+WITH worker AS (
+    SELECT id, status AS before FROM workers
+    WHERE id = $1 AND status <> 'QUARANTINED' FOR UPDATE
+), quarantined AS (
+    UPDATE workers SET status = 'QUARANTINED', status_reason = $2, status_changed_at = now()
+    FROM worker WHERE workers.id = worker.id RETURNING workers.id, worker.before
+)
+INSERT INTO audit_events (worker_id, actor, event, before, after, reason)
+SELECT id, 'coordinator', 'worker.status', before, 'QUARANTINED', $2 FROM quarantined
+"""
+
+_WORKERS = """
+SELECT worker.id, worker.pool, worker.status, worker.capacity, worker.types, worker.keys,
+       worker.stream_id IS NOT NULL AS connected, worker.last_heartbeat_at,
+       coalesce(holding.load, 0) AS load
+FROM workers AS worker
+LEFT JOIN (
+    SELECT worker_id, count(*) AS load FROM workloads
+    WHERE state IN ('SCHEDULED', 'RUNNING') GROUP BY worker_id
+) AS holding ON holding.worker_id = worker.id
+ORDER BY worker.id
+"""
+
+_STATS = """
+SELECT (SELECT count(*) FROM results WHERE worker_id = worker.id) AS completed,
+       (SELECT coalesce(sum(duration_ms), 0)::bigint FROM results WHERE worker_id = worker.id)
+           AS duration_ms
+FROM workers AS worker WHERE worker.id = $1
+"""
+
+
+class PostgresWorkers:
+    """Implements `engine.ports.WorkerStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(self, worker: Registration) -> bool:
+        """See `WorkerStore.register`."""
+
+        async def register(connection: Connection) -> bool:
+            before = await connection.fetchrow(_BEFORE, worker.id)
+            restarted = bool(
+                before
+                and before["instance"]
+                and worker.instance
+                and before["instance"] != worker.instance
+            )
+            await connection.execute(
+                _REGISTER,
+                worker.id,
+                worker.pool,
+                worker.capacity,
+                sorted(worker.types),
+                json.dumps(dict(worker.keys)),
+                json.dumps(dict(worker.tags)),
+                worker.version,
+                worker.instance,
+                restarted,
+                before and before["status"],
+            )
+            return restarted
+
+        return await self._database.run(register)
+
+    async def beat(self, active: Mapping[str, int]) -> Collection[str]:
+        """See `WorkerStore.beat`."""
+        rows = await self._database.fetch(_BEAT, list(active.keys()), list(active.values()))
+        return {row["id"] for row in rows}
+
+    async def open_stream(self, worker_id: str, replica_id: str, stream_id: UUID) -> bool:
+        """See `WorkerStore.open_stream`."""
+        row = await self._database.fetchrow(_OPEN_STREAM, worker_id, replica_id, stream_id)
+        return row is not None
+
+    async def close_streams(self, streams: Collection[UUID], recover: Recover) -> list[str]:
+        """See `WorkerStore.close_streams`."""
+
+        async def close(connection: Connection) -> list[str]:
+            rows = await connection.fetch(_CLOSE_STREAMS, list(streams))
+            workers = [row["id"] for row in rows]
+            await move_held(
+                connection,
+                workers,
+                [State.SCHEDULED],
+                recover,
+                "the stream to it ended",
+                "coordinator",
+            )
+            return workers
+
+        return await self._database.run(close)
+
+    async def replica_started(self, replica_id: str) -> None:
+        """See `WorkerStore.replica_started`."""
+
+        async def started(connection: Connection) -> None:
+            await connection.execute(
+                "UPDATE workers SET stream_id = NULL, replica_id = NULL, stream_lost_at = now() "
+                "WHERE replica_id = $1",
+                replica_id,
+            )
+            await connection.execute(_REPLICA_LIVES, replica_id)
+
+        await self._database.run(started)
+
+    async def replica_lives(self, replica_id: str) -> Collection[UUID]:
+        """See `WorkerStore.replica_lives`."""
+
+        async def lives(connection: Connection) -> Collection[UUID]:
+            await connection.execute(_REPLICA_LIVES, replica_id)
+            rows = await connection.fetch(_STREAMS_OF_A_REPLICA, replica_id)
+            return {row["stream_id"] for row in rows}
+
+        return await self._database.run(lives)
+
+    async def replica_stopped(self, replica_id: str) -> None:
+        """See `WorkerStore.replica_stopped`."""
+        await self._database.fetch("DELETE FROM replicas WHERE id = $1", replica_id)
+
+    async def deregister(self, worker_id: str) -> bool:
+        """See `WorkerStore.deregister`."""
+        return await self._database.fetchrow(_DEREGISTER, worker_id) is not None
+
+    async def quarantine(self, worker_id: str, reason: str) -> None:
+        """See `WorkerStore.quarantine`."""
+        await self._database.fetch(_QUARANTINE, worker_id, reason)
+
+    async def workers(self) -> list[Worker]:
+        """See `WorkerStore.workers`."""
+        return [
+            Worker(
+                row["id"],
+                row["pool"],
+                WorkerStatus(row["status"]),
+                row["capacity"],
+                frozenset(row["types"]),
+                json.loads(row["keys"]),
+                row["load"],
+                row["connected"],
+                row["last_heartbeat_at"],
+            )
+            for row in await self._database.fetch(_WORKERS)
+        ]
+
+    async def stats(self, worker_id: str) -> WorkerStats | None:
+        """See `WorkerStore.stats`."""
+        row = await self._database.fetchrow(_STATS, worker_id)
+        return WorkerStats(row["completed"], row["duration_ms"]) if row is not None else None
