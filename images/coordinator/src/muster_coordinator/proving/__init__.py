@@ -1,0 +1,1 @@
+"""Proofs as a kind of work: circuits on offer, keys, and verification on receipt."""

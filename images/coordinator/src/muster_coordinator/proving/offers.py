@@ -1,0 +1,86 @@
+"""Which pool proves which circuit."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from muster_coordinator.engine.errors import InvalidRequest, NotFound
+from muster_proving import CircuitSpec
+
+PREFIX = "prove."
+"""Of the workload types that are proofs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool of workers: what it proves, with which kind of keys, and whether it is believed.
+
+    Args:
+        verified: False where results are accepted unseen, and marked so.
+    """
+
+    name: str
+    circuits: tuple[CircuitSpec, ...]
+    insecure_setup: bool
+    verified: bool = True
+
+
+class Offers:
+    """All pools, in the order of the configuration."""
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        self.pools = {pool.name: pool for pool in pools}
+
+    def pool(self, name: str) -> Pool:
+        """The pool of this name; the first one where the name is empty.
+
+        Raises:
+            NotFound: there is no such pool here.
+        """
+        if not name and self.pools:
+            return next(iter(self.pools.values()))
+        if name not in self.pools:
+            served = ", ".join(self.pools) or "none"
+            raise NotFound(f"pool is {name!r}; served here: {served}")
+        return self.pools[name]
+
+    def find(
+        self, circuit: str, curve: str | None, size: int | None, pool: str | None
+    ) -> tuple[Pool, CircuitSpec]:
+        """The first pool that offers a circuit, and the circuit; None stands for any.
+
+        Without a curve BN254 is preferred.
+
+        Raises:
+            InvalidRequest: no pool offers it; the text lists what is on offer.
+        """
+        offered = [
+            (offer, spec)
+            for offer in self.pools.values()
+            if pool in {None, offer.name}
+            for spec in offer.circuits
+            if spec.name == circuit
+            and (curve is None or spec.curve.value == curve)
+            and (size is None or spec.size == size)
+        ]
+        if not offered:
+            raise InvalidRequest(
+                f"circuit {circuit!r} with curve {curve or 'any'}, size {size or 'any'}, "
+                f"pool {pool or 'any'} is not on offer; allowed: {self._listed()}"
+            )
+        return min(offered, key=lambda offer: offer[1].curve.value != "bn254")
+
+    def specs(self) -> dict[CircuitSpec, bool]:
+        """Every circuit on offer, and whether its key may be made insecurely, in process."""
+        found: dict[CircuitSpec, bool] = {}
+        for pool in self.pools.values():
+            for spec in pool.circuits:
+                found[spec] = found.get(spec, False) or pool.insecure_setup
+        return found
+
+    def _listed(self) -> str:
+        listed = [
+            f"{spec.key_id} in pool {pool.name}"
+            for pool in self.pools.values()
+            for spec in pool.circuits
+        ]
+        return "; ".join(listed) or "nothing, no pool is configured"
