@@ -1,0 +1,159 @@
+"""Messages in and out: checks of what workers send, and the words of the wire."""
+
+import json
+import re
+from collections.abc import Mapping
+from uuid import UUID
+
+from muster_coordinator.engine.errors import InvalidRequest
+from muster_coordinator.engine.model import Assignment, Claim, Registration
+from muster_coordinator.engine.ports import Submission
+from muster_coordinator.proving.offers import PREFIX
+from muster_protos import coordinator_pb2 as pb
+from muster_proving import CircuitSpec, InvalidInput, parse_circuit
+
+MAX_CAPACITY = 1024
+_MAX_TEXT = 4000
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+
+INSTANCE_TAG = "instance"
+"""The tag by which two processes of one worker name differ."""
+
+
+def worker_id(value: str) -> str:
+    """A worker's name.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if _NAME.fullmatch(value) is None:
+        raise InvalidRequest(
+            f"worker_id is {value[:64]!r}; allowed: 1 to 253 letters, digits, '.', '_' and '-', "
+            "a letter or digit at both ends"
+        )
+    return value
+
+
+def claim(request: object) -> Claim:
+    """Whose assignment a report is about, from its task_id, worker_id and generation.
+
+    Raises:
+        InvalidRequest: one of them can't be right.
+    """
+    text = str(getattr(request, "task_id", ""))
+    generation = int(getattr(request, "generation", 0))
+    try:
+        task_id = UUID(text)
+    except ValueError:
+        raise InvalidRequest(f"task_id is {text[:64]!r}; allowed: a UUID") from None
+    if generation < 0:
+        raise InvalidRequest(f"generation is {generation}; allowed: 0 or more")
+    return Claim(task_id, worker_id(str(getattr(request, "worker_id", ""))), generation)
+
+
+def text(value: str, otherwise: str) -> str:
+    """A message of a worker as it can be stored: no NUL, not endless, never empty."""
+    return value.replace("\x00", "")[:_MAX_TEXT] or otherwise
+
+
+def registration(request: pb.RegisterWorkerRequest, pool: str) -> Registration:
+    """What a worker says of itself.
+
+    Raises:
+        InvalidRequest: a field can't be right.
+    """
+    capacity = request.max_concurrent_tasks
+    if not 1 <= capacity <= MAX_CAPACITY:
+        raise InvalidRequest(f"max_concurrent_tasks is {capacity}; allowed: 1 to {MAX_CAPACITY}")
+    tags = {_tag(key): _tag(value) for key, value in request.tags.items()}
+    return Registration(
+        id=worker_id(request.worker_id),
+        pool=pool,
+        capacity=capacity,
+        types=_types(request.capabilities.get("circuits", "")),
+        keys=_keys(request.capabilities.get("keys", "")),
+        version=_tag(request.version),
+        tags=tags,
+        instance=tags.get(INSTANCE_TAG, ""),
+    )
+
+
+def _types(listed: str) -> frozenset[str]:
+    """Kinds of work from circuit names; circuits of a newer worker are not known and left out."""
+    types = set()
+    for name in listed.split(","):
+        try:
+            types.add(parse_circuit(name.strip()).task_type)
+        except InvalidInput:
+            continue
+    if not types:
+        raise InvalidRequest(
+            f"capabilities[circuits] is {listed[:64]!r}; allowed: a comma-separated list of "
+            "merkle, range, addition"
+        )
+    return frozenset(types)
+
+
+def _keys(listed: str) -> dict[str, str]:
+    keys = {}
+    for entry in filter(None, (part.strip() for part in listed.split(","))):
+        key_id, _, version = entry.partition("=")
+        if not version:
+            raise InvalidRequest(
+                f"capabilities[keys] has {entry[:64]!r}; allowed: comma-separated key_id=version"
+            )
+        keys[_tag(key_id)] = _tag(version)
+    return keys
+
+
+def _tag(value: str) -> str:
+    return value.replace("\x00", "")[:_MAX_TEXT]
+
+
+def submission(request: pb.TaskCompletionRequest) -> Submission:
+    """A result as it was reported.
+
+    Raises:
+        InvalidRequest: there is no proof, or its metadata are no JSON object.
+    """
+    if not request.proof_data:
+        raise InvalidRequest("proof_data is empty; allowed: the bytes of a proof")
+    if request.duration_ms < 0:
+        raise InvalidRequest(f"duration_ms is {request.duration_ms}; allowed: 0 or more")
+    return Submission(
+        request.proof_data,
+        _metadata(request.proof_metadata_json),
+        text(request.merkle_root, ""),
+        request.duration_ms,
+    )
+
+
+def _metadata(data: bytes) -> Mapping[str, object]:
+    if not data:
+        return {}
+    try:
+        metadata = json.loads(data)
+    except (ValueError, RecursionError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise InvalidRequest("proof_metadata_json is no JSON object; allowed: one, or nothing")
+    return metadata
+
+
+def assignment(one: Assignment, timeout_ms: int) -> pb.TaskAssignment:
+    """An assignment on the wire."""
+    need = one.requirement
+    wire_name = need.type.removeprefix(PREFIX)
+    if need.key_id:
+        wire_name = CircuitSpec.from_key_id(need.key_id).wire_name
+    return pb.TaskAssignment(
+        task_id=str(one.workload_id),
+        circuit_type=wire_name,
+        input_data_json=one.input,
+        created_at=int(one.created_at.timestamp()),
+        generation=one.generation,
+        key_id=need.key_id,
+        key_version=need.key_version,
+        timeout_ms=timeout_ms,
+        traceparent=one.traceparent,
+    )

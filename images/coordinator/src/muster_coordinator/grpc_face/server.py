@@ -1,0 +1,64 @@
+"""The gRPC server: sizes, keepalive, health and reflection."""
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from muster_coordinator.grpc_face.interceptor import CallMeter, Observed
+from muster_coordinator.grpc_face.service import CoordinatorService
+from muster_protos import coordinator_pb2 as pb
+from muster_protos.coordinator_pb2_grpc import add_CoordinatorServiceServicer_to_server
+
+SERVICE = pb.DESCRIPTOR.services_by_name["CoordinatorService"].full_name
+
+_MINUTE_MS = 60 * 1000
+_MESSAGE_BYTES = 10 * 1024 * 1024
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.max_connection_idle_ms", 15 * _MINUTE_MS),
+    ("grpc.max_connection_age_ms", 30 * _MINUTE_MS),
+    ("grpc.max_connection_age_grace_ms", 5 * _MINUTE_MS),
+    ("grpc.keepalive_time_ms", 5 * _MINUTE_MS),
+    ("grpc.keepalive_timeout_ms", 20 * 1000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5 * _MINUTE_MS),
+    # A second process on the same port is an error, not a half of the traffic.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class GrpcServer:
+    """Serves the service on one port.
+
+    Args:
+        port: TCP port on all addresses; 0 takes a free one, see `bound_port`.
+
+    Raises:
+        RuntimeError: the port is taken.
+    """
+
+    def __init__(self, service: CoordinatorService, meter: CallMeter, port: int) -> None:
+        self._server = grpc.aio.server(interceptors=[Observed(meter)], options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        add_CoordinatorServiceServicer_to_server(service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        self.bound_port = self._server.add_insecure_port(f"[::]:{port}")
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, and cut off after `grace` seconds those that have not ended."""
+        await self._server.stop(grace)
+
+    async def leave(self) -> None:
+        """Say over grpc.health.v1 that this replica goes away."""
+        await self._health.enter_graceful_shutdown()

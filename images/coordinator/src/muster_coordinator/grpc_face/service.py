@@ -1,0 +1,166 @@
+"""`coordinator.CoordinatorService`: every method is one call of the engine."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from muster_coordinator.engine.delivery import Delivery
+from muster_coordinator.engine.errors import InvalidRequest, NotFound, Unavailable
+from muster_coordinator.engine.ports import KeyStore
+from muster_coordinator.engine.registry import Registry
+from muster_coordinator.engine.reports import Failure, Reports
+from muster_coordinator.grpc_face import messages
+from muster_coordinator.proving.keyring import KeyRing
+from muster_coordinator.proving.offers import Offers
+from muster_protos import coordinator_pb2 as pb
+from muster_protos.coordinator_pb2_grpc import CoordinatorServiceServicer
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the service calls."""
+
+    registry: Registry
+    delivery: Delivery
+    reports: Reports
+    keys: KeyStore
+    keyring: KeyRing
+    offers: Offers
+
+
+class CoordinatorService(CoordinatorServiceServicer):
+    """See protos/coordinator.proto.
+
+    Args:
+        heartbeat_ms: how often workers should send heartbeats.
+        timeout_ms: how long a worker may work on a task; below what the coordinator waits, so
+            that the worker gives up first and says why.
+    """
+
+    def __init__(self, engine: Engine, heartbeat_ms: int, timeout_ms: int) -> None:
+        self._engine = engine
+        self._heartbeat_ms = heartbeat_ms
+        self._timeout_ms = timeout_ms
+
+    async def RegisterWorker(  # noqa: N802 - the contract's name, as all here
+        self, request: pb.RegisterWorkerRequest, _context: _Context
+    ) -> pb.RegisterWorkerResponse:
+        """Make a worker known."""
+        pool = self._engine.offers.pool(request.pool)
+        worker = messages.registration(request, pool.name)
+        await self._engine.registry.register(worker)
+        return pb.RegisterWorkerResponse(
+            success=True,
+            message=f"registered in pool {pool.name}",
+            heartbeat_interval_ms=self._heartbeat_ms,
+        )
+
+    async def SendHeartbeat(  # noqa: N802
+        self, request: pb.HeartbeatRequest, _context: _Context
+    ) -> pb.HeartbeatResponse:
+        """Note that a worker lives."""
+        worker_id = messages.worker_id(request.worker_id)
+        active = min(max(request.active_tasks, 0), messages.MAX_CAPACITY)
+        known = await self._engine.registry.beat(worker_id, active)
+        return pb.HeartbeatResponse(success=known, known=known)
+
+    async def ReceiveTasks(  # noqa: N802
+        self, request: pb.ReceiveTasksRequest, context: _Context
+    ) -> AsyncIterator[pb.TaskAssignment]:
+        """Deliver assignments for as long as the worker listens."""
+        worker_id = messages.worker_id(request.worker_id)
+        async with self._engine.delivery.open(worker_id) as stream:
+            # Tells the worker that the stream is open, though there may be no task for long.
+            await context.send_initial_metadata(())
+            async for one in stream.assignments():
+                yield messages.assignment(one, self._timeout_ms)
+
+    async def StartTask(  # noqa: N802
+        self, request: pb.StartTaskRequest, _context: _Context
+    ) -> pb.StartTaskResponse:
+        """Note that a worker began."""
+        await self._engine.reports.start(messages.claim(request))
+        return pb.StartTaskResponse(success=True, message="started")
+
+    async def ReportCompletion(  # noqa: N802
+        self, request: pb.TaskCompletionRequest, _context: _Context
+    ) -> pb.TaskCompletionResponse:
+        """Verify a proof and keep it."""
+        claim = messages.claim(request)
+        verdict = await self._engine.reports.complete(claim, messages.submission(request))
+        message = verdict.reason or "accepted"
+        return pb.TaskCompletionResponse(success=verdict.accepted, message=message)
+
+    async def ReportFailure(  # noqa: N802
+        self, request: pb.TaskFailureRequest, _context: _Context
+    ) -> pb.TaskFailureResponse:
+        """Note a failure; a worker that knows no generations knows no permanent failures."""
+        message = messages.text(request.error_message, "the worker gave no reason")
+        transient = request.transient or request.generation == 0
+        failure = Failure(messages.claim(request), message, transient=transient)
+        await self._engine.reports.fail(failure)
+        return pb.TaskFailureResponse(success=True, message="noted")
+
+    async def ReleaseTask(  # noqa: N802
+        self, request: pb.ReleaseTaskRequest, _context: _Context
+    ) -> pb.ReleaseTaskResponse:
+        """Take a task back."""
+        reason = messages.text(request.reason, "handed back")
+        failure = Failure(messages.claim(request), reason, released=True)
+        await self._engine.reports.fail(failure)
+        return pb.ReleaseTaskResponse(success=True, message="taken back")
+
+    async def DeregisterWorker(  # noqa: N802
+        self, request: pb.DeregisterWorkerRequest, _context: _Context
+    ) -> pb.DeregisterWorkerResponse:
+        """Let a worker go."""
+        await self._engine.registry.deregister(messages.worker_id(request.worker_id))
+        return pb.DeregisterWorkerResponse(success=True)
+
+    async def GetWorkerStats(  # noqa: N802
+        self, request: pb.GetWorkerStatsRequest, _context: _Context
+    ) -> pb.GetWorkerStatsResponse:
+        """What a worker has done."""
+        stats = await self._engine.registry.stats(messages.worker_id(request.worker_id))
+        return pb.GetWorkerStatsResponse(
+            tasks_completed=stats.tasks_completed,
+            total_duration_ms=stats.total_duration_ms,
+            average_duration_ms=stats.total_duration_ms / max(stats.tasks_completed, 1),
+        )
+
+    async def ListKeys(  # noqa: N802
+        self, request: pb.ListKeysRequest, _context: _Context
+    ) -> pb.ListKeysResponse:
+        """All keys of a pool, or UNAVAILABLE as long as one is not there."""
+        pool = self._engine.offers.pool(request.pool)
+        keys = []
+        for spec in pool.circuits:
+            key = self._engine.keyring.current(pool, spec)
+            if key is None:
+                raise Unavailable(f"key {spec.key_id} of pool {pool.name} is not there yet")
+            keys.append(
+                pb.KeyInfo(
+                    key_id=key.record.key_id,
+                    version=key.record.version,
+                    proving_key_sha256=key.record.proving_key_sha256,
+                    size_bytes=key.record.size_bytes,
+                )
+            )
+        return pb.ListKeysResponse(keys=keys)
+
+    async def GetProvingKey(  # noqa: N802
+        self, request: pb.GetProvingKeyRequest, _context: _Context
+    ) -> AsyncIterator[pb.KeyChunk]:
+        """One proving key in chunks."""
+        if not request.key_id or not request.version:
+            raise InvalidRequest("key_id and version are needed, as ListKeys gives them")
+        found = False
+        async for data in self._engine.keys.proving_key(request.key_id, request.version):
+            found = True
+            yield pb.KeyChunk(data=data)
+        if not found:
+            raise NotFound(f"key {request.key_id[:128]} {request.version[:128]}: there is none")

@@ -1,0 +1,1 @@
+"""The HTTP API for those who want proofs. Translates requests into engine calls."""

@@ -1,0 +1,114 @@
+"""Around every request: an id, a time limit, a size limit, and an answer whatever happens."""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from muster_coordinator.http_face.errors import INTERNAL, Problem
+from muster_runtime.logs import bind
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 5 * 1024 * 1024
+TIMEOUT_SECONDS = 30.0
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+Observe = Callable[[str, int, float], None]
+
+_TOO_SLOW = Problem(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "SERVICE_UNAVAILABLE",
+    f"not done within {TIMEOUT_SECONDS:g} s; come back later",
+    retry_after=2,
+)
+
+
+class Frame:
+    """Wraps an ASGI application.
+
+    Takes over a sane `X-Request-ID`, or makes one; it is in the answer, in every log line and in
+    every error.
+
+    Args:
+        observe: told method, status and seconds of each request.
+    """
+
+    def __init__(self, app: ASGIApp, observe: Observe) -> None:
+        self._app = app
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id)
+        begun = time.monotonic()
+        with bind(request_id=request_id):
+            failure = await self._served(scope, _limited(headers, receive), answer)
+            if failure is not None and not answer.status:
+                await failure.response(request_id)(scope, receive, answer)
+        self._observe(scope["method"], answer.status, time.monotonic() - begun)
+
+    async def _served(self, scope: Scope, receive: Receive, send: Send) -> Problem | None:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            return _TOO_SLOW
+        except Exception:
+            log.exception("request failed", extra={"path": scope["path"]})
+            return INTERNAL
+        return None
+
+
+class _Answer:
+    """The sending side: adds the request id, and remembers what was begun."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
+        await self._send(message)
+
+
+def _too_large() -> HTTPException:
+    detail = f"the body is too large; allowed: {MAX_BODY_BYTES} bytes"
+    return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+
+
+def _limited(headers: Headers, receive: Receive) -> Receive:
+    """`receive`, as long as the body is within its limit."""
+    announced = headers.get("content-length", "0")
+    left = MAX_BODY_BYTES
+    too_large = announced.isdigit() and int(announced) > MAX_BODY_BYTES
+
+    async def limited() -> Message:
+        nonlocal left
+        if too_large:
+            raise _too_large()
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise _too_large()
+        return message
+
+    return limited

@@ -1,0 +1,135 @@
+"""What clients see: tasks, in the words of the proof API."""
+
+import base64
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from muster_coordinator.engine.model import Result, Workload
+from muster_coordinator.engine.states import State
+from muster_coordinator.proving.keyring import KeyRing
+from muster_coordinator.proving.offers import PREFIX
+from muster_proving import CircuitSpec, MalformedProof
+
+STATUSES: dict[State, str] = {
+    State.PENDING: "pending",
+    State.SCHEDULED: "assigned",
+    State.RUNNING: "in_progress",
+    State.PAUSED: "paused",
+    State.REDISTRIBUTING: "pending",
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+}
+
+
+class Submitted(BaseModel):
+    """A task that was taken in."""
+
+    success: bool = True
+    task_id: str
+    status: str = "pending"
+    message: str
+    request_id: str
+
+
+class Task(BaseModel):
+    """A task; what is not known yet is null."""
+
+    task_id: str
+    circuit: str
+    curve: str
+    pool: str
+    status: str
+    priority: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    worker_id: str | None
+    retry_count: int
+    error: str | None
+
+
+class ProvedTask(Task):
+    """A task with its proof, once it is completed.
+
+    `proof` and `public_inputs` are snarkjs' proof.json and public.json, `proof_bytes` is the same
+    proof in base64, `duration_ms` is how long the worker took.
+    """
+
+    proof: dict[str, Any] | None = None
+    proof_bytes: str | None = None
+    public_inputs: list[str] | None = None
+    merkle_root: str | None = None
+    key_version: str | None = None
+    verified: bool | None = None
+    duration_ms: int | None = None
+
+
+class TaskList(BaseModel):
+    """A page of tasks, newest first; `next_cursor` is null on the last one."""
+
+    tasks: list[Task]
+    next_cursor: str | None
+
+
+class Verification(BaseModel):
+    """Whether a proof holds, under which key."""
+
+    valid: bool
+    circuit: str
+    curve: str
+    key_version: str
+
+
+def task(workload: Workload) -> Task:
+    """A task without its proof."""
+    return Task(**_fields(workload))
+
+
+def proved_task(workload: Workload, keyring: KeyRing) -> ProvedTask:
+    """A task with its proof, where there is one."""
+    result = workload.result
+    if result is None:
+        return ProvedTask(**_fields(workload))
+    return ProvedTask(
+        **_fields(workload),
+        proof=_snarkjs(workload, result, keyring),
+        proof_bytes=base64.b64encode(result.proof).decode(),
+        public_inputs=list(result.public),
+        merkle_root=result.merkle_root or None,
+        key_version=result.key_version,
+        verified=result.verified,
+        duration_ms=result.duration_ms,
+    )
+
+
+def _fields(workload: Workload) -> dict[str, Any]:
+    need = workload.requirement
+    return {
+        "task_id": str(workload.id),
+        "circuit": need.type.removeprefix(PREFIX),
+        "curve": CircuitSpec.from_key_id(need.key_id).curve.value,
+        "pool": need.pool,
+        "status": STATUSES[workload.state],
+        "priority": workload.priority,
+        "created_at": workload.created_at,
+        "started_at": workload.started_at,
+        "completed_at": workload.completed_at,
+        "worker_id": workload.worker_id,
+        "retry_count": workload.retry_count,
+        "error": workload.error,
+    }
+
+
+def _snarkjs(workload: Workload, result: Result, keyring: KeyRing) -> dict[str, Any] | None:
+    """snarkjs' proof.json; None where the proof is of another make and was accepted unseen."""
+    verifier = keyring.verifier(workload.requirement.key_id, result.key_version)
+    if verifier is None:
+        return None
+    try:
+        proof, _, _ = verifier.to_snarkjs(result.public, result.proof)
+    except MalformedProof:
+        return None
+    return proof
