@@ -1,0 +1,337 @@
+"""Putting the parts together, and the order in which they start and stop."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+
+from muster_coordinator.config import CoordinatorConfig
+from muster_coordinator.engine.delivery import Delivery
+from muster_coordinator.engine.errors import Unavailable
+from muster_coordinator.engine.leader import Leader, LeaderSettings
+from muster_coordinator.engine.ports import HealthLimits
+from muster_coordinator.engine.queue import Queue
+from muster_coordinator.engine.registry import Registry
+from muster_coordinator.engine.reports import Reports
+from muster_coordinator.engine.retry import RetryPolicy
+from muster_coordinator.engine.scheduling import STRATEGIES
+from muster_coordinator.engine.waiters import Waiters
+from muster_coordinator.grpc_face.server import GrpcServer
+from muster_coordinator.grpc_face.service import CoordinatorService, Engine
+from muster_coordinator.http_face.api import ProofApi, create_app
+from muster_coordinator.http_face.frame import Frame
+from muster_coordinator.http_face.server import HttpServer
+from muster_coordinator.ops.metrics import Metrics
+from muster_coordinator.ops.state import OpsState, Stores
+from muster_coordinator.proving.acceptance import ProofAcceptance
+from muster_coordinator.proving.keyring import KeyRing
+from muster_coordinator.proving.offers import Offers, Pool
+from muster_coordinator.store import signals
+from muster_coordinator.store.assignments import PostgresAssignments
+from muster_coordinator.store.database import Database, Limits, is_outage
+from muster_coordinator.store.keys import PostgresKeys
+from muster_coordinator.store.leadership import PostgresLeadership
+from muster_coordinator.store.migrate import SchemaError, migrate
+from muster_coordinator.store.queue import PostgresQueue
+from muster_coordinator.store.workers import PostgresWorkers
+from muster_runtime.election import (
+    AdvisoryLockElector,
+    Elector,
+    LeaseElector,
+    Term,
+    kube_leases,
+)
+from muster_runtime.kube import connect
+from muster_runtime.ops import OpsServer
+
+log = logging.getLogger(__name__)
+
+_LONGEST_HEARTBEAT_SECONDS = 5.0
+
+# The worker gives up before the coordinator does, and says why.
+_WORKERS_SHARE_OF_THE_LEASE = 0.9
+
+
+def heartbeat_seconds(timeout: timedelta) -> float:
+    """How often workers send heartbeats, so that several are missed before one is suspect."""
+    return min(_LONGEST_HEARTBEAT_SECONDS, timeout.total_seconds() / 6)
+
+
+def health_limits(config: CoordinatorConfig) -> HealthLimits:
+    """When silence counts, from the one timeout that is configured."""
+    timeout = config.coordinator.heartbeat_timeout
+    return HealthLimits(
+        suspect=timeout.total_seconds(),
+        dead=3 * timeout.total_seconds(),
+        grace=1.2 * heartbeat_seconds(timeout),
+        replica=timeout.total_seconds() / 3,
+    )
+
+
+def offers(config: CoordinatorConfig) -> Offers:
+    """The pools of a configuration."""
+    return Offers(
+        Pool(
+            pool.name,
+            tuple(circuit.spec for circuit in pool.circuits),
+            pool.insecure_setup,
+            verified=pool.verification == "Required",
+        )
+        for pool in config.proving.pools
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The TCP ports that a replica serves on."""
+
+    grpc: int
+    http: int
+    ops: int
+
+
+class Coordinator:
+    """One replica: everything that it consists of.
+
+    Args:
+        dsn: connection string of the database.
+        env: for the name of the pod and its namespace.
+
+    Attributes:
+        ports: set as soon as it serves.
+    """
+
+    def __init__(self, config: CoordinatorConfig, dsn: str, env: Mapping[str, str]) -> None:
+        self.ports: Ports | None = None
+        self._config = config
+        self._dsn = dsn
+        self._env = env
+        self._section = config.coordinator
+        self._identity = config.coordinator.identity(env)
+        self._poll = self._section.poll_interval.total_seconds()
+        self._lease = self._section.stale_task_timeout.total_seconds()
+        self._offers = offers(config)
+        self._metrics = Metrics(self._offers)
+        self._make_stores()
+        self._make_engine()
+        self._ops = OpsState(
+            self._identity,
+            Stores(self._queue_store, self._worker_store, self._leader_store),
+            self._keyring,
+            self._offers,
+            self._metrics,
+        )
+        self._ops.leader = self._leader
+
+    def _make_stores(self) -> None:
+        section = self._config.database
+        self._database = Database(
+            self._dsn,
+            Limits(
+                max_connections=section.max_open_conns,
+                max_lifetime=section.conn_max_lifetime.total_seconds(),
+            ),
+        )
+        self._queue_store = PostgresQueue(self._database)
+        self._assignment_store = PostgresAssignments(self._database)
+        self._worker_store = PostgresWorkers(self._database)
+        self._leader_store = PostgresLeadership(self._database)
+        self._key_store = PostgresKeys(self._database)
+
+    def _make_engine(self) -> None:
+        policy = RetryPolicy()
+        self._waiters = Waiters()
+        self._queue = Queue(self._queue_store, self._waiters, self._section.max_queued)
+        self._keyring = KeyRing(self._key_store, self._offers)
+        self._acceptance = ProofAcceptance(self._keyring, self._offers)
+        self._registry = Registry(self._worker_store, self._assignment_store, policy)
+        self._reports = Reports(
+            self._assignment_store,
+            self._worker_store,
+            self._acceptance,
+            policy,
+            self._metrics,
+            self._lease,
+        )
+        self._delivery = Delivery(
+            self._assignment_store, self._worker_store, policy, self._identity, self._poll
+        )
+        self._leader = Leader(
+            self._leader_store,
+            self._worker_store,
+            STRATEGIES[self._section.strategy](),
+            policy,
+            LeaderSettings(
+                poll=self._poll,
+                cleanup=self._section.cleanup_interval.total_seconds(),
+                lease=self._lease,
+                patience=self._config.leader_election.timings.renew_deadline,
+                limits=health_limits(self._config),
+            ),
+            self._metrics,
+            duties=[self._keyring.make_missing],
+        )
+
+    async def run(self, stop: asyncio.Event, version: str) -> int:
+        """Serve until `stop` is set; the exit status.
+
+        Raises:
+            OSError, RuntimeError: a port is taken.
+        """
+        ops = OpsServer(
+            service="muster-coordinator",
+            version=version,
+            port=self._section.ops_port,
+            registry=self._metrics.registry,
+            health=self._ops.health,
+            ready=self._ops.ready,
+            routes={"/queue": self._ops.queue, "/workers": self._ops.workers},
+        )
+        async with ops, self._database:
+            if not await self._prepared(stop):
+                return 0 if stop.is_set() else 1
+            async with self._elector() as elector:
+                self._ops.elector = elector
+                await self._serve(elector, stop, ops.bound_port)
+        return 0
+
+    async def _prepared(self, stop: asyncio.Event) -> bool:
+        """Wait for the database and bring its schema up to date; False where that can't be."""
+        while not stop.is_set():
+            try:
+                await migrate(self._dsn)
+                await self._database.warm(self._config.database.max_idle_conns)
+                await self._worker_store.replica_started(self._identity)
+                return True
+            except SchemaError as error:
+                log.error("the schema can't be served", extra={"error": str(error)})  # noqa: TRY400 - the text says it all
+                return False
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if not is_outage(error):
+                    log.exception("the schema can't be made")
+                    return False
+                log.warning("waiting for the database", extra={"error": repr(error)})
+            except Unavailable as error:
+                log.warning("waiting for the database", extra={"error": str(error)})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await stop.wait()
+        return False
+
+    @contextlib.asynccontextmanager
+    async def _elector(self) -> AsyncIterator[Elector]:
+        section = self._config.leader_election
+        if section.backend == "advisory-lock":
+            name = section.lease_name or "muster-coordinator"
+            yield AdvisoryLockElector(self._dsn, name, self._identity, section.timings)
+            return
+        namespace = section.namespace or self._env.get("POD_NAMESPACE", "default")
+        async with connect() as api:
+            leases = kube_leases(api, namespace, section.lease_name)
+            yield LeaseElector(leases, self._identity, section.timings)
+
+    async def _serve(self, elector: Elector, stop: asyncio.Event, ops_port: int) -> None:
+        grpc = GrpcServer(self._service(), self._metrics, self._section.grpc_port)
+        drain = self._section.drain_timeout.total_seconds()
+        http = HttpServer(
+            Frame(create_app(self._api()), self._metrics.requested),
+            self._section.http_port,
+            drain,
+        )
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(work)
+                for work in (
+                    self._listener().run(),
+                    self._ops.sample(self._queue, self._poll),
+                    self._keyring.run(),
+                    self._delivery.run(),
+                    self._delivery.hold(),
+                )
+            ]
+            election = group.create_task(elector.run(self._lead))
+            web = group.create_task(http.run())
+            await grpc.start()
+            self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
+            log.info(
+                "serving",
+                extra={"coordinator_id": self._identity, "ports": asdict(self.ports)},
+            )
+            await stop.wait()
+            await self._drain(election, web, http, grpc, time.monotonic() + drain)
+            for task in background:
+                task.cancel()
+
+    async def _drain(
+        self,
+        election: asyncio.Task[None],
+        web: asyncio.Task[None],
+        http: HttpServer,
+        grpc: GrpcServer,
+        deadline: float,
+    ) -> None:
+        """Stop in order: readiness, leadership, streams, then what is under way to its end."""
+        log.info("stopping")
+        self._ops.stopping = True
+        await grpc.leave()
+        election.cancel()
+        await asyncio.wait({election})
+        self._waiters.close()
+        http.stop()
+        await self._delivery.stop()
+        await grpc.stop(max(0.0, deadline - time.monotonic()))
+        try:
+            async with asyncio.timeout(max(0.1, deadline - time.monotonic())):
+                await asyncio.wait({web})
+                for part in (self._queue, self._reports, self._registry):
+                    await part.idle()
+                await self._worker_store.replica_stopped(self._identity)
+        except (TimeoutError, Unavailable) as error:
+            log.warning("stopped before all was done", extra={"error": repr(error)})
+            web.cancel()
+        self._acceptance.close()
+        log.info("stopped")
+
+    async def _lead(self, term: Term) -> None:
+        await self._leader.lead(term.holder)
+
+    def _service(self) -> CoordinatorService:
+        engine = Engine(
+            self._registry,
+            self._delivery,
+            self._reports,
+            self._key_store,
+            self._keyring,
+            self._offers,
+        )
+        heartbeat = heartbeat_seconds(self._section.heartbeat_timeout)
+        timeout = self._lease * _WORKERS_SHARE_OF_THE_LEASE
+        return CoordinatorService(engine, round(heartbeat * 1000), round(timeout * 1000))
+
+    def _api(self) -> ProofApi:
+        return ProofApi(self._queue, self._keyring, self._offers, self._section.max_retries)
+
+    def _listener(self) -> signals.Signals:
+        return signals.Signals(
+            self._dsn,
+            {
+                signals.WORK: lambda _: self._leader.wake(),
+                signals.ASSIGNED: self._delivery.wake,
+                signals.DONE: lambda payload: self._waiters.wake(UUID(payload)),
+                signals.KEYS: lambda _: self._keyring.wake(),
+            },
+            self._look_again,
+        )
+
+    def _look_again(self) -> None:
+        """Notifications may have been missed."""
+        self._leader.wake()
+        self._delivery.wake_all()
+        self._waiters.wake_all()
+        self._keyring.wake()

@@ -1,0 +1,150 @@
+"""The coordinator's configuration; see docs/coordinator.md for each key."""
+
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from muster_coordinator.engine.scheduling import STRATEGIES
+from muster_proving import CircuitSpec, InvalidInput, parse_circuit
+from muster_runtime.config import Duration, Section
+from muster_runtime.election import Timings
+
+
+def _positive(value: timedelta) -> timedelta:
+    if not timedelta(milliseconds=10) <= value <= timedelta(days=1):
+        raise ValueError("a duration from 10ms to 24h")
+    return value
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 takes a free one, which is logged."""
+
+Span = Annotated[Duration, AfterValidator(_positive)]
+
+
+class CoordinatorSection(Section):
+    """What this process serves, and its times."""
+
+    id: str = Field(default="", max_length=253)
+    grpc_port: Port = 9090
+    http_port: Port = 8080
+    ops_port: Port = 8090
+    poll_interval: Span = timedelta(seconds=2)
+    heartbeat_timeout: Span = timedelta(seconds=30)
+    stale_task_timeout: Span = timedelta(minutes=5)
+    cleanup_interval: Span = timedelta(minutes=1)
+    strategy: str = "least-loaded"
+    max_retries: int = Field(default=3, ge=0, le=100)
+    max_queued: int = Field(default=100_000, ge=1)
+    drain_timeout: Span = timedelta(seconds=30)
+
+    @field_validator("strategy")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in STRATEGIES:
+            raise ValueError(", ".join(STRATEGIES))
+        return value
+
+    def identity(self, env: Mapping[str, str]) -> str:
+        """This replica's name: `id`, else POD_NAME, else the host's name."""
+        return self.id or env.get("POD_NAME") or socket.gethostname()
+
+
+class DatabaseSection(Section):
+    """The PostgreSQL database; its connection string is read from a file, as it is a secret."""
+
+    dsn_file: Path = Path("/etc/muster/database/dsn")
+    max_open_conns: int = Field(default=25, ge=4, le=1000)
+    max_idle_conns: int = Field(default=5, ge=0, le=1000)
+    conn_max_lifetime: Span = timedelta(minutes=5)
+
+
+class LeaderElectionSection(Section):
+    """How replicas agree on their leader."""
+
+    backend: Literal["lease", "advisory-lock"] = "lease"
+    lease_name: str = ""
+    namespace: str = ""
+    lease_duration: Span = timedelta(seconds=15)
+    renew_deadline: Span = timedelta(seconds=10)
+    retry_period: Span = timedelta(seconds=2)
+
+    @property
+    def timings(self) -> Timings:
+        """The three times in seconds."""
+        return Timings(
+            self.lease_duration.total_seconds(),
+            self.renew_deadline.total_seconds(),
+            self.retry_period.total_seconds(),
+        )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LeaderElectionSection":
+        if not self.retry_period < self.renew_deadline < self.lease_duration:
+            raise ValueError("retry_period < renew_deadline < lease_duration")
+        if self.backend == "lease" and not self.lease_name:
+            raise ValueError("a lease_name where backend is lease")
+        return self
+
+
+class CircuitSection(Section):
+    """One circuit that a pool proves; `size` is the depth of a merkle tree, the bits of a range."""
+
+    name: str
+    curve: str = "bn254"
+    size: int | None = None
+
+    @model_validator(mode="after")
+    def _in_the_catalogue(self) -> "CircuitSection":
+        try:
+            parse_circuit(self.name, curve=self.curve, size=self.size)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def spec(self) -> CircuitSpec:
+        """The circuit of the catalogue."""
+        return parse_circuit(self.name, curve=self.curve, size=self.size)
+
+
+class PoolSection(Section):
+    """One pool of workers and what it proves."""
+
+    name: str = Field(min_length=1, max_length=253)
+    insecure_setup: bool = False
+    verification: Literal["Required", "None"] = "Required"
+    circuits: tuple[CircuitSection, ...] = Field(min_length=1)
+
+    @field_validator("circuits")
+    @classmethod
+    def _distinct(cls, value: tuple[CircuitSection, ...]) -> tuple[CircuitSection, ...]:
+        if len({circuit.spec for circuit in value}) < len(value):
+            raise ValueError("each circuit once")
+        return value
+
+
+class ProvingSection(Section):
+    """The pools that this coordinator serves."""
+
+    pools: tuple[PoolSection, ...] = ()
+
+    @field_validator("pools")
+    @classmethod
+    def _distinct(cls, value: tuple[PoolSection, ...]) -> tuple[PoolSection, ...]:
+        if len({pool.name for pool in value}) < len(value):
+            raise ValueError("each pool name once")
+        return value
+
+
+class CoordinatorConfig(Section):
+    """The whole file."""
+
+    coordinator: CoordinatorSection = CoordinatorSection()
+    database: DatabaseSection = DatabaseSection()
+    leader_election: LeaderElectionSection = Field(default_factory=LeaderElectionSection)
+    proving: ProvingSection = ProvingSection()

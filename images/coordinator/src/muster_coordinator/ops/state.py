@@ -1,0 +1,166 @@
+"""What this replica knows of the fleet: sampled from the store, shown at the ops endpoints."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any
+
+from aiohttp import web
+
+from muster_coordinator.engine.errors import Unavailable
+from muster_coordinator.engine.leader import Leader
+from muster_coordinator.engine.model import QueueDepth, Worker
+from muster_coordinator.engine.ports import LeaderStore, QueueStore, WorkerStore
+from muster_coordinator.engine.queue import Queue
+from muster_coordinator.engine.states import WorkerStatus
+from muster_coordinator.ops.metrics import Metrics, capacity
+from muster_coordinator.proving.keyring import KeyRing
+from muster_coordinator.proving.offers import Offers
+from muster_runtime.election import Elector
+from muster_runtime.ops import Health
+
+log = logging.getLogger(__name__)
+
+
+class Stores:
+    """Where the state is read."""
+
+    def __init__(self, queue: QueueStore, workers: WorkerStore, leadership: LeaderStore) -> None:
+        self.queue = queue
+        self.workers = workers
+        self.leadership = leadership
+
+
+class OpsState:
+    """Answers the ops endpoints.
+
+    `database` and `stopping` are set as the process goes on; not ready until the first is True.
+    """
+
+    def __init__(
+        self, identity: str, stores: Stores, keyring: KeyRing, offers: Offers, metrics: Metrics
+    ) -> None:
+        self._identity = identity
+        self._stores = stores
+        self._keyring = keyring
+        self._offers = offers
+        self._metrics = metrics
+        self._workers: list[Worker] = []
+        self.database = False
+        self.stopping = False
+        self.elector: Elector | None = None
+        self.leader: Leader | None = None
+
+    async def sample(self, queue: Queue, every: float) -> None:
+        """Look at the store for ever."""
+        while True:
+            try:
+                await self._sample_once(queue)
+            except Unavailable as error:
+                self.database = False
+                log.warning("the database is away", extra={"error": str(error)})
+            await asyncio.sleep(every)
+
+    async def _sample_once(self, queue: Queue) -> None:
+        self._workers = await self._stores.workers.workers()
+        depths = await self._stores.queue.depth()
+        queue.sampled(depths)
+        self._metrics.sampled(self._workers, depths, leading=self._leads)
+        self.database = True
+
+    @property
+    def _leads(self) -> bool:
+        return self.leader is not None and self.leader.epoch is not None
+
+    async def health(self) -> Health:
+        """Liveness: the process works, whatever it depends on."""
+        counts = Counter(worker.status for worker in self._workers)
+        return Health(
+            ok=True,
+            body={
+                "status": "healthy" if self.database else "degraded",
+                "coordinator_id": self._identity,
+                "workers": {"total": len(self._workers)}
+                | {status.lower(): counts[status] for status in WorkerStatus},
+                "capacity": capacity(self._workers),
+                "scheduler": self._metrics.scheduler(),
+            },
+        )
+
+    async def ready(self) -> Health:
+        """Readiness: the database answers, the keys are loaded, and this is not the end."""
+        missing = self._keyring.missing()
+        ok = self.database and not missing and not self.stopping
+        return Health(
+            ok=ok,
+            body={
+                "ready": ok,
+                "is_leader": self._leads,
+                "leader": self._leader_id,
+                "stopping": self.stopping,
+                "dependencies": {
+                    "database": "connected" if self.database else "disconnected",
+                    "keys": f"missing: {', '.join(missing)}" if missing else "loaded",
+                },
+            },
+        )
+
+    async def queue(self) -> Mapping[str, Any]:
+        """What waits and runs in each pool, from the database; 503 while that is away."""
+        try:
+            return await self._queue_now()
+        except Unavailable as error:
+            raise web.HTTPServiceUnavailable(text=str(error)) from error
+
+    async def workers(self) -> Mapping[str, Any]:
+        """All known workers, from the database; 503 while that is away."""
+        try:
+            return {"workers": [_shown(one) for one in await self._stores.workers.workers()]}
+        except Unavailable as error:
+            raise web.HTTPServiceUnavailable(text=str(error)) from error
+
+    async def _queue_now(self) -> Mapping[str, Any]:
+        pools = {name: QueueDepth(name, "", "", 0, 0, 0, 0.0) for name in self._offers.pools}
+        for depth in await self._stores.queue.depth():
+            seen = pools.get(depth.pool, QueueDepth(depth.pool, "", "", 0, 0, 0, 0.0))
+            pools[depth.pool] = QueueDepth(
+                depth.pool,
+                "",
+                "",
+                seen.pending + depth.pending,
+                seen.assigned + depth.assigned,
+                seen.in_progress + depth.in_progress,
+                max(seen.oldest_pending_seconds, depth.oldest_pending_seconds),
+            )
+        return {
+            "pools": [
+                {
+                    "pool": pool.pool,
+                    "pending": pool.pending,
+                    "assigned": pool.assigned,
+                    "in_progress": pool.in_progress,
+                    "oldest_pending_seconds": round(pool.oldest_pending_seconds, 3),
+                }
+                for pool in pools.values()
+            ],
+            "leader": self._leader_id,
+            "epoch": await self._stores.leadership.epoch(),
+        }
+
+    @property
+    def _leader_id(self) -> str:
+        return (self.elector.leader if self.elector else None) or ""
+
+
+def _shown(worker: Worker) -> Mapping[str, Any]:
+    return {
+        "worker_id": worker.id,
+        "pool": worker.pool,
+        "status": worker.status,
+        "capacity": worker.capacity,
+        "active_tasks": worker.load,
+        "connected": worker.connected,
+        "last_heartbeat": worker.last_heartbeat_at.astimezone(UTC).isoformat(),
+    }
