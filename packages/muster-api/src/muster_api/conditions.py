@@ -87,7 +87,6 @@ class EventReason(Documented):
     BECAME_READY = "BecameReady", "The object became ready."
     NO_LONGER_READY = "NoLongerReady", "The object was ready and is no more."
     STALLED = "Stalled", "Nothing will get better before somebody changes something."
-    CREATED = "Created", "An object that belongs to this one was made."
     PRUNED = "Pruned", "An object that is wanted no more was removed."
     UNSCHEDULABLE = "Unschedulable", "Pods find no node."
     LEADER_CHANGED = "LeaderChanged", "Another coordinator leads."
