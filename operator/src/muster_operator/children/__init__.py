@@ -1,0 +1,1 @@
+"""What a custom resource becomes: pure functions from specs to manifests."""

@@ -1,0 +1,228 @@
+"""What all children have in common: metadata, pods, disruption budgets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from muster_api.model import API_VERSION, Model
+from muster_api.shared import PodTemplate, Workload
+from muster_operator import naming
+from muster_operator.resources import (
+    DISRUPTION_BUDGETS,
+    SERVICE_ACCOUNTS,
+    Key,
+    Manifest,
+)
+
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+
+USER = 65532
+READ_BY_GROUP = 0o440
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the operator's configuration says about pods."""
+
+    coordinator_image: str
+    worker_image: str
+    postgres_image: str
+    pull_policy: PullPolicy
+    operator_namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The custom object that children belong to."""
+
+    key: Key
+    uid: str
+
+    @classmethod
+    def of(cls, body: Manifest) -> "Owner":
+        """The owner that `body` is."""
+        metadata = body["metadata"]
+        return cls(Key(body["kind"], metadata["namespace"], metadata["name"]), metadata["uid"])
+
+    def reference(self) -> dict[str, Any]:
+        """The owner reference by which the cluster collects children."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": self.key.kind,
+            "name": self.key.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+    def metadata(self, name: str, component: str) -> dict[str, Any]:
+        """The metadata of a child."""
+        return {
+            "name": name,
+            "namespace": self.key.namespace,
+            "labels": naming.labels(self.key, component),
+            "ownerReferences": [self.reference()],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    """The pods of one component.
+
+    Args:
+        container: the main container, without what `template` adds to every one.
+        annotations: whose change replaces the pods.
+        volumes: besides `/tmp`, which every pod has.
+        grace: seconds from SIGTERM to SIGKILL.
+        workload: what the custom resource says about its pods.
+        api_access: whether the pods get a token for the API server.
+        fixed_user: the user id where the image has no choice.
+    """
+
+    owner: Owner
+    component: str
+    container: Mapping[str, Any]
+    annotations: Mapping[str, str]
+    volumes: tuple[Mapping[str, Any], ...]
+    grace: int
+    workload: Workload
+    service_account: str | None = None
+    api_access: bool = False
+    fixed_user: int | None = None
+
+    def template(self) -> dict[str, Any]:
+        """The pod template of a Deployment or StatefulSet."""
+        user = self.workload.pod_template
+        spec: dict[str, Any] = {
+            "automountServiceAccountToken": self.api_access,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": self.grace,
+            "securityContext": self._security(user),
+            "containers": [self._container()],
+            "volumes": [*map(dict, self.volumes), {"name": "tmp", "emptyDir": {}}],
+            "topologySpreadConstraints": self._spread(user),
+        }
+        if self.service_account:
+            spec["serviceAccountName"] = self.service_account
+        if self.workload.image_pull_secrets:
+            spec["imagePullSecrets"] = wire_list(self.workload.image_pull_secrets)
+        if user.node_selector:
+            spec["nodeSelector"] = dict(user.node_selector)
+        if user.tolerations:
+            spec["tolerations"] = wire_list(user.tolerations)
+        if user.affinity:
+            spec["affinity"] = user.affinity.to_wire()
+        if user.priority_class_name:
+            spec["priorityClassName"] = user.priority_class_name
+        key = self.owner.key
+        return {
+            "metadata": {
+                "labels": {**(user.labels or {}), **naming.labels(key, self.component)},
+                "annotations": {
+                    "kubectl.kubernetes.io/default-container": self.container["name"],
+                    **(user.annotations or {}),
+                    **self.annotations,
+                },
+            },
+            "spec": spec,
+        }
+
+    def _container(self) -> dict[str, Any]:
+        return {
+            **self.container,
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [
+                *self.container["volumeMounts"],
+                {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+            ],
+        }
+
+    def _security(self, user: PodTemplate) -> dict[str, Any]:
+        number = self.fixed_user or USER
+        chosen = user.security_context if self.fixed_user is None else None
+        return {
+            "runAsNonRoot": True,
+            "runAsUser": number,
+            "runAsGroup": number,
+            "fsGroup": number,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **(chosen.to_wire() if chosen else {}),
+        }
+
+    def _spread(self, user: PodTemplate) -> list[dict[str, Any]]:
+        ours = {"matchLabels": naming.selecting(self.owner.key, self.component)}
+        if user.topology_spread_constraints is None:
+            return [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": ours,
+                }
+            ]
+        return [
+            {"labelSelector": ours, **each.to_wire()} for each in user.topology_spread_constraints
+        ]
+
+
+def wire_list(models: Iterable[Model]) -> list[dict[str, Any]]:
+    """Models as JSON."""
+    return [model.to_wire() for model in models]
+
+
+def identity_env() -> list[dict[str, Any]]:
+    """Who the pod is, as environment."""
+    fields = {
+        "POD_NAME": "metadata.name",
+        "POD_NAMESPACE": "metadata.namespace",
+        "POD_IP": "status.podIP",
+    }
+    return [
+        {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+        for name, path in fields.items()
+    ]
+
+
+def http_probe(path: str, port: str, *, period: int, failures: int) -> dict[str, Any]:
+    """A probe by HTTP GET, every `period` seconds."""
+    return {
+        "httpGet": {"path": path, "port": port},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def ops_probes() -> dict[str, Any]:
+    """Probes of a process that serves `/health` and `/ready` on its port named ops."""
+    return {
+        "startupProbe": http_probe("/health", "ops", period=1, failures=120),
+        "livenessProbe": http_probe("/health", "ops", period=10, failures=6),
+        "readinessProbe": http_probe("/ready", "ops", period=2, failures=3),
+    }
+
+
+def service_account(owner: Owner, name: str, component: str) -> Manifest:
+    """A ServiceAccount; its token reaches only pods that ask for it."""
+    return SERVICE_ACCOUNTS.manifest(
+        owner.metadata(name, component), automountServiceAccountToken=False
+    )
+
+
+def disruption_budget(
+    owner: Owner, name: str, component: str, max_unavailable: int | str
+) -> Manifest:
+    """How many pods a node drain may take at a time."""
+    return DISRUPTION_BUDGETS.manifest(
+        owner.metadata(name, component),
+        spec={
+            "maxUnavailable": max_unavailable,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": naming.selecting(owner.key, component)},
+        },
+    )

@@ -1,0 +1,85 @@
+"""The configuration files of coordinators and workers."""
+
+import hashlib
+from typing import Any
+
+import yaml
+
+from muster_api.coordinator import CoordinatorSpec
+from muster_api.duration import format_duration
+from muster_api.proverpool import ProverPoolSpec
+from muster_operator import naming
+
+COORDINATOR_FILE = "coordinator.yaml"
+WORKER_FILE = "worker.yaml"
+_WORKER_MARGIN = 5
+
+
+def coordinator_config(
+    name: str, namespace: str, spec: CoordinatorSpec, pools: dict[str, ProverPoolSpec]
+) -> dict[str, Any]:
+    """The configuration of a Coordinator that serves `pools`, by their names."""
+    return {
+        "coordinator": {
+            "grpc_port": naming.GRPC_PORT,
+            "http_port": naming.HTTP_PORT,
+            "ops_port": naming.OPS_PORT,
+            "poll_interval": format_duration(spec.poll_interval),
+            "heartbeat_timeout": format_duration(spec.heartbeat_timeout),
+            "stale_task_timeout": format_duration(spec.stale_task_timeout),
+            "cleanup_interval": format_duration(spec.cleanup_interval),
+            "strategy": spec.strategy,
+            "max_retries": spec.max_retries,
+            "max_queued": spec.max_queued,
+            "drain_timeout": format_duration(spec.drain_timeout),
+        },
+        "database": {"dsn_file": "/etc/muster/database/dsn"},
+        "leader_election": {
+            "backend": "lease",
+            "lease_name": naming.coordinator_name(name),
+            "namespace": namespace,
+        },
+        "proving": {"pools": [_pool(pool, pools[pool]) for pool in sorted(pools)]},
+    }
+
+
+def _pool(name: str, spec: ProverPoolSpec) -> dict[str, Any]:
+    circuits = []
+    for circuit in spec.circuits:
+        size = {} if circuit.size is None else {"size": circuit.size}
+        circuits.append({"name": circuit.name, "curve": circuit.curve.lower(), **size})
+    return {
+        "name": name,
+        "insecure_setup": spec.keys is not None and spec.keys.insecure_setup,
+        "verification": spec.verification,
+        "circuits": circuits,
+    }
+
+
+def worker_config(pool: str, coordinator: str, spec: ProverPoolSpec) -> dict[str, Any]:
+    """The configuration of a pool's workers."""
+    memory = spec.worker.task_memory_limit
+    return {
+        "worker": {
+            "coordinator_address": f"{naming.coordinator_name(coordinator)}:{naming.GRPC_PORT}",
+            "pool": pool,
+            "concurrency": spec.concurrency,
+            "heartbeat_interval": format_duration(spec.worker.heartbeat_interval),
+            "shutdown_timeout": f"{spec.termination_grace_period_seconds - _WORKER_MARGIN}s",
+            "ops_port": naming.WORKER_OPS_PORT,
+            "cache_dir": "/var/cache/muster",
+            "spool_dir": "/var/spool/muster",
+            "task_timeout": format_duration(spec.worker.task_timeout),
+            **({"task_memory_limit": memory} if memory else {}),
+        }
+    }
+
+
+def as_file(config: dict[str, Any]) -> str:
+    """A configuration as YAML text."""
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def digest(text: str) -> str:
+    """A short name of a text's content; pods are replaced when it changes."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,183 @@
+"""What a Coordinator becomes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from muster_api.coordinator import CoordinatorSpec
+from muster_api.proverpool import ProverPoolSpec
+from muster_operator import naming
+from muster_operator.children import config_files
+from muster_operator.children.base import (
+    READ_BY_GROUP,
+    Defaults,
+    Owner,
+    PodSpec,
+    disruption_budget,
+    identity_env,
+    ops_probes,
+    service_account,
+)
+from muster_operator.children.network import coordinator_policy
+from muster_operator.children.postgres import DSN_KEY, managed_postgres
+from muster_operator.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    LEASES,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICES,
+    Manifest,
+)
+
+LEASE_VERBS = ("get", "update")
+_STOP_SERVING_SECONDS = 3
+_MARGIN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorInput:
+    """All that decides what a Coordinator becomes.
+
+    Args:
+        pools: the ProverPools that it serves, by name.
+        secret_version: the version of the Secret with the connection string; its change replaces
+            the pods.
+    """
+
+    owner: Owner
+    spec: CoordinatorSpec
+    secret_version: str
+    pools: dict[str, ProverPoolSpec] = field(default_factory=dict)
+
+
+def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Manifest]:
+    """Every object that belongs to a Coordinator, but a managed database's Secret."""
+    owner, spec = given.owner, given.spec
+    name = naming.coordinator_name(owner.key.name)
+    config = config_files.as_file(
+        config_files.coordinator_config(owner.key.name, owner.key.namespace, spec, given.pools)
+    )
+    objects = [
+        service_account(owner, name, naming.COORDINATOR),
+        *_lease_access(owner, name),
+        CONFIG_MAPS.manifest(
+            owner.metadata(name, naming.COORDINATOR), data={config_files.COORDINATOR_FILE: config}
+        ),
+        _service(owner, name),
+        _deployment(given, name, config, defaults),
+        disruption_budget(owner, name, naming.COORDINATOR, 1),
+    ]
+    if spec.network_policy.enabled:
+        objects.append(coordinator_policy(owner))
+    if spec.database.managed:
+        objects += managed_postgres(
+            owner, spec, spec.database.managed, defaults, given.secret_version
+        )
+    return objects
+
+
+def _lease_access(owner: Owner, name: str) -> list[Manifest]:
+    """The Lease, made here so that it goes with its owner, and the right to hold it."""
+    metadata = owner.metadata(name, naming.COORDINATOR)
+    rules = [
+        {
+            "apiGroups": [LEASES.group],
+            "resources": [LEASES.plural],
+            "resourceNames": [name],
+            "verbs": list(LEASE_VERBS),
+        }
+    ]
+    role = {"apiGroup": ROLES.group, "kind": ROLES.kind, "name": name}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": owner.key.namespace}
+    return [
+        LEASES.manifest(metadata),
+        ROLES.manifest(metadata, rules=rules),
+        ROLE_BINDINGS.manifest(metadata, roleRef=role, subjects=[subject]),
+    ]
+
+
+def _service(owner: Owner, name: str) -> Manifest:
+    ports = {
+        "grpc": naming.GRPC_PORT,
+        "http": naming.HTTP_PORT,
+        "ops": naming.OPS_PORT,
+    }
+    return SERVICES.manifest(
+        owner.metadata(name, naming.COORDINATOR),
+        spec={
+            "type": "ClusterIP",
+            "selector": naming.selecting(owner.key, naming.COORDINATOR),
+            "ports": [
+                {"name": port, "port": number, "targetPort": port, "protocol": "TCP"}
+                for port, number in ports.items()
+            ],
+        },
+    )
+
+
+def _deployment(given: CoordinatorInput, name: str, config: str, defaults: Defaults) -> Manifest:
+    owner, spec = given.owner, given.spec
+    drain = int(spec.drain_timeout.total_seconds())
+    pod = PodSpec(
+        owner=owner,
+        component=naming.COORDINATOR,
+        container=_container(spec, defaults),
+        annotations={
+            naming.CONFIG: config_files.digest(config),
+            naming.CREDENTIALS: given.secret_version,
+        },
+        volumes=(_configuration(owner, spec, name),),
+        grace=_STOP_SERVING_SECONDS + drain + _MARGIN,
+        workload=spec,
+        service_account=name,
+        api_access=True,
+    )
+    return DEPLOYMENTS.manifest(
+        owner.metadata(name, naming.COORDINATOR),
+        spec={
+            "replicas": 0 if spec.suspend else spec.replicas,
+            "selector": {"matchLabels": naming.selecting(owner.key, naming.COORDINATOR)},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": pod.template(),
+        },
+    )
+
+
+def _configuration(owner: Owner, spec: CoordinatorSpec, name: str) -> dict[str, Any]:
+    """One volume for file and Secret: a mount inside a read-only mount can't be made."""
+    reference = spec.database.secret_ref
+    secret = reference.name if reference else naming.postgres_name(owner.key.name)
+    key = reference.key if reference else DSN_KEY
+    return {
+        "name": "config",
+        "projected": {
+            "defaultMode": READ_BY_GROUP,
+            "sources": [
+                {"configMap": {"name": name}},
+                {"secret": {"name": secret, "items": [{"key": key, "path": "database/dsn"}]}},
+            ],
+        },
+    }
+
+
+def _container(spec: CoordinatorSpec, defaults: Defaults) -> dict[str, Any]:
+    return {
+        "name": naming.COORDINATOR,
+        "image": spec.image or defaults.coordinator_image,
+        "imagePullPolicy": defaults.pull_policy,
+        "args": ["--config", f"/etc/muster/{config_files.COORDINATOR_FILE}"],
+        "env": identity_env(),
+        "ports": [
+            {"name": "grpc", "containerPort": naming.GRPC_PORT, "protocol": "TCP"},
+            {"name": "http", "containerPort": naming.HTTP_PORT, "protocol": "TCP"},
+            {"name": "ops", "containerPort": naming.OPS_PORT, "protocol": "TCP"},
+        ],
+        # New connections go elsewhere before the process hears of its end.
+        "lifecycle": {"preStop": {"sleep": {"seconds": _STOP_SERVING_SECONDS}}},
+        **ops_probes(),
+        "resources": spec.resources.to_wire(),
+        "volumeMounts": [{"name": "config", "mountPath": "/etc/muster", "readOnly": True}],
+    }

@@ -1,0 +1,83 @@
+"""Which connections the pods take and make."""
+
+from typing import Any
+
+from muster_operator import naming
+from muster_operator.children.base import Owner
+from muster_operator.resources import NETWORK_POLICIES, Manifest
+
+_DNS = {
+    "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
+}
+
+
+def _tcp(*ports: int) -> list[dict[str, Any]]:
+    return [{"protocol": "TCP", "port": port} for port in ports]
+
+
+def _pods(**labels: str) -> dict[str, Any]:
+    return {"podSelector": {"matchLabels": labels}}
+
+
+_COMPONENT = "app.kubernetes.io/component"
+_ANY_POD: dict[str, Any] = {"namespaceSelector": {}}
+
+
+def _policy(owner: Owner, name: str, component: str, **rules: list[dict[str, Any]]) -> Manifest:
+    kinds = {"ingress": "Ingress", "egress": "Egress"}
+    return NETWORK_POLICIES.manifest(
+        owner.metadata(name, component),
+        spec={
+            "podSelector": {"matchLabels": naming.selecting(owner.key, component)},
+            "policyTypes": [kinds[direction] for direction in rules],
+            **rules,
+        },
+    )
+
+
+def coordinator_policy(owner: Owner) -> Manifest:
+    """Workers reach gRPC, everyone the HTTP API, pods of the cluster the operations port.
+
+    What it connects to is not restricted: the database may be anywhere.
+    """
+    workers = {"podSelector": {"matchLabels": {_COMPONENT: naming.WORKER}}}
+    return _policy(
+        owner,
+        naming.coordinator_name(owner.key.name),
+        naming.COORDINATOR,
+        ingress=[
+            {"from": [workers], "ports": _tcp(naming.GRPC_PORT)},
+            {"ports": _tcp(naming.HTTP_PORT)},
+            {"from": [_ANY_POD], "ports": _tcp(naming.OPS_PORT)},
+        ],
+    )
+
+
+def postgres_policy(owner: Owner) -> Manifest:
+    """Only this Coordinator's pods reach the database, which reaches nothing."""
+    coordinators = {"podSelector": {"matchLabels": naming.selecting(owner.key, naming.COORDINATOR)}}
+    return _policy(
+        owner,
+        naming.postgres_name(owner.key.name),
+        naming.POSTGRES,
+        ingress=[{"from": [coordinators], "ports": _tcp(naming.POSTGRES_PORT)}],
+        egress=[],
+    )
+
+
+def worker_policy(owner: Owner, coordinator: str) -> Manifest:
+    """Workers reach their coordinator and DNS; only their operations port is reached."""
+    target = {
+        _COMPONENT: naming.COORDINATOR,
+        naming.OF_COORDINATOR: coordinator,
+    }
+    return _policy(
+        owner,
+        naming.worker_name(owner.key.name),
+        naming.WORKER,
+        ingress=[{"from": [_ANY_POD], "ports": _tcp(naming.WORKER_OPS_PORT)}],
+        egress=[
+            _DNS,
+            {"to": [_pods(**target)], "ports": _tcp(naming.GRPC_PORT)},
+        ],
+    )

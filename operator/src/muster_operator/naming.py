@@ -1,0 +1,81 @@
+"""Names and labels of everything that the operator makes."""
+
+from muster_operator.resources import Key, Manifest
+
+MANAGER = "muster"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+COMPONENT = "app.kubernetes.io/component"
+OF_COORDINATOR = "muster.dev/coordinator"
+OF_POOL = "muster.dev/proverpool"
+
+PAUSED = "muster.dev/paused"
+APPLIED = "muster.dev/applied"
+CONFIG = "muster.dev/config"
+CREDENTIALS = "muster.dev/credentials"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGER}"
+
+GRPC_PORT = 9090
+HTTP_PORT = 8080
+OPS_PORT = 8090
+WORKER_OPS_PORT = 8091
+POSTGRES_PORT = 5432
+OPERATOR_OPS_PORT = 8092
+
+COORDINATOR = "coordinator"
+WORKER = "worker"
+POSTGRES = "postgres"
+
+_OWNER_LABEL = {"Coordinator": OF_COORDINATOR, "ProverPool": OF_POOL}
+
+
+def coordinator_name(coordinator: str) -> str:
+    """The name of a Coordinator's Deployment, Service, Lease and all else."""
+    return f"{coordinator}-coordinator"
+
+
+def postgres_name(coordinator: str) -> str:
+    """The name of a Coordinator's managed PostgreSQL."""
+    return f"{coordinator}-postgres"
+
+
+def worker_name(pool: str) -> str:
+    """The name of a ProverPool's Deployment and all else."""
+    return f"{pool}-worker"
+
+
+def owner_selector(owner: Key) -> str:
+    """Selects the children of an owner."""
+    return f"{MANAGED_SELECTOR},{_OWNER_LABEL[owner.kind]}={owner.name}"
+
+
+def labels(owner: Key, component: str) -> dict[str, str]:
+    """The labels of a child."""
+    return {**selecting(owner, component), MANAGED_BY: MANAGER}
+
+
+def selecting(owner: Key, component: str) -> dict[str, str]:
+    """The labels by which the pods of one component of one owner are found; never changes."""
+    return {
+        "app.kubernetes.io/name": "muster",
+        COMPONENT: component,
+        "app.kubernetes.io/instance": owner.name,
+        _OWNER_LABEL[owner.kind]: owner.name,
+    }
+
+
+def as_selector(wanted: dict[str, str]) -> str:
+    """Labels as a selector in one line."""
+    return ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
+
+
+def owners(child: Manifest) -> list[Key]:
+    """Whom a labelled child belongs to."""
+    metadata = child["metadata"]
+    found = metadata.get("labels") or {}
+    return [
+        Key(kind, metadata["namespace"], found[label])
+        for kind, label in _OWNER_LABEL.items()
+        if label in found
+    ]
