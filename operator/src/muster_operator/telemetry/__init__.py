@@ -1,0 +1,1 @@
+"""What coordinators say about their queues and workers."""
