@@ -1,0 +1,119 @@
+"""The custom objects that are known, and which of them a change concerns.
+
+Both replicas keep it: the leader to know what is dirty, both to know which coordinators to ask.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from muster_operator import naming
+from muster_operator.reconcile.reconciler import is_ready, ready_message
+from muster_operator.resources import COORDINATORS, PROVER_POOLS, Key, Manifest
+
+
+def key_of(body: Manifest) -> Key:
+    """The key of a custom object."""
+    metadata = body["metadata"]
+    return Key(body["kind"], metadata["namespace"], metadata["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered of a custom object: all by which a change of it matters to us.
+
+    Args:
+        coordinator: for a pool, the name of its Coordinator.
+        version: changes with the spec, labels, annotations or deletion, not with the status.
+        standing: whether it is ready, and what it says about that.
+    """
+
+    uid: str
+    version: tuple[Any, ...]
+    standing: tuple[bool, str]
+    coordinator: str = ""
+
+
+class Inventory:
+    """Custom objects by key."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, Known] = {}
+
+    def put(self, body: Manifest) -> set[Key]:
+        """Take note of an object; returns the keys that are dirty for it."""
+        key, known = key_of(body), _known(body)
+        before = self._known.get(key)
+        self._known[key] = known
+        dirty: set[Key] = set()
+        if before is None or before.version != known.version:
+            dirty.add(key)
+        if before != known:
+            dirty |= self._concerned(key, known)
+            if before and before.coordinator != known.coordinator:
+                dirty |= self._concerned(key, before)
+        return dirty
+
+    def drop(self, body: Manifest) -> set[Key]:
+        """Forget a deleted object; returns the keys that are dirty for it."""
+        key = key_of(body)
+        before = self._known.get(key)
+        if before is None or before.uid != body["metadata"]["uid"]:
+            return set()
+        del self._known[key]
+        return self._concerned(key, before)
+
+    def replace(self, kind: str, bodies: Iterable[Manifest]) -> set[Key]:
+        """Take a complete list of a kind; returns all its keys, those that are gone included."""
+        fresh = {key_of(body): _known(body) for body in bodies}
+        gone = {key for key in self._known if key.kind == kind} - fresh.keys()
+        dirty = set(fresh)
+        for key in gone:
+            dirty |= self._concerned(key, self._known.pop(key))
+        self._known.update(fresh)
+        return dirty
+
+    def of_kind(self, kind: str) -> list[Key]:
+        """All known objects of a kind."""
+        return [key for key in self._known if key.kind == kind]
+
+    def pools(self, coordinator: Key) -> list[Key]:
+        """The pools of a Coordinator."""
+        return [
+            key
+            for key, known in self._known.items()
+            if key.kind == PROVER_POOLS.kind
+            and (key.namespace, known.coordinator) == (coordinator.namespace, coordinator.name)
+        ]
+
+    def coordinator_of(self, pool: Key) -> Key | None:
+        """The Coordinator of a pool; None where the pool is not known."""
+        known = self._known.get(pool)
+        return Key(COORDINATORS.kind, pool.namespace, known.coordinator) if known else None
+
+    def _concerned(self, key: Key, known: Known) -> set[Key]:
+        if key.kind == PROVER_POOLS.kind:
+            return {Key(COORDINATORS.kind, key.namespace, known.coordinator)}
+        return set(self.pools(key))
+
+
+def concerned_owners(child: Mapping[str, Any]) -> list[Key]:
+    """The keys that are dirty for a change of a labelled child."""
+    return naming.owners(dict(child))
+
+
+def _known(body: Manifest) -> Known:
+    metadata = body["metadata"]
+    coordinator = ""
+    if body["kind"] == PROVER_POOLS.kind:
+        reference = (body.get("spec") or {}).get("coordinatorRef") or {}
+        coordinator = reference.get("name", metadata["name"])
+    version = (
+        metadata["uid"],
+        metadata.get("generation"),
+        "deletionTimestamp" in metadata,
+        tuple(sorted((metadata.get("labels") or {}).items())),
+        tuple(sorted((metadata.get("annotations") or {}).items())),
+        tuple(reference["uid"] for reference in metadata.get("ownerReferences", [])),
+    )
+    return Known(metadata["uid"], version, (is_ready(body), ready_message(body)), coordinator)

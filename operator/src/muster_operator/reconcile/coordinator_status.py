@@ -1,0 +1,125 @@
+"""How a Coordinator stands; pure."""
+
+from dataclasses import dataclass
+
+from muster_api.conditions import ConditionType, Reason
+from muster_api.coordinator import CoordinatorSpec, CoordinatorStatus, Endpoints, QueueStatus
+from muster_operator import naming
+from muster_operator.children.base import Owner
+from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.rollout import Rollout
+from muster_operator.telemetry.report import QueueNumbers, Report
+
+_ENOUGH_FOR_LOSS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorFacts:
+    """What was seen of a Coordinator.
+
+    Args:
+        pods: of the coordinators.
+        database: of the managed PostgreSQL; None where the database is external.
+        trouble: what keeps a pod from running; empty where nothing is known.
+        leader: the holder of the Lease; empty where nobody leads.
+        report: what it said about its queue; None while unknown.
+    """
+
+    owner: Owner
+    spec: CoordinatorSpec
+    pods: Rollout
+    database: Rollout | None
+    pools: int = 0
+    trouble: str = ""
+    leader: str = ""
+    report: Report | None = None
+    problem: Finding | None = None
+    paused: bool = False
+
+
+def coordinator_verdicts(facts: CoordinatorFacts) -> list[Verdict]:
+    """Every condition of a Coordinator."""
+    detail = facts.pods.failure or facts.trouble
+    obstacle, unfinished = _obstacle(facts), _unfinished(facts)
+    standing = Standing(
+        obstacle=obstacle.because(detail) if obstacle else None,
+        unfinished=unfinished.because(detail) if unfinished else None,
+        problem=facts.problem,
+        stopping=facts.pods.existing if facts.spec.suspend else None,
+        paused=facts.paused,
+        good=_numbers(facts),
+    )
+    return [*summary(standing), _database(facts), _available(facts)]
+
+
+def coordinator_status(facts: CoordinatorFacts, generation: int) -> CoordinatorStatus:
+    """The status but for its conditions."""
+    owner, report = facts.owner, facts.report
+    host = f"{naming.coordinator_name(owner.key.name)}.{owner.key.namespace}.svc"
+    return CoordinatorStatus(
+        observed_generation=generation,
+        replicas=facts.pods.existing,
+        ready_replicas=facts.pods.ready,
+        selector=naming.as_selector(naming.selecting(owner.key, naming.COORDINATOR)),
+        leader=facts.leader or None,
+        endpoints=Endpoints(
+            grpc=f"{host}:{naming.GRPC_PORT}",
+            http=f"{host}:{naming.HTTP_PORT}",
+            ops=f"{host}:{naming.OPS_PORT}",
+        ),
+        pools=facts.pools,
+        queue=queue_status(report.total) if report else None,
+    )
+
+
+def queue_status(numbers: QueueNumbers) -> QueueStatus:
+    """Numbers of tasks as they stand in a status."""
+    return QueueStatus(
+        pending=numbers.pending,
+        assigned=numbers.assigned,
+        in_progress=numbers.in_progress,
+        oldest_pending_seconds=numbers.oldest_pending_seconds,
+    )
+
+
+def _numbers(facts: CoordinatorFacts) -> str:
+    return f"{facts.pods.ready} of {facts.pods.wanted} coordinators are ready"
+
+
+def _obstacle(facts: CoordinatorFacts) -> Finding | None:
+    pods = facts.pods
+    if facts.database is not None and facts.database.ready == 0:
+        return Finding(Reason.WAITING_FOR_DATABASE, "the managed PostgreSQL is not ready")
+    if pods.ready == 0:
+        return Finding(Reason.NO_PODS_READY, _numbers(facts))
+    if not pods.complete:
+        message = f"{_numbers(facts)}, {pods.updated} are of this spec"
+        return Finding(Reason.ROLLING_OUT, message)
+    return None
+
+
+def _unfinished(facts: CoordinatorFacts) -> Finding | None:
+    if facts.pods.ready < facts.pods.wanted:
+        return Finding(Reason.PODS_STARTING, _numbers(facts))
+    return None
+
+
+def _database(facts: CoordinatorFacts) -> Verdict:
+    kind = ConditionType.DATABASE_READY
+    if facts.database is None:
+        return Verdict(kind, "Unknown", Reason.EXTERNAL_DATABASE, "it is looked after elsewhere")
+    if facts.database.ready:
+        return verdict(kind, True, Reason.DATABASE_RUNNING, "the managed PostgreSQL is ready")
+    message = facts.database.failure or "the managed PostgreSQL is not ready"
+    return verdict(kind, False, Reason.WAITING_FOR_DATABASE, message)
+
+
+def _available(facts: CoordinatorFacts) -> Verdict:
+    kind = ConditionType.HIGHLY_AVAILABLE
+    if facts.spec.replicas < _ENOUGH_FOR_LOSS:
+        return verdict(kind, False, Reason.SINGLE_REPLICA, "write spec.replicas: 2 or more")
+    if facts.database is not None:
+        return verdict(kind, False, Reason.MANAGED_DATABASE, Reason.MANAGED_DATABASE.meaning)
+    if facts.pods.ready < _ENOUGH_FOR_LOSS:
+        return verdict(kind, False, Reason.PODS_STARTING, _numbers(facts))
+    return verdict(kind, True, Reason.REPLICATED, _numbers(facts))

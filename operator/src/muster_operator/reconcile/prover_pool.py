@@ -1,0 +1,192 @@
+"""Reconciling a ProverPool."""
+
+import asyncio
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from muster_api.conditions import EventReason, Reason
+from muster_api.coordinator import CoordinatorSpec
+from muster_api.duration import format_duration
+from muster_api.proverpool import ProverPoolSpec, ProverPoolStatus
+from muster_operator import naming
+from muster_operator.children.base import Owner
+from muster_operator.children.prover_pool import PoolInput, desired_pool
+from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
+from muster_operator.reconcile.conditions import Finding, Standing, summary
+from muster_operator.reconcile.deletion_cost import changed_costs
+from muster_operator.reconcile.plan import Children, Claim, claim
+from muster_operator.reconcile.pool_status import PoolFacts, pool_status, pool_verdicts
+from muster_operator.reconcile.reconciler import (
+    Outcome,
+    World,
+    is_paused,
+    is_ready,
+    outcome,
+    ready_message,
+    write_status,
+)
+from muster_operator.reconcile.rollout import rollout, trouble, unplaced
+from muster_operator.resources import (
+    COORDINATORS,
+    DEPLOYMENTS,
+    OF_POOLS,
+    PODS,
+    PROVER_POOLS,
+    Key,
+    Manifest,
+)
+from muster_operator.telemetry.report import Report
+
+_FORMER_SECONDS = 2.0
+_BEATS_BEFORE_SUSPECT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was observed of a ProverPool."""
+
+    body: Manifest
+    given: PoolInput
+    coordinator: Manifest | None
+    live: Children
+
+    @property
+    def owner(self) -> Owner:
+        """The pool as an owner."""
+        return self.given.owner
+
+
+class PoolReconciler:
+    """Reconciles ProverPools; see `Reconciler`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._cluster = world.cluster
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """See `Reconciler.reconcile`."""
+        body = await self._cluster.get(PROVER_POOLS, key.namespace, key.name)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return Outcome("gone")
+        try:
+            spec = ProverPoolSpec.model_validate(body.get("spec") or {})
+        except ValidationError as invalid:
+            return await self._refuse(body, invalid)
+        seen = await self._observe(body, spec)
+        problem = contradiction(seen.given, seen.coordinator)
+        if problem or is_paused(body):
+            return await self._report(seen, Applied(seen.live, problem))
+        await self._release(seen)
+        wanted = desired_pool(seen.given, self._world.defaults)
+        applied = await apply(self._cluster, seen.owner, wanted, seen.live)
+        for name in applied.pruned:
+            await self._world.events.post(body, EventReason.PRUNED, f"removed {name}")
+        return await self._report(seen, applied)
+
+    async def _refuse(self, body: Manifest, invalid: ValidationError) -> Outcome:
+        verdicts = summary(Standing(problem=Finding(Reason.INVALID_SPEC, str(invalid))))
+        status = ProverPoolStatus(observed_generation=body["metadata"]["generation"])
+        await write_status(self._world, PROVER_POOLS, body, status, verdicts)
+        return outcome(verdicts)
+
+    async def _observe(self, body: Manifest, spec: ProverPoolSpec) -> _Seen:
+        given = PoolInput(Owner.of(body), spec)
+        namespace = given.owner.key.namespace
+        live, coordinator = await asyncio.gather(
+            children(self._cluster, given.owner, OF_POOLS),
+            self._cluster.get(COORDINATORS, namespace, given.coordinator),
+        )
+        if coordinator and spec.coordinator_ref is None:
+            live = {**live, (COORDINATORS.kind, given.coordinator): coordinator}
+        return _Seen(body, given, coordinator, live)
+
+    async def _release(self, seen: _Seen) -> None:
+        deployment = seen.live.get((DEPLOYMENTS.kind, naming.worker_name(seen.owner.key.name)))
+        if deployment is None or not seen.given.autoscaled:
+            return
+        limits = seen.given.spec.autoscaling
+        await release_replicas(self._cluster, deployment, limits.min_replicas, limits.max_replicas)
+
+    async def _report(self, seen: _Seen, applied: Applied) -> Outcome:
+        key = seen.owner.key
+        pods = await self._cluster.list(PODS, key.namespace, naming.owner_selector(key))
+        report = self._world.reports.fresh(
+            Key(COORDINATORS.kind, key.namespace, seen.given.coordinator)
+        )
+        deployment = applied.live.get((DEPLOYMENTS.kind, naming.worker_name(key.name)))
+        facts = PoolFacts(
+            given=seen.given,
+            pods=rollout(deployment),
+            unplaced=unplaced(pods),
+            trouble=trouble(pods),
+            coordinator_ready=seen.coordinator is not None and is_ready(seen.coordinator),
+            coordinator_message=ready_message(seen.coordinator) if seen.coordinator else "",
+            workers=frozenset(pod["metadata"]["name"] for pod in pods),
+            report=report,
+            problem=applied.problem,
+            paused=is_paused(seen.body),
+        )
+        verdicts = pool_verdicts(facts)
+        status = pool_status(facts, seen.body["metadata"]["generation"])
+        await write_status(self._world, PROVER_POOLS, seen.body, status, verdicts)
+        if report and not facts.paused:
+            await self._mark_busy(seen, pods, report)
+        return outcome(verdicts, _FORMER_SECONDS if applied.waiting_for else None)
+
+    async def _mark_busy(self, seen: _Seen, pods: list[Manifest], report: Report) -> None:
+        """Let the ones with work be the last that a scale-down takes."""
+        outstanding = report.queue(seen.owner.key.name).outstanding
+        if outstanding >= len(pods) * seen.given.spec.concurrency:
+            return  # everybody is busy, and the autoscaler will not take any away
+        costs = changed_costs(pods, report.loads)
+        await asyncio.gather(
+            *(
+                self._cluster.merge(
+                    PODS,
+                    seen.owner.key.namespace,
+                    name,
+                    {"metadata": {"annotations": {naming.DELETION_COST: cost}}},
+                )
+                for name, cost in costs.items()
+            )
+        )
+
+
+def contradiction(given: PoolInput, coordinator: Manifest | None) -> Finding | None:
+    """What keeps the pool and its Coordinator from working together; pure."""
+    name, spec = given.coordinator, given.spec
+    if coordinator is None:
+        if spec.coordinator_ref is None:
+            return None
+        message = f"there is no Coordinator {name} in this namespace: make it, or name another"
+        return Finding(Reason.COORDINATOR_NOT_FOUND, message)
+    if spec.coordinator_ref is None and claim(given.owner, coordinator) is Claim.FOREIGN:
+        message = (
+            f"Coordinator {name} is not this pool's: to use it, make the pool anew with "
+            f"coordinatorRef: {{name: {name}}}"
+        )
+        return Finding(Reason.COORDINATOR_NOT_OWNED, message)
+    try:
+        theirs = CoordinatorSpec.model_validate(coordinator.get("spec") or {})
+    except ValidationError:
+        return None  # its own status says so
+    return _times(spec, name, theirs)
+
+
+def _times(spec: ProverPoolSpec, name: str, theirs: CoordinatorSpec) -> Finding | None:
+    beat, silence = spec.worker.heartbeat_interval, theirs.heartbeat_timeout
+    if beat * _BEATS_BEFORE_SUSPECT > silence:
+        message = (
+            f"worker.heartbeatInterval {format_duration(beat)} must be at most half of "
+            f"Coordinator {name}'s heartbeatTimeout {format_duration(silence)}: lower it"
+        )
+        return Finding(Reason.TIMEOUTS_CONTRADICT, message)
+    limit, stale = spec.worker.task_timeout, theirs.stale_task_timeout
+    if limit > stale:
+        message = (
+            f"worker.taskTimeout {format_duration(limit)} must be at most "
+            f"Coordinator {name}'s staleTaskTimeout {format_duration(stale)}: lower it"
+        )
+        return Finding(Reason.TIMEOUTS_CONTRADICT, message)
+    return None

@@ -1,0 +1,130 @@
+"""What the reconciling of every kind has in common."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from muster_api.conditions import ConditionType, EventReason
+from muster_api.model import Model
+from muster_operator import naming
+from muster_operator.children.base import Defaults
+from muster_operator.cluster import Cluster, NotFoundError
+from muster_operator.events import EventRecorder
+from muster_operator.reconcile.conditions import Verdict, find, is_true, merged
+from muster_operator.resources import Key, Manifest, Resource
+from muster_operator.telemetry.report import Report
+
+Result = Literal["ready", "working", "stalled", "paused", "gone"]
+RESULTS: tuple[Result, ...] = ("ready", "working", "stalled", "paused", "gone")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one reconciling ended, and after how many seconds to look again unasked."""
+
+    result: Result
+    again_after: float | None = None
+
+
+class Reports(Protocol):
+    """Where the latest reports of coordinators are found."""
+
+    def fresh(self, coordinator: Key) -> Report | None:
+        """The report of a Coordinator; None where there is no recent one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What reconciling needs of the world."""
+
+    cluster: Cluster
+    defaults: Defaults
+    reports: Reports
+    events: EventRecorder
+
+
+class Reconciler(Protocol):
+    """Reconciles the objects of one kind."""
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Bring one object from what is there to what is wanted, and write its status.
+
+        Raises:
+            ClusterError: try again later.
+        """
+        ...
+
+
+def is_paused(body: Manifest) -> bool:
+    """Whether the object asks to be left alone."""
+    annotations: Mapping[str, str] = body["metadata"].get("annotations") or {}
+    return annotations.get(naming.PAUSED) == "true"
+
+
+def is_ready(body: Manifest) -> bool:
+    """Whether the object was found ready in its present generation."""
+    status = body.get("status", {})
+    current = status.get("observedGeneration") == body["metadata"]["generation"]
+    return current and is_true(status.get("conditions", []), ConditionType.READY)
+
+
+def ready_message(body: Manifest) -> str:
+    """What the object says about being ready or not."""
+    conditions = body.get("status", {}).get("conditions", [])
+    return str(find(conditions, ConditionType.READY).get("message", ""))
+
+
+def outcome(verdicts: Sequence[Verdict], again_after: float | None = None) -> Outcome:
+    """The outcome that the verdicts amount to."""
+    holding = {each.type for each in verdicts if each.status == "True"}
+    if ConditionType.STALLED in holding:
+        return Outcome("stalled", again_after)
+    if ConditionType.PAUSED in holding:
+        return Outcome("paused", again_after)
+    return Outcome("ready" if ConditionType.READY in holding else "working", again_after)
+
+
+async def write_status(
+    world: World, resource: Resource, body: Manifest, status: Model, verdicts: Sequence[Verdict]
+) -> None:
+    """Write the status in one patch if it has changed, and tell of what has.
+
+    Raises:
+        ClusterError: the write failed.
+    """
+    before: dict[str, Any] = body.get("status", {})
+    conditions = merged(
+        before.get("conditions", []), verdicts, body["metadata"]["generation"], datetime.now(UTC)
+    )
+    after = {**status.to_wire(), "conditions": conditions}
+    if after == before:
+        return
+    metadata = {key: body["metadata"][key] for key in ("name", "namespace", "uid")}
+    try:
+        await world.cluster.apply(resource, resource.manifest(metadata, status=after), sub="status")
+    except NotFoundError:
+        return
+    for reason, note in news(before.get("conditions", []), conditions):
+        await world.events.post(body, reason, note)
+
+
+def news(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> list[tuple[EventReason, str]]:
+    """The Events that a change of conditions is worth; pure."""
+    told = []
+    was, now = find(before, ConditionType.READY), find(after, ConditionType.READY)
+    if now["status"] == "True" and was.get("status") != "True":
+        told.append((EventReason.BECAME_READY, now["message"]))
+    if now["status"] != "True" and was.get("status") == "True":
+        told.append((EventReason.NO_LONGER_READY, f"{now['reason']}: {now['message']}"))
+    stalled = find(after, ConditionType.STALLED)
+    if stalled and stalled.get("message") != find(before, ConditionType.STALLED).get("message"):
+        told.append((EventReason.STALLED, f"{stalled['reason']}: {stalled['message']}"))
+    scheduled = find(after, ConditionType.WORKERS_SCHEDULED)
+    before_scheduled = find(before, ConditionType.WORKERS_SCHEDULED)
+    if scheduled.get("status") == "False" and before_scheduled.get("status") != "False":
+        told.append((EventReason.UNSCHEDULABLE, scheduled["message"]))
+    return told
