@@ -1,0 +1,1 @@
+"""The external metrics API (`external.metrics.k8s.io/v1beta1`), by which autoscalers see queues."""

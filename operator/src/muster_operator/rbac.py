@@ -1,0 +1,65 @@
+"""What the operator may do; the chart's roles are tested against this."""
+
+from typing import Any
+
+from muster_operator.children.coordinator import LEASE_VERBS
+from muster_operator.resources import (
+    ACCESS_REVIEWS,
+    API_SERVICES,
+    COORDINATORS,
+    EVENTS,
+    LEASES,
+    OF_COORDINATORS,
+    OF_POOLS,
+    PODS,
+    PROVER_POOLS,
+    SECRETS,
+    Resource,
+)
+
+METRICS_API_SERVICE = "v1beta1.external.metrics.k8s.io"
+
+Rule = dict[str, Any]
+
+_CHILD_VERBS = ["get", "list", "watch", "create", "patch", "delete"]
+
+
+def _rule(resource: Resource, verbs: list[str], *subs: str, names: tuple[str, ...] = ()) -> Rule:
+    resources = [f"{resource.plural}/{sub}" for sub in subs] or [resource.plural]
+    rule: Rule = {"apiGroups": [resource.group], "resources": resources, "verbs": verbs}
+    return rule | ({"resourceNames": list(names)} if names else {})
+
+
+def cluster_rules() -> list[Rule]:
+    """The rules of the ClusterRole, for all namespaces."""
+    children = [
+        resource
+        for resource in dict.fromkeys((*OF_POOLS, *OF_COORDINATORS))
+        if resource is not LEASES
+    ]
+    return [
+        _rule(PROVER_POOLS, ["get", "list", "watch"]),
+        _rule(COORDINATORS, ["get", "list", "watch", "create", "patch"]),
+        # Owner references that block deletion need "update" on the owner's finalizers.
+        *(
+            rule
+            for resource in (PROVER_POOLS, COORDINATORS)
+            for rule in (
+                _rule(resource, ["patch"], "status"),
+                _rule(resource, ["update"], "finalizers"),
+            )
+        ),
+        *(_rule(resource, _CHILD_VERBS) for resource in children),
+        # "update" beside "patch", because nobody may grant what they don't have themselves.
+        _rule(LEASES, sorted({"get", "list", "create", "patch", "delete", *LEASE_VERBS})),
+        _rule(SECRETS, ["get", "create"]),
+        _rule(PODS, ["get", "list", "watch", "patch"]),
+        _rule(EVENTS, ["create", "patch"]),
+        _rule(ACCESS_REVIEWS, ["create"]),
+        _rule(API_SERVICES, ["get", "patch"], names=(METRICS_API_SERVICE,)),
+    ]
+
+
+def namespace_rules(certificate_secret: str) -> list[Rule]:
+    """The rules of the Role in the operator's own namespace."""
+    return [_rule(SECRETS, ["update"], names=(certificate_secret,))]
