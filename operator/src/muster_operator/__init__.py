@@ -1,0 +1,1 @@
+"""The Muster operator: custom resources in, running fleets out."""

@@ -1,0 +1,56 @@
+"""The operator's configuration: section `muster:` of a YAML file, `MUSTER_*` over it."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from muster_operator import naming
+from muster_operator.children.base import Defaults, PullPolicy
+from muster_runtime.config import Duration, Section
+
+
+def _at_least_a_second(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("a duration of at least 1s")
+    return value
+
+
+Interval = Annotated[Duration, AfterValidator(_at_least_a_second)]
+ImageName = Annotated[str, Field(min_length=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class OperatorSection(Section):
+    """What the operator makes, how often it looks, and where it serves."""
+
+    coordinator_image: ImageName
+    worker_image: ImageName
+    postgres_image: ImageName
+    image_pull_policy: PullPolicy = "IfNotPresent"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    lease_name: str = "muster-operator"
+    resync_interval: Interval = timedelta(seconds=120)
+    poll_interval: Interval = timedelta(seconds=5)
+    ops_port: Port = naming.OPERATOR_OPS_PORT
+    metrics_api_enabled: bool = True
+    metrics_api_port: Port = 6443
+    metrics_api_service: str = "muster-metrics"
+    metrics_api_secret: str = "muster-metrics-tls"  # noqa: S105 - a Secret's name
+
+
+class OperatorConfig(Section):
+    """The whole configuration."""
+
+    muster: OperatorSection
+
+    def defaults(self, namespace: str) -> Defaults:
+        """What the configuration says about pods."""
+        section = self.muster
+        return Defaults(
+            section.coordinator_image,
+            section.worker_image,
+            section.postgres_image,
+            section.image_pull_policy,
+            namespace,
+        )

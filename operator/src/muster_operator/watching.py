@@ -1,0 +1,124 @@
+"""Watching custom objects and their children, with kopf.
+
+kopf tells of edges, and what it tells is only taken as a hint that an object is dirty. It runs in
+a thread with an event loop of its own, because on its way out it cancels whatever task it did not
+expect, and because it takes over the process's signals otherwise.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from muster_operator import naming
+from muster_operator.resources import CUSTOM, WATCHED, Manifest, Resource
+
+log = logging.getLogger(__name__)
+
+Deliver = Callable[[Resource, str | None, Manifest], None]
+"""Takes a resource, the kind of event (None in the first list) and the object."""
+
+_SERVER_SECONDS = 300
+_CLIENT_SECONDS = 330
+_REQUEST_SECONDS = 30
+_STOP_SECONDS = 5.0
+
+
+class Watcher:
+    """Delivers what happens to our objects to the event loop that it is made in.
+
+    Args:
+        deliver: called in that loop.
+    """
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self.ended = asyncio.Event()
+
+    @property
+    def watching(self) -> bool:
+        """Whether the watches run."""
+        return self._ready.is_set() and self._thread.is_alive() and not self.ended.is_set()
+
+    def start(self) -> None:
+        """Begin to watch; the kinds must be known to the API server."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the watches."""
+        self._stop.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            kopf.run(
+                registry=self._registry(),
+                settings=_settings(),
+                clusterwide=True,
+                standalone=True,
+                stop_flag=self._stop,
+                ready_flag=self._ready,
+            )
+        except Exception:
+            log.exception("the watches broke down")
+        finally:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self.ended.set)
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(_login)
+        for resource in (*CUSTOM, *WATCHED):
+            version = resource.api_version.rpartition("/")[2]
+            kopf.on.event(
+                resource.group, version, resource.plural, registry=registry, id="mark-dirty"
+            )(self._handler(resource))
+        return registry
+
+    def _handler(self, resource: Resource) -> Callable[..., Any]:
+        async def mark_dirty(event: dict[str, Any], **_: object) -> None:
+            body = {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                **event["object"],
+            }
+            self._loop.call_soon_threadsafe(self._deliver, resource, event["type"], body)
+
+        return mark_dirty
+
+
+def _login(**context: Any) -> kopf.ConnectionInfo | None:
+    """The same credentials that the client uses."""
+    if "KUBECONFIG" in os.environ:
+        return kopf.login_with_kubeconfig(**context)
+    return kopf.login_with_service_account(**context)
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = None
+    settings.networking.request_timeout = _REQUEST_SECONDS
+    settings.watching.server_timeout = _SERVER_SECONDS
+    settings.watching.client_timeout = _CLIENT_SECONDS
+    for resource in WATCHED:
+        key = (resource.group, resource.plural)
+        settings.watching.label_selectors[key] = naming.MANAGED_SELECTOR
+    return settings
+
+
+def quiet_kopf() -> None:
+    """Keep kopf's account of each event out of the log; its warnings stay."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # It warns that signals don't reach it, which is why it has a thread of its own.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
