@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
+
 from muster_proving import CircuitSpec, Curve, KeyMaterial, generate_insecure_key
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
@@ -33,19 +34,27 @@ def keys() -> list[KeyMaterial]:
     return [generate_insecure_key(CircuitSpec(name, Curve.BN254, size)) for name, size in specs]
 
 
-@pytest_asyncio.fixture
-async def coordinator(keys: list[KeyMaterial]) -> AsyncIterator[RecordingCoordinator]:
-    """A running coordinator."""
+@pytest.fixture(scope="session", autouse=True)
+def _plugins() -> Iterator[None]:
+    """Executing processes find the workload types of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(PLUGINS))
+        yield
+
+
+@contextlib.asynccontextmanager
+async def running_coordinator(keys: list[KeyMaterial]) -> AsyncIterator[RecordingCoordinator]:
     recording = RecordingCoordinator(keys)
     await recording.start()
     yield recording
     await recording.stop()
 
 
-@pytest.fixture(autouse=True)
-def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Executing processes find the workload types of these tests."""
-    monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
+@pytest_asyncio.fixture
+async def coordinator(keys: list[KeyMaterial]) -> AsyncIterator[RecordingCoordinator]:
+    """A running coordinator."""
+    async with running_coordinator(keys) as recording:
+        yield recording
 
 
 def settings(coordinator: RecordingCoordinator, root: Path, **worker: Any) -> dict[str, Any]:
@@ -66,25 +75,24 @@ def settings(coordinator: RecordingCoordinator, root: Path, **worker: Any) -> di
 
 
 class Ops:
-    """The operations endpoints of a worker."""
+    """The operations endpoints of a worker; an assertion fails as long as nobody listens."""
 
     def __init__(self, port: int) -> None:
         self._base = f"http://127.0.0.1:{port}"
 
     async def ready(self) -> tuple[int, dict[str, Any]]:
-        async with aiohttp.ClientSession() as http, http.get(f"{self._base}/ready") as answer:
-            return answer.status, await answer.json()
+        status, text = await self._get("/ready")
+        return status, json.loads(text)
 
     async def health(self) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as http, http.get(f"{self._base}/health") as answer:
-            assert answer.status == 200
-            body: dict[str, Any] = await answer.json()
-            return body
+        status, text = await self._get("/health")
+        assert status == 200
+        body: dict[str, Any] = json.loads(text)
+        return body
 
     async def metric(self, name: str, **labels: str) -> float | None:
         """The value of one sample, such as `worker_tasks_failed_total`."""
-        async with aiohttp.ClientSession() as http, http.get(f"{self._base}/metrics") as answer:
-            text = await answer.text()
+        _, text = await self._get("/metrics")
         for line in text.splitlines():
             sample, _, value = line.rpartition(" ")
             if sample.partition("{")[0] == name and all(
@@ -95,14 +103,35 @@ class Ops:
 
     async def until_ready(self) -> None:
         async def ready() -> bool:
-            try:
-                status, body = await self.ready()
-            except aiohttp.ClientConnectionError as error:
-                raise AssertionError(str(error)) from error
+            status, body = await self.ready()
             assert status == 200, body
             return True
 
         await eventually(ready, what="worker ready")
+
+    async def until_problem(self, words: str) -> dict[str, Any]:
+        """Wait until the worker is not ready and says why."""
+
+        async def problem() -> dict[str, Any]:
+            status, body = await self.ready()
+            assert status == 503
+            assert words in body["problem"], body
+            return body
+
+        return await eventually(problem, what=f"unready because of {words}")
+
+    async def _get(self, path: str) -> tuple[int, str]:
+        try:
+            async with aiohttp.ClientSession() as http, http.get(self._base + path) as answer:
+                return answer.status, await answer.text()
+        except aiohttp.ClientConnectionError as error:
+            raise AssertionError(str(error)) from error
+
+
+async def streaming(coordinator: RecordingCoordinator, ops: Ops) -> None:
+    """Wait until a worker is ready, and its stream has reached the coordinator."""
+    await ops.until_ready()
+    await eventually(lambda: coordinator.streams, what="stream open")
 
 
 class LocalWorker:
@@ -143,7 +172,7 @@ async def local_worker(
     async def start(*, ready: bool = True, **worker: Any) -> LocalWorker:
         workers.append(LocalWorker(settings(coordinator, tmp_path, **worker)))
         if ready:
-            await workers[-1].ops.until_ready()
+            await streaming(coordinator, workers[-1].ops)
         return workers[-1]
 
     yield start
@@ -187,7 +216,7 @@ async def worker_process(
         )
         workers.append(WorkerProcess(process, Ops(document["worker"]["ops_port"])))
         if ready:
-            await workers[-1].ops.until_ready()
+            await streaming(coordinator, workers[-1].ops)
         return workers[-1]
 
     yield start
@@ -218,11 +247,13 @@ class GateFile:
     async def reached(self) -> int:
         """The process that holds the task."""
         pid_file = self._path.with_suffix(".pid")
-        pid = await eventually(
-            lambda: pid_file.exists() and pid_file.read_text(), what="task at the gate"
-        )
+
+        def held() -> str:
+            return pid_file.read_text() if pid_file.exists() else ""
+
+        pid = int(await eventually(held, what="task at the gate"))
         pid_file.unlink()
-        return int(pid)
+        return pid
 
     def open(self) -> None:
         self._path.touch()

@@ -1,5 +1,7 @@
 """A coordinator for tests: follows the contract over real sockets, and writes down what it sees."""
 
+# ruff: noqa: N802 - the names of the calls are the contract's
+
 import asyncio
 import hashlib
 import json
@@ -9,16 +11,24 @@ from typing import Any
 
 import grpc
 import grpc.aio
+
 from muster_protos import coordinator_pb2 as pb
 from muster_protos.coordinator_pb2_grpc import (
     CoordinatorServiceServicer,
     add_CoordinatorServiceServicer_to_server,
 )
-from muster_proving import CircuitSpec, KeyMaterial, load_verifying_key, public_signals
+from muster_proving import KeyMaterial, load_verifying_key, parse_inputs, public_signals
 from muster_testing.ports import free_port
+from muster_testing.waiting import eventually
 
 CHUNK_BYTES = 2**20
 WIRE_NAMES = {"merkle": "merkle_proof", "range": "range_proof", "addition": "addition"}
+
+INPUTS: dict[str, dict[str, Any]] = {
+    "merkle": {"leaves": ["0x1", "0x22", "0x333", "0x4", "0x5"], "leaf_index": 4},
+    "range": {"value": "77", "min": "10", "max": "200", "blinding": "5"},
+    "addition": {"a": "3", "b": "4", "blinding_a": "1", "blinding_b": "2"},
+}
 
 
 @dataclass
@@ -27,7 +37,6 @@ class Record:
 
     assignment: pb.TaskAssignment
     key: KeyMaterial | None
-    public: list[str] | None
     state: str = "assigned"
     started: list[int] = field(default_factory=list)
     completions: list[pb.TaskCompletionRequest] = field(default_factory=list)
@@ -38,6 +47,18 @@ class Record:
     def completion(self) -> pb.TaskCompletionRequest:
         assert self.state == "completed", f"{self.state}: {self.failure}"
         return self.completions[-1]
+
+
+async def until(record: Record, state: str) -> None:
+    """Wait until a task is in this state."""
+    await eventually(lambda: record.state == state, what=f"{record.assignment.task_id} {state}")
+
+
+async def failure_of(record: Record) -> tuple[str, bool]:
+    """Wait until a task has failed: with which message, and whether others may try."""
+    await until(record, "failed")
+    assert record.failure is not None
+    return record.failure.error_message, record.failure.transient
 
 
 class RecordingCoordinator(CoordinatorServiceServicer):
@@ -59,6 +80,7 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         """Method name to a status code that it answers with."""
         self.refuse_proofs = False
         self.corrupt_keys = False
+        self.heartbeat_interval_ms = 60_000
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -88,18 +110,13 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         """Assign a task to the only worker; a known circuit gets its key and public signals."""
         key = next((key for key in self.keys.values() if key.spec.name == circuit), None)
         payload = inputs if isinstance(inputs, bytes) else json.dumps(inputs).encode()
-        public = None
         if key is not None:
             fields = {"key_id": key.spec.key_id, "key_version": key.version, **fields}
-            public = _public(key.spec, payload)
+        fields = {"circuit_type": WIRE_NAMES.get(circuit, circuit), **fields}
         assignment = pb.TaskAssignment(
-            task_id=task_id,
-            circuit_type=WIRE_NAMES.get(circuit, circuit),
-            input_data_json=payload,
-            generation=generation,
-            **fields,
+            task_id=task_id, input_data_json=payload, generation=generation, **fields
         )
-        record = Record(assignment, key, public)
+        record = Record(assignment, key)
         self.tasks[task_id] = record
         self.send(assignment)
         return record
@@ -125,7 +142,9 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         await self._scripted("RegisterWorker", context)
         self.registrations.append(request)
         self.known.add(request.worker_id)
-        return pb.RegisterWorkerResponse(success=True, heartbeat_interval_ms=60_000)
+        return pb.RegisterWorkerResponse(
+            success=True, heartbeat_interval_ms=self.heartbeat_interval_ms
+        )
 
     async def SendHeartbeat(self, request: Any, context: Any) -> Any:
         await self._scripted("SendHeartbeat", context)
@@ -230,21 +249,15 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         return record
 
 
-def _public(spec: CircuitSpec, payload: bytes) -> list[str] | None:
-    try:
-        return public_signals(spec, json.loads(payload))
-    except ValueError:
-        return None
-
-
 def _holds(record: Record, request: pb.TaskCompletionRequest) -> bool:
     if record.key is None:
         return True
     metadata = json.loads(request.proof_metadata_json)
     key = record.key
+    inputs = parse_inputs(key.spec, json.loads(record.assignment.input_data_json))
     verifier = load_verifying_key(key.spec, key.verifying_key, key.version)
     return (
-        metadata["public"] == record.public
+        metadata["public"] == public_signals(key.spec, inputs)
         and metadata["key_version"] == key.version
         and metadata["encoding"] == "arkworks-compressed-v1"
         and metadata["curve"] == key.spec.curve.value

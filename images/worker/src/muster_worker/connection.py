@@ -65,7 +65,7 @@ class Connection:
         self._session = Session()
         self._turned = asyncio.Event()
         self._announced: Sequence[KeyInfo] = ()
-        self._registered = False
+        self._registered = asyncio.Event()
         self._heartbeat_seconds = settings.heartbeat_interval.total_seconds()
         self._problem = "not connected yet"
 
@@ -77,7 +77,7 @@ class Connection:
     @property
     def registered(self) -> bool:
         """Whether the coordinator has accepted this worker, and not said otherwise since."""
-        return self._registered
+        return self._registered.is_set()
 
     @property
     def problem(self) -> str:
@@ -101,8 +101,9 @@ class Connection:
             unfinished: tells how many unfinished tasks this worker holds.
         """
         while True:
+            await self._registered.wait()
             await asyncio.sleep(self._heartbeat_seconds)
-            if self._registered:
+            if self.registered:
                 self._note(await self._heartbeat(unfinished()))
 
     def executors_lost(self, failure: LoadFailed) -> None:
@@ -165,7 +166,7 @@ class Connection:
         )
         wanted = self._settings.heartbeat_interval.total_seconds()
         self._heartbeat_seconds = min(wanted, max(1.0, interval)) if interval else wanted
-        self._registered = True
+        self._registered.set()
 
     async def _serve(self) -> Event:
         """Take tasks until the stream ends or the session turns away from it."""
@@ -204,7 +205,7 @@ class Connection:
         self._metrics.heartbeat_answered()
         if known:
             return Event.HEARTBEAT_ANSWERED
-        self._registered = False
+        self._registered.clear()
         self._problem = "the coordinator does not know this worker any more"
         return Event.FORGOTTEN
 

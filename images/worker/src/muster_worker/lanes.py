@@ -53,11 +53,13 @@ class Lane:
         return self._usable.is_set()
 
     async def load(self, keys: Sequence[Key]) -> None:
-        """Have these keys loaded; a running task ends first.
+        """Have these keys loaded; if they are not, a running task ends first.
 
         Raises:
             LoadFailed: they can't be.
         """
+        if self.usable and keys == self._keys:
+            return
         async with self._busy:
             await self._executor.load(keys)
             self._keys = keys
@@ -132,7 +134,7 @@ class Lane:
         return Completion(
             task_id=ticket.task_id,
             generation=ticket.generation,
-            output=outcome.output,
+            output=outcome.blob,
             metadata_json=outcome.metadata_json,
             merkle_root=outcome.merkle_root,
             duration_ms=round(outcome.seconds * 1000),

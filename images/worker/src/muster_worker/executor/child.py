@@ -53,16 +53,18 @@ def main(argv: Sequence[str]) -> None:
 
 def _serve(connection: socket.socket, workloads: "Workloads") -> None:
     with connection.makefile("rb") as stream:
-        while (body := messages.receive(stream.read)) is not None:
-            connection.sendall(messages.frame(_answer(messages.read_request(body), workloads)))
+        while (message := messages.receive(stream.read)) is not None:
+            connection.sendall(messages.frame(_answer(message, workloads)))
 
 
-def _answer(request: messages.Request, workloads: "Workloads") -> messages.Reply:
-    match request:
-        case messages.Load(keys=keys):
-            return workloads.load(keys)
+def _answer(message: messages.Request | messages.Reply, workloads: "Workloads") -> messages.Reply:
+    match message:
+        case messages.Load():
+            return workloads.load(message)
         case messages.Execute():
-            return workloads.execute(request)
+            return workloads.execute(message)
+        case _:
+            raise TypeError(f"{type(message).__name__} is no request")
 
 
 class Workloads:
@@ -72,9 +74,9 @@ class Workloads:
         self._curve = curve
         self._types: Mapping[str, Workload] = {}
 
-    def load(self, files: Sequence[messages.KeyFile]) -> messages.Loaded | messages.LoadRefused:
+    def load(self, request: messages.Load) -> messages.Loaded | messages.LoadRefused:
         """Hand the keys to all workload types."""
-        keys = [Key(file.key_id, file.version, Path(file.path)) for file in files]
+        keys = [Key(key_id, version, Path(path)) for key_id, version, path in request.keys]
         try:
             types = self._types or {
                 name: create(entry, self._curve) for name, entry in installed().items()
@@ -85,7 +87,7 @@ class Workloads:
             raise
         except Exception as error:
             log.exception("keys can't be loaded")
-            return messages.LoadRefused(message=f"{type(error).__name__}: {error}")
+            return messages.LoadRefused(f"{type(error).__name__}: {error}")
         self._types = types
         return messages.Loaded()
 
@@ -93,34 +95,30 @@ class Workloads:
         """Execute one task and time it."""
         workload = self._types.get(request.task_type)
         if workload is None:
-            return _failed(
+            return messages.failed(
                 Reason.UNKNOWN_CIRCUIT,
                 f"unknown circuit type {request.task_type!r}; "
                 f"known here: {', '.join(sorted(self._types))}",
             )
-        task = Task(request.task_id, request.payload, request.key_id, request.key_version)
+        task = Task(request.task_id, request.blob, request.key_id, request.key_version)
         started = time.perf_counter()
         try:
             result = workload.execute(task)
             metadata = json.dumps(dict(result.metadata))
         except InvalidTask as error:
-            return _failed(Reason.INVALID_INPUT, str(error))
+            return messages.failed(Reason.INVALID_INPUT, str(error))
         except KeyMissing as error:
-            return _failed(Reason.KEY_UNAVAILABLE, str(error))
+            return messages.failed(Reason.KEY_UNAVAILABLE, str(error))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a plug-in raises fails its task only
             return _broken(request, error)
         return messages.Executed(
-            output=result.output,
             metadata_json=metadata,
             merkle_root=result.merkle_root,
             seconds=time.perf_counter() - started,
+            blob=result.output,
         )
-
-
-def _failed(reason: Reason, message: str) -> messages.Failed:
-    return messages.Failed(reason=reason, message=message)
 
 
 def _broken(request: messages.Execute, error: Exception) -> messages.Failed:
@@ -128,4 +126,4 @@ def _broken(request: messages.Execute, error: Exception) -> messages.Failed:
     name = type(error).__name__
     where = "".join(traceback.format_tb(error.__traceback__))
     log.error("workload failed", extra={"task_id": request.task_id, "error": name, "stack": where})
-    return _failed(Reason.INTERNAL, f"{request.task_type} failed with {name}")
+    return messages.failed(Reason.INTERNAL, f"{request.task_type} failed with {name}")

@@ -88,7 +88,7 @@ class Process:
         """Wait for its end."""
         await asyncio.shield(self._end)
 
-    async def ask(self, request: messages.Request) -> messages.Reply:
+    async def ask(self, request: messages.Request) -> messages.Request | messages.Reply:
         """Send a request and wait for the reply. Whoever gives up waiting has to `kill`.
 
         Raises:
@@ -98,8 +98,9 @@ class Process:
             self._writer.write(messages.frame(request))
             await self._writer.drain()
             header = await self._reader.readexactly(messages.HEADER.size)
-            (length,) = messages.HEADER.unpack(header)
-            return messages.read_reply(await self._reader.readexactly(length))
+            body_length, blob_length = messages.HEADER.unpack(header)
+            body = await self._reader.readexactly(body_length)
+            return messages.parse(body, await self._reader.readexactly(blob_length))
         except (asyncio.IncompleteReadError, OSError, ValueError):
             await asyncio.wait({self._end}, timeout=_LAST_WORDS_SECONDS)
             await self.kill()

@@ -47,19 +47,16 @@ class Executor:
         """
         if self.keys == keys:
             return
-        files = tuple(
-            messages.KeyFile(key_id=key.key_id, version=key.version, path=str(key.path))
-            for key in keys
-        )
+        files = tuple((key.key_id, key.version, str(key.path)) for key in keys)
         try:
-            reply = await self._ask(messages.Load(keys=files))
+            reply = await self._ask(messages.Load(files))
         except OSError as error:
             raise LoadFailed(f"the executing process can't be started: {error}") from error
         except Died as death:
             raise LoadFailed(f"while loading keys: {death.message}") from death
-        if isinstance(reply, messages.LoadRefused):
+        if not isinstance(reply, messages.Loaded):
             self._loaded = None
-            raise LoadFailed(reply.message)
+            raise LoadFailed(getattr(reply, "message", f"unexpected {type(reply).__name__}"))
         self._loaded = keys
 
     async def execute(self, assignment: Assignment, limit: float) -> messages.Executed:
@@ -71,9 +68,9 @@ class Executor:
         request = messages.Execute(
             task_type=assignment.task_type,
             task_id=assignment.ticket.task_id,
-            payload=assignment.payload,
             key_id=assignment.key_id,
             key_version=assignment.key_version,
+            blob=assignment.payload,
         )
         try:
             async with asyncio.timeout(limit):
@@ -88,17 +85,17 @@ class Executor:
             case messages.Executed():
                 return reply
             case messages.Failed(reason=reason, message=message):
-                raise TaskFailed(reason, message)
+                raise TaskFailed(Reason(reason), message)
             case _:
                 await self.kill()
-                raise TaskFailed(Reason.INTERNAL, f"unexpected reply {reply.kind!r}")
+                raise TaskFailed(Reason.INTERNAL, f"unexpected reply {type(reply).__name__}")
 
     async def kill(self) -> None:
         """End the process; what it is executing fails."""
         if self._process is not None:
             await self._process.kill()
 
-    async def _ask(self, request: messages.Request) -> messages.Reply:
+    async def _ask(self, request: messages.Request) -> messages.Request | messages.Reply:
         process = await self._living()
         try:
             return await process.ask(request)

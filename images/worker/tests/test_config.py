@@ -1,0 +1,144 @@
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from muster_runtime.config import ConfigError
+from muster_worker import cgroup
+from muster_worker.config import WorkerConfig, load_config
+
+
+@pytest.fixture(autouse=True)
+def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muster_worker.config.available_cpus", lambda: 2)
+
+
+def read(
+    root: Path,
+    env: dict[str, str] | None = None,
+    zkp: dict[str, Any] | None = None,
+    **worker: Any,
+) -> WorkerConfig:
+    document = {
+        "worker": {
+            "coordinator_address": "demo-coordinator:9090",
+            "pool": "demo",
+            "cache_dir": str(root / "cache"),
+            "spool_dir": str(root / "spool"),
+            **worker,
+        },
+        "zkp": zkp or {},
+    }
+    path = root / "worker.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return load_config(path, env or {})
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = read(tmp_path)
+    worker = config.worker
+    assert worker.concurrency == 1
+    assert worker.heartbeat_interval == timedelta(seconds=5)
+    assert worker.shutdown_timeout == timedelta(seconds=30)
+    assert worker.ops_port == 8091
+    assert worker.task_memory_limit is None
+    assert worker.task_timeout == timedelta(minutes=5)
+    assert config.zkp.curve == "BN254"
+
+
+def test_the_directories_are_made(tmp_path: Path) -> None:
+    worker = read(tmp_path).worker
+    assert worker.cache_dir.is_dir()
+    assert worker.spool_dir.is_dir()
+
+
+def test_the_id_is_the_configured_one_else_the_pod_else_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "some-host")
+    assert read(tmp_path, {"POD_NAME": "demo-worker-x"}, id="mine").worker.id == "mine"
+    assert read(tmp_path, {"POD_NAME": "demo-worker-x"}).worker.id == "demo-worker-x"
+    assert read(tmp_path).worker.id == "some-host"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    env = {"WORKER_CONCURRENCY": "3", "WORKER_TASK_MEMORY_LIMIT": "1Gi", "ZKP_CURVE": "BLS12-381"}
+    config = read(tmp_path, env, concurrency=1)
+    assert config.worker.concurrency == 3
+    assert config.worker.task_memory_limit == 2**30
+    assert config.zkp.curve == "BLS12-381"
+
+
+@pytest.mark.parametrize("limit", ["", None])
+def test_an_empty_memory_limit_is_none(tmp_path: Path, limit: str | None) -> None:
+    assert read(tmp_path, task_memory_limit=limit).worker.task_memory_limit is None
+
+
+BAD: list[tuple[str, Any, str]] = [
+    ("id", "a b", "1 to 253 letters, digits"),
+    ("coordinator_address", "", "host:port, as in demo-coordinator:9090"),
+    ("coordinator_address", "demo-coordinator", "host:port"),
+    ("coordinator_address", "http://demo-coordinator:9090", "host:port"),
+    ("coordinator_address", "demo-coordinator:0", "the port from 1 to 65535"),
+    ("coordinator_address", "demo-coordinator:65536", "the port from 1 to 65535"),
+    ("pool", "", "1 to 253 letters, digits"),
+    ("concurrency", 0, "1 to 4, twice the CPUs"),
+    ("concurrency", 5, "1 to 4, twice the CPUs"),
+    ("concurrency", "many", "a valid integer"),
+    ("heartbeat_interval", "999ms", "1s to 60s"),
+    ("heartbeat_interval", "61s", "1s to 60s"),
+    ("heartbeat_interval", 5, "a duration such as"),
+    ("shutdown_timeout", "0s", "1s to 1h"),
+    ("shutdown_timeout", "2h", "1s to 1h"),
+    ("ops_port", -1, "greater than or equal to 0"),
+    ("ops_port", 65536, "less than or equal to 65535"),
+    ("cache_dir", "/proc/muster", "a directory that this process can make and write"),
+    ("spool_dir", "/proc/muster", "a directory that this process can make and write"),
+    ("task_memory_limit", "63Mi", "at least 64Mi, or empty for no limit"),
+    ("task_memory_limit", "lots", "a quantity of bytes such as 512Mi"),
+    ("task_timeout", "0s", "1ms to 24h"),
+    ("task_timeout", "25h", "1ms to 24h"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "allowed"), BAD)
+def test_a_wrong_value_is_named_with_what_is_allowed(
+    tmp_path: Path, key: str, value: Any, allowed: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, **{key: value})
+    (error,) = raised.value.errors
+    assert error.startswith(f"worker.{key}: got {value!r}; allowed: ")
+    assert allowed in error
+
+
+def test_a_wrong_curve_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"zkp\.curve: got 'P256'; allowed: 'BN254' or"):
+        read(tmp_path, zkp={"curve": "P256"})
+
+
+def test_every_error_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, concurrency=99, pool="", colour="red", zkp={"curve": "x"})
+    keys = [error.partition(":")[0] for error in raised.value.errors]
+    assert sorted(keys) == ["worker.colour", "worker.concurrency", "worker.pool", "zkp.curve"]
+
+
+def test_missing_sections_and_keys_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="worker: missing"):
+        load_config(None, {})
+    path = tmp_path / "worker.yaml"
+    path.write_text(f"worker: {{cache_dir: {tmp_path}/c, spool_dir: {tmp_path}/s}}")
+    with pytest.raises(ConfigError) as raised:
+        load_config(path, {})
+    assert len(raised.value.errors) == 2
+
+
+def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
+    documentation = Path(__file__).parents[3] / "docs/worker.md"
+    example = documentation.read_text().split("```yaml\n")[1].split("```")[0]
+    path = tmp_path / "worker.yaml"
+    path.write_text(example.replace("/var/", f"{tmp_path}/"))
+    assert load_config(path, {}).worker.concurrency <= 2 * cgroup.available_cpus()

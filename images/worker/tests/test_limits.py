@@ -1,0 +1,114 @@
+"""What a task may not do, and that nothing else suffers when it does."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from muster_testing.waiting import eventually
+
+from .conftest import GateFile, StartWorker, alive, children
+from .recording import INPUTS, RecordingCoordinator, failure_of, until
+
+pytestmark = pytest.mark.integration
+
+
+def oom_score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+async def proves_again(coordinator: RecordingCoordinator) -> None:
+    """The worker goes on as if nothing had happened."""
+    await until(coordinator.assign("afterwards", "merkle", INPUTS["merkle"]), "completed")
+
+
+async def test_a_task_beyond_the_time_limit_of_its_assignment_is_killed(
+    coordinator: RecordingCoordinator, local_worker: StartWorker, gate: GateFile
+) -> None:
+    worker = await local_worker()
+    record = coordinator.assign("task-1", "test.gate", gate.script, timeout_ms=200)
+    executor = await gate.reached()
+    assert await failure_of(record) == ("time limit of 0.2 s exceeded", True)
+    assert not alive(executor)
+    assert await worker.ops.metric("worker_tasks_failed_total", reason="timeout") == 1
+    await proves_again(coordinator)
+    assert await worker.ops.metric("worker_executors_replaced_total") == 1
+
+
+async def test_without_a_limit_in_the_assignment_the_workers_own_holds(
+    coordinator: RecordingCoordinator, local_worker: StartWorker, gate: GateFile
+) -> None:
+    await local_worker(task_timeout="300ms")
+    record = coordinator.assign("task-1", "test.gate", gate.script)
+    assert await failure_of(record) == ("time limit of 0.3 s exceeded", True)
+
+
+async def test_a_crash_fails_one_task_and_its_neighbour_goes_on(
+    coordinator: RecordingCoordinator, local_worker: StartWorker, gate: GateFile
+) -> None:
+    worker = await local_worker(concurrency=2)
+    neighbour = coordinator.assign("task-1", "test.gate", gate.script)
+    await gate.reached()
+    crashing = coordinator.assign("task-2", "test.crash", {})
+    message, transient = await failure_of(crashing)
+    assert message == "the executing process was killed by SIGSEGV"
+    assert transient
+    assert await worker.ops.metric("worker_tasks_failed_total", reason="crashed") == 1
+    gate.open()
+    await until(neighbour, "completed")
+    await proves_again(coordinator)
+
+
+async def test_a_process_killed_in_the_middle_of_a_proof_fails_that_proof(
+    coordinator: RecordingCoordinator, worker_process: StartWorker
+) -> None:
+    worker = await worker_process()
+    (executor,) = children(worker.pid)
+    os.kill(executor, signal.SIGSTOP)  # so that the proof is surely unfinished
+    record = coordinator.assign("task-1", "merkle", INPUTS["merkle"])
+    await until(record, "running")
+    os.kill(executor, signal.SIGKILL)
+    message, transient = await failure_of(record)
+    assert message == "the executing process was killed by SIGKILL"
+    assert transient
+    await proves_again(coordinator)
+
+
+async def test_a_task_beyond_the_memory_limit_fails_alone(
+    coordinator: RecordingCoordinator, local_worker: StartWorker
+) -> None:
+    worker = await local_worker(task_memory_limit="128Mi")
+    message, transient = await failure_of(coordinator.assign("task-1", "test.allocate", {}))
+    assert message == "out of memory: needs more than task_memory_limit, 128Mi"
+    assert transient
+    assert await worker.ops.metric("worker_tasks_failed_total", reason="out_of_memory") == 1
+    await proves_again(coordinator)
+
+
+async def test_an_idle_process_that_dies_is_replaced(
+    coordinator: RecordingCoordinator, worker_process: StartWorker
+) -> None:
+    worker = await worker_process()
+    (first,) = children(worker.pid)
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: children(worker.pid) not in ([], [first]), what="replaced")
+    await proves_again(coordinator)
+
+
+async def test_the_kernel_takes_the_executing_process_before_the_worker(
+    coordinator: RecordingCoordinator, worker_process: StartWorker
+) -> None:
+    worker = await worker_process()
+    (executor,) = children(worker.pid)
+    assert oom_score(executor) > oom_score(worker.pid)
+
+
+async def test_no_executing_process_outlives_its_worker(
+    coordinator: RecordingCoordinator, worker_process: StartWorker, gate: GateFile
+) -> None:
+    worker = await worker_process()
+    coordinator.assign("task-1", "test.gate", gate.script)
+    executor = await gate.reached()
+    worker.send(signal.SIGKILL)
+    await eventually(lambda: not alive(executor), what="executing process gone")
