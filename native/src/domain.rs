@@ -160,7 +160,7 @@ impl<F: FftField> Domain<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ark_ff::{Field, One, UniformRand, Zero};
+    use ark_ff::Field;
     use ark_std::rand::{rngs::StdRng, SeedableRng};
 
     fn evaluate<F: Field>(coefficients: &[F], point: F) -> F {

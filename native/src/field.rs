@@ -5,8 +5,8 @@ use num_bigint::BigUint;
 
 use crate::error::{Error, Result};
 
-/// Digits of the largest modulus we know (255 bits) never exceed this.
-const MAX_DIGITS: usize = 78;
+/// The largest modulus we know (381 bits) has this many digits.
+const MAX_DIGITS: usize = 115;
 
 /// One decimal number below the modulus. `what` names it in the error; its value stays out of it.
 pub fn parse_decimal<F: PrimeField>(what: &str, text: &str) -> Result<F> {

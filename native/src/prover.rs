@@ -1,7 +1,8 @@
 //! The prover of one key: Groth16 with a table for each of the three multiplications.
 
+use ark_ec::short_weierstrass::{Affine, Projective, SWCurveConfig};
 use ark_ec::{AffineRepr, CurveGroup};
-use ark_ff::{PrimeField, UniformRand, Zero};
+use ark_ff::{PrimeField, Zero};
 use ark_groth16::{Groth16, Proof, ProvingKey};
 use ark_std::rand::rngs::OsRng;
 
@@ -16,18 +17,18 @@ use crate::table::Table;
 use crate::verifier::Verifier;
 
 /// A table, and which variable each of its points belongs to: points at infinity are left out.
-struct Query<P: ark_ec::short_weierstrass::SWCurveConfig> {
+struct Query<P: SWCurveConfig> {
     table: Table<P>,
     variables: Vec<usize>,
 }
 
-impl<P: ark_ec::short_weierstrass::SWCurveConfig> Query<P> {
-    fn new(points: &[ark_ec::short_weierstrass::Affine<P>]) -> Self {
+impl<P: SWCurveConfig> Query<P> {
+    fn new(points: &[Affine<P>]) -> Self {
         let (variables, points) = without_infinity(points);
         Query { table: Table::new(&points), variables }
     }
 
-    fn apply(&self, z: &[P::ScalarField]) -> ark_ec::short_weierstrass::Projective<P> {
+    fn apply(&self, z: &[P::ScalarField]) -> Projective<P> {
         let scalars: Vec<_> = self.variables.iter().map(|i| z[*i].into_bigint()).collect();
         self.table.msm(&scalars)
     }
@@ -44,6 +45,20 @@ struct Constants<E: Curve> {
     delta_g1: E::G1Affine,
     beta_g2: E::G2Affine,
     delta_g2: E::G2Affine,
+}
+
+/// The two random numbers that keep a proof from saying anything about the witness.
+#[derive(Clone, Copy)]
+pub struct Masks<F> {
+    r: F,
+    s: F,
+}
+
+impl<F: PrimeField> Masks<F> {
+    /// Fresh ones for one proof, from the operating system.
+    pub fn random() -> Self {
+        Masks { r: F::rand(&mut OsRng), s: F::rand(&mut OsRng) }
+    }
 }
 
 pub struct Prover<E: Curve> {
@@ -93,7 +108,7 @@ impl<E: Curve> Prover<E> {
     /// Proves decimal inputs and checks the proof before handing it out.
     pub fn prove(&self, inputs: &[String]) -> Result<(Vec<E::ScalarField>, Proof<E>)> {
         let assignment = circuits::assign(self.statement.circuit.as_ref(), inputs)?;
-        let proof = self.prove_assignment(&assignment);
+        let proof = self.prove_assignment(&assignment, Masks::random());
         let public = assignment.public_signals().to_vec();
         if !self.verifier.verify(&public, &proof) {
             // A true statement and a proof that fails: a damaged table or a machine that errs.
@@ -103,9 +118,13 @@ impl<E: Curve> Prover<E> {
     }
 
     /// The proof of an assignment that satisfies the circuit.
-    pub fn prove_assignment(&self, assignment: &Assignment<E::ScalarField>) -> Proof<E> {
+    pub fn prove_assignment(
+        &self,
+        assignment: &Assignment<E::ScalarField>,
+        masks: Masks<E::ScalarField>,
+    ) -> Proof<E> {
         let z = &assignment.z;
-        let (r, s) = (E::ScalarField::rand(&mut OsRng), E::ScalarField::rand(&mut OsRng));
+        let Masks { r, s } = masks;
         let combine_c = || {
             let private = &z[self.statement.shape.publics + 1..];
             let mut scalars = Vec::with_capacity(self.c.len());
@@ -138,12 +157,12 @@ pub fn prove_with_arkworks<E: Curve>(
     statement: &Statement<E>,
     key: &ProvingKey<E>,
     assignment: &Assignment<E::ScalarField>,
+    masks: Masks<E::ScalarField>,
 ) -> Result<Proof<E>> {
-    let (r, s) = (E::ScalarField::rand(&mut OsRng), E::ScalarField::rand(&mut OsRng));
     Groth16::<E, CosetReduction>::create_proof_with_reduction_and_matrices(
         key,
-        r,
-        s,
+        masks.r,
+        masks.s,
         &statement.shape.matrices(),
         statement.shape.publics + 1,
         statement.shape.rows.len(),

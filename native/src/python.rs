@@ -16,7 +16,7 @@ use crate::poseidon::{hash, HashDomain};
 use crate::prover::Prover;
 use crate::snarkjs;
 use crate::threads;
-use crate::verifier::{write_proof, Verifier};
+use crate::verifier::{read_proof, write_proof, Verifier};
 
 create_exception!(muster_native, InputError, PyValueError, "An argument is not allowed.");
 create_exception!(muster_native, UnsatisfiedError, PyValueError, "The statement is false.");
@@ -233,6 +233,7 @@ trait AnyVerifier: Send + Sync {
     fn verify(&self, public: &[String], proof: &[u8]) -> bool;
     fn verify_batch(&self, claims: &[(Vec<String>, Vec<u8>)]) -> Vec<bool>;
     fn proof_json(&self, proof: &[u8]) -> Result<String>;
+    fn read_proof_json(&self, text: &str) -> Result<Vec<u8>>;
     fn key_json(&self) -> String;
 }
 
@@ -249,7 +250,11 @@ impl<E: Curve> AnyVerifier for Verifier<E> {
     }
 
     fn proof_json(&self, proof: &[u8]) -> Result<String> {
-        Ok(snarkjs::proof::<E>(&crate::verifier::read_proof(proof)?).to_string())
+        Ok(snarkjs::proof::<E>(&read_proof(proof)?).to_string())
+    }
+
+    fn read_proof_json(&self, text: &str) -> Result<Vec<u8>> {
+        write_proof::<E>(&snarkjs::read_proof(text)?)
     }
 
     fn key_json(&self) -> String {
@@ -303,6 +308,13 @@ impl VerifyingKey {
     /// The proof as the text of snarkjs' `proof.json`.
     fn proof_json(&self, proof: &[u8]) -> PyResult<String> {
         Ok(self.verifier.proof_json(proof)?)
+    }
+
+    /// The bytes of a proof given as the text of snarkjs' `proof.json`.
+    fn read_proof_json<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let proof =
+            py.detach(|| threads::run(self.threads, || self.verifier.read_proof_json(text)))?;
+        Ok(PyBytes::new(py, &proof))
     }
 
     /// The key as the text of snarkjs' `verification_key.json`.

@@ -1,12 +1,14 @@
 //! Proofs and keys as the JSON files of snarkjs: decimal strings, projective with z = 1.
 
+use ark_ec::short_weierstrass::{Affine, SWCurveConfig};
 use ark_ec::AffineRepr;
-use ark_ff::Field;
+use ark_ff::{Field, One};
 use ark_groth16::{Proof, VerifyingKey};
 use serde_json::{json, Value};
 
 use crate::curve::Curve;
-use crate::field::to_decimal;
+use crate::error::{Error, Result};
+use crate::field::{parse_decimal, to_decimal};
 
 fn coordinates<F: Field>(element: F) -> Vec<String> {
     element.to_base_prime_field_elements().map(to_decimal).collect()
@@ -49,4 +51,54 @@ pub fn verifying_key<E: Curve>(key: &VerifyingKey<E>) -> Value {
         "vk_delta_2": g2(&key.delta_g2),
         "IC": key.gamma_abc_g1.iter().map(g1).collect::<Vec<_>>(),
     })
+}
+
+/// Reads the content of `proof.json`: canonical finite points on the curve and in their subgroups.
+pub fn read_proof<E: Curve>(text: &str) -> Result<Proof<E>> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|_| Error::Proof("it is not JSON".into()))?;
+    for (field, wanted) in [("protocol", "groth16"), ("curve", E::SNARKJS_NAME)] {
+        if value[field] != wanted {
+            return Err(Error::Proof(format!("{field} must be {wanted:?}")));
+        }
+    }
+    Ok(Proof {
+        a: read_point("pi_a", &value["pi_a"])?,
+        b: read_point("pi_b", &value["pi_b"])?,
+        c: read_point("pi_c", &value["pi_c"])?,
+    })
+}
+
+/// An affine point given as [x, y, 1], its coordinates as numbers or lists of numbers.
+fn read_point<P: SWCurveConfig>(name: &str, value: &Value) -> Result<Affine<P>> {
+    let coordinates = list(name, value, 3)?;
+    let x = read_element::<P::BaseField>(&format!("{name}[0]"), &coordinates[0])?;
+    let y = read_element::<P::BaseField>(&format!("{name}[1]"), &coordinates[1])?;
+    let z = read_element::<P::BaseField>(&format!("{name}[2]"), &coordinates[2])?;
+    let point = Affine::<P>::new_unchecked(x, y);
+    if !z.is_one() || !point.is_on_curve() || !point.is_in_correct_subgroup_assuming_on_curve() {
+        return Err(Error::Proof(format!("{name} must be a point [x, y, 1] of its group")));
+    }
+    Ok(point)
+}
+
+fn read_element<F: Field>(name: &str, value: &Value) -> Result<F> {
+    let parts = match value {
+        Value::Array(_) => list(name, value, F::extension_degree() as usize)?,
+        _ => std::slice::from_ref(value),
+    };
+    let parts = parts
+        .iter()
+        .map(|part| parse_decimal(name, part.as_str().unwrap_or_default()))
+        .collect::<Result<Vec<F::BasePrimeField>>>()
+        .map_err(|error| Error::Proof(error.to_string()))?;
+    F::from_base_prime_field_elems(parts)
+        .ok_or_else(|| Error::Proof(format!("{name} must be {} numbers", F::extension_degree())))
+}
+
+fn list<'a>(name: &str, value: &'a Value, length: usize) -> Result<&'a [Value]> {
+    match value {
+        Value::Array(entries) if entries.len() == length => Ok(entries),
+        _ => Err(Error::Proof(format!("{name} must be a list of {length}"))),
+    }
 }

@@ -92,5 +92,8 @@ class VerifyingKey:
     def proof_json(self, proof: bytes) -> str:
         """The proof as snarkjs' `proof.json`. Raises ProofError."""
 
+    def read_proof_json(self, text: str) -> bytes:
+        """The bytes of a proof given as snarkjs' `proof.json`. Raises ProofError."""
+
     def key_json(self) -> str:
         """The key as snarkjs' `verification_key.json`."""

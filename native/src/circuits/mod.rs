@@ -70,6 +70,3 @@ pub fn assign<F: PrimeField>(circuit: &dyn Circuit<F>, inputs: &[String]) -> Res
         None => Ok(assignment),
     }
 }
-
-#[cfg(test)]
-mod tests {}
