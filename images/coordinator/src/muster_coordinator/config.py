@@ -103,7 +103,7 @@ class CircuitSection(Section):
         try:
             parse_circuit(self.name, curve=self.curve, size=self.size)
         except InvalidInput as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(f"{error.field} {error.allowed}") from None
         return self
 
     @property
@@ -118,13 +118,13 @@ class PoolSection(Section):
     name: str = Field(min_length=1, max_length=253)
     insecure_setup: bool = False
     verification: Literal["Required", "None"] = "Required"
-    circuits: tuple[CircuitSection, ...] = Field(min_length=1)
+    circuits: tuple[CircuitSection, ...]
 
     @field_validator("circuits")
     @classmethod
     def _distinct(cls, value: tuple[CircuitSection, ...]) -> tuple[CircuitSection, ...]:
-        if len({circuit.spec for circuit in value}) < len(value):
-            raise ValueError("each circuit once")
+        if not value or len({circuit.spec for circuit in value}) < len(value):
+            raise ValueError("at least one circuit, and each once")
         return value
 
 

@@ -31,7 +31,9 @@ class Batcher(Generic[T, R]):
         self._size = size
         self._lanes = lanes
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        # Counted apart from the tasks: a lane whose task has not quite ended takes nothing more.
+        self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: T) -> R:
         """The answer to one item.
@@ -41,29 +43,36 @@ class Batcher(Generic[T, R]):
         """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._running) < self._lanes:
+        if self._open < self._lanes:
+            self._open += 1
             lane = asyncio.create_task(self._drain())
-            self._running.add(lane)
-            lane.add_done_callback(self._running.discard)
+            self._tasks.add(lane)
+            lane.add_done_callback(self._tasks.discard)
         return await future
 
     async def idle(self) -> None:
         """Wait until everything that was taken in has been answered."""
-        while self._running:
-            await asyncio.wait(self._running)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _drain(self) -> None:
-        while self._waiting:
-            count = min(self._size, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(count)]
-            try:
-                answers = await self._handle([item for item, _ in batch])
-            except Exception as error:  # noqa: BLE001 - every caller gets it
-                answers = [error] * count  # type: ignore[list-item]
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if future.done():
-                    continue
-                if isinstance(answer, Exception):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
+        try:
+            while self._waiting:
+                count = min(self._size, len(self._waiting))
+                await self._answer([self._waiting.popleft() for _ in range(count)])
+        finally:
+            self._open -= 1
+
+    async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        answers: Sequence[R | Exception]
+        try:
+            answers = await self._handle([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - every caller gets it
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

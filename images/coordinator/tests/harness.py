@@ -1,0 +1,226 @@
+"""Real coordinators for the tests: in this process, or as processes of their own."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import yaml
+
+from muster_coordinator.app import Coordinator, Ports
+from muster_coordinator.config import CoordinatorConfig
+from muster_runtime.config import load
+from muster_testing.waiting import eventually
+
+ADDITION = {"name": "addition"}
+SMALL_TREE = {"name": "merkle", "size": 4}
+
+
+def settings(**coordinator: Any) -> dict[str, Any]:
+    """A configuration with free ports, short times, and one pool that proves quickly."""
+    return {
+        "coordinator": {
+            "id": "c-0",
+            "grpc_port": 0,
+            "http_port": 0,
+            "ops_port": 0,
+            "poll_interval": "200ms",
+            "heartbeat_timeout": "3s",
+            "drain_timeout": "10s",
+        }
+        | coordinator,
+        "leader_election": {
+            "backend": "advisory-lock",
+            "lease_duration": "3s",
+            "renew_deadline": "2s",
+            "retry_period": "100ms",
+        },
+        "proving": {
+            "pools": [{"name": "demo", "insecure_setup": True, "circuits": [ADDITION, SMALL_TREE]}]
+        },
+    }
+
+
+class Replica:
+    """A coordinator under test, and clients to its ports."""
+
+    def __init__(self, ports: Ports) -> None:
+        self.ports = ports
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{ports.http}", timeout=httpx.Timeout(40.0)
+        )
+        self.ops = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{ports.ops}", timeout=httpx.Timeout(10.0)
+        )
+
+    @property
+    def target(self) -> str:
+        """Where its gRPC server is."""
+        return f"127.0.0.1:{self.ports.grpc}"
+
+    async def ready(self) -> "Replica":
+        """Wait until it is ready."""
+
+        async def probe() -> bool:
+            return (await self.ops.get("/ready")).status_code == 200
+
+        await eventually(probe, what="the coordinator is ready")
+        return self
+
+    async def add(self, a: int = 1, b: int = 2, **more: Any) -> str:
+        """Submit an addition; the task's id."""
+        answer = await self.http.post("/api/v1/tasks/addition", json={"a": a, "b": b} | more)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["task_id"])
+
+    async def task(self, task_id: str, wait: str = "0s") -> dict[str, Any]:
+        """A task as clients see it."""
+        answer = await self.http.get(f"/api/v1/tasks/{task_id}", params={"wait": wait})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def ends(self, task_id: str) -> dict[str, Any]:
+        """A task at its end."""
+
+        async def probe() -> dict[str, Any] | None:
+            task = await self.task(task_id, wait="5s")
+            return task if task["status"] in {"completed", "failed", "cancelled"} else None
+
+        found: dict[str, Any] = await eventually(probe, what=f"task {task_id} ends")
+        return found
+
+    async def reaches(self, task_id: str, status: str) -> dict[str, Any]:
+        """A task once it has a status."""
+
+        async def probe() -> dict[str, Any] | None:
+            task = await self.task(task_id)
+            assert task["status"] == status
+            return task
+
+        found: dict[str, Any] = await eventually(probe, what=f"task {task_id} is {status}")
+        return found
+
+    async def metric(self, line: str) -> float:
+        """The value of one sample, as `name{label="value"}`."""
+        for found in (await self.ops.get("/metrics")).text.splitlines():
+            name, _, value = found.rpartition(" ")
+            if name == line:
+                return float(value)
+        raise AssertionError(f"no sample {line}")
+
+    async def close(self) -> None:
+        """Close the clients."""
+        await self.http.aclose()
+        await self.ops.aclose()
+
+
+@contextlib.asynccontextmanager
+async def serving(dsn: str, document: dict[str, Any], tmp_path: Path) -> AsyncIterator[Replica]:
+    """A ready coordinator in this process while the context is open."""
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(document))
+    coordinator = Coordinator(load(CoordinatorConfig, path, {}), dsn, {})
+    stop = asyncio.Event()
+    running = asyncio.create_task(coordinator.run(stop, "0.0.0"))
+
+    def bound() -> Ports | None:
+        if running.done():
+            raise RuntimeError(f"the coordinator stopped: {running}")
+        return coordinator.ports
+
+    ports = await eventually(bound, what="the coordinator serves")
+    assert ports is not None
+    replica = Replica(ports)
+    try:
+        yield await replica.ready()
+    finally:
+        await replica.close()
+        stop.set()
+        assert await running == 0
+
+
+class Process:
+    """A coordinator as a process of its own."""
+
+    def __init__(self, dsn: str, document: dict[str, Any], home: Path) -> None:
+        home.mkdir()
+        (home / "dsn").write_text(dsn)
+        document = document | {"database": {"dsn_file": str(home / "dsn")}}
+        (home / "config.yaml").write_text(yaml.safe_dump(document))
+        self.lines: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "muster_coordinator", "--config", str(home / "config.yaml")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    async def serving(self) -> Replica:
+        """Wait until it is ready."""
+
+        def bound() -> dict[str, int] | None:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the coordinator stopped: {self.lines}")
+            found: list[dict[str, int]] = [line["ports"] for line in self.lines if "ports" in line]
+            return found[0] if found else None
+
+        ports = await eventually(bound, what="the process serves")
+        assert ports is not None
+        return await Replica(Ports(**ports)).ready()
+
+    def said(self, message: str) -> bool:
+        """Whether a message was logged."""
+        return any(line["message"] == message for line in self.lines)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    async def exit_status(self) -> int:
+        """Wait for the end."""
+        return await asyncio.to_thread(self.process.wait, 30)
+
+    def close(self) -> None:
+        """Kill what is left."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            for line in stream:
+                try:
+                    self.lines.append(json.loads(line))
+                except ValueError:
+                    self.lines.append({"message": line})
+
+
+@contextlib.contextmanager
+def process(dsn: str, document: dict[str, Any], home: Path) -> Iterator[Process]:
+    """A coordinator process while the context is open."""
+    started = Process(dsn, document, home)
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+async def rows(dsn: str, query: str, *args: Any) -> list[asyncpg.Record]:
+    """What the database holds."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        found: list[asyncpg.Record] = await connection.fetch(query, *args)
+        return found
+    finally:
+        await connection.close()

@@ -1,0 +1,163 @@
+"""The configuration file, the environment over it, and every mistake in it."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from muster_coordinator.cli import main, read_dsn
+from muster_coordinator.config import CoordinatorConfig
+from muster_runtime.config import ConfigError, load
+
+GOOD: dict[str, Any] = {
+    "leader_election": {"lease_name": "demo-coordinator"},
+    "proving": {
+        "pools": [
+            {"name": "demo", "insecure_setup": True, "circuits": [{"name": "merkle", "size": 20}]}
+        ]
+    },
+}
+
+
+def _load(tmp_path: Path, document: dict[str, Any], **env: str) -> CoordinatorConfig:
+    path = tmp_path / "coordinator.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return load(CoordinatorConfig, path, env)
+
+
+def _errors(tmp_path: Path, document: dict[str, Any], **env: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, GOOD | document, **env)
+    return caught.value.errors
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = _load(tmp_path, GOOD)
+    section = config.coordinator
+    assert (section.grpc_port, section.http_port, section.ops_port) == (9090, 8080, 8090)
+    assert section.poll_interval == timedelta(seconds=2)
+    assert section.heartbeat_timeout == timedelta(seconds=30)
+    assert section.stale_task_timeout == timedelta(minutes=5)
+    assert section.cleanup_interval == timedelta(minutes=1)
+    assert (section.strategy, section.max_retries) == ("least-loaded", 3)
+    assert config.database.max_open_conns == 25
+    assert config.database.max_idle_conns == 5
+    assert config.database.conn_max_lifetime == timedelta(minutes=5)
+    assert config.leader_election.timings.lease_duration == 15.0
+    assert config.proving.pools[0].circuits[0].spec.key_id == "merkle-20-poseidon@bn254"
+    assert config.proving.pools[0].verification == "Required"
+
+
+def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
+    document = GOOD | {"coordinator": {"grpc_port": 1111, "poll_interval": "5s"}}
+    config = _load(
+        tmp_path,
+        document,
+        COORDINATOR_GRPC_PORT="2222",
+        DATABASE_MAX_OPEN_CONNS="7",
+        LEADER_ELECTION_BACKEND="advisory-lock",
+    )
+    assert config.coordinator.grpc_port == 2222
+    assert config.coordinator.poll_interval == timedelta(seconds=5)
+    assert config.database.max_open_conns == 7
+    assert config.leader_election.backend == "advisory-lock"
+
+
+def test_the_pod_gives_the_name(tmp_path: Path) -> None:
+    section = _load(tmp_path, GOOD).coordinator
+    assert section.identity({"POD_NAME": "demo-coordinator-abc"}) == "demo-coordinator-abc"
+    assert section.identity({}) != ""
+    named = _load(tmp_path, GOOD | {"coordinator": {"id": "mine"}}).coordinator
+    assert named.identity({"POD_NAME": "pod"}) == "mine"
+
+
+def _pool(**differing: Any) -> dict[str, Any]:
+    pool = {"name": "demo", "circuits": [{"name": "merkle"}]} | differing
+    return {"proving": {"pools": [pool]}}
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"coordinator": {"grpc_port": 70000}}, "coordinator.grpc_port: got 70000; allowed: "),
+        ({"coordinator": {"http_port": "x"}}, "coordinator.http_port: got 'x'; allowed: "),
+        ({"coordinator": {"ops_port": -1}}, "coordinator.ops_port: got -1; allowed: "),
+        (
+            {"coordinator": {"poll_interval": "2"}},
+            "coordinator.poll_interval: got '2'; allowed: a duration such as 500ms, 2s",
+        ),
+        (
+            {"coordinator": {"heartbeat_timeout": "0s"}},
+            "coordinator.heartbeat_timeout: got '0s'; allowed: a duration from 10ms to 24h",
+        ),
+        ({"coordinator": {"stale_task_timeout": "48h"}}, "coordinator.stale_task_timeout: "),
+        ({"coordinator": {"cleanup_interval": 3}}, "coordinator.cleanup_interval: got 3; "),
+        (
+            {"coordinator": {"strategy": "random"}},
+            "coordinator.strategy: got 'random'; allowed: round-robin, least-loaded, priority",
+        ),
+        ({"coordinator": {"max_retries": -1}}, "coordinator.max_retries: got -1; "),
+        ({"coordinator": {"max_queued": 0}}, "coordinator.max_queued: got 0; "),
+        ({"coordinator": {"grcp_port": 1}}, "coordinator.grcp_port: unknown key"),
+        ({"databse": {}}, "databse: unknown key"),
+        ({"database": {"max_open_conns": 1}}, "database.max_open_conns: got 1; "),
+        ({"leader_election": {"backend": "etcd"}}, "leader_election.backend: got 'etcd'; "),
+        ({"leader_election": {}}, "allowed: a lease_name where backend is lease"),
+        (
+            {"leader_election": {"lease_name": "x", "renew_deadline": "20s"}},
+            "allowed: retry_period < renew_deadline < lease_duration",
+        ),
+        (_pool(name=""), "proving.pools.0.name: got ''; "),
+        (_pool(circuits=[]), "proving.pools.0.circuits: "),
+        (_pool(verification="No"), "proving.pools.0.verification: got 'No'; "),
+        (_pool(circuits=[{"name": "sudoku"}]), "allowed: circuit addition, merkle, "),
+        (_pool(circuits=[{"name": "merkle", "size": 99}]), "allowed: depth 1 to 32"),
+        (_pool(circuits=[{"name": "merkle", "curve": "bn"}]), "allowed: curve bn254 or bls12-381"),
+        (_pool(circuits=[{"name": "merkle"}] * 2), "allowed: at least one circuit, and each once"),
+        (
+            {"proving": {"pools": [_pool()["proving"]["pools"][0]] * 2}},
+            "proving.pools: got ",
+        ),
+    ],
+)
+def test_each_mistake_has_its_sentence(tmp_path: Path, document: dict[str, Any], said: str) -> None:
+    errors = _errors(tmp_path, document)
+    assert len(errors) == 1, errors
+    assert said in errors[0]
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    errors = _errors(
+        tmp_path, {"coordinator": {"grpc_port": 70000, "strategy": "x"}, "nonsense": 1}
+    )
+    assert len(errors) == 3
+
+
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "dsn"
+    path.write_text("host=db password=hunter2")
+    with pytest.raises(ConfigError) as caught:
+        read_dsn(path)
+    assert "hunter2" not in str(caught.value)
+    assert "database.dsn_file" in str(caught.value)
+
+
+def test_the_command_says_what_is_wrong_and_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", str(tmp_path / "missing.yaml")]) == 2
+    assert "missing.yaml" in capsys.readouterr().err
+    path = tmp_path / "coordinator.yaml"
+    document = GOOD | {"database": {"dsn_file": str(tmp_path / "nowhere")}}
+    path.write_text(yaml.safe_dump(document))
+    assert main(["--config", str(path)]) == 2
+    assert "database.dsn_file: got" in capsys.readouterr().err
+
+
+def test_the_command_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "muster-coordinator 0.1.0\n"
