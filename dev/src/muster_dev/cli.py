@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
-from muster_dev import clusters
+from muster_dev import clusters, image_loading, images
 from muster_dev.errors import SetupError
 from muster_dev.workspace import Workspace, open_workspace
 
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     _cluster_commands(
         commands.add_parser("cluster", help="a real Kubernetes cluster on this machine")
     )
+    _image_commands(commands.add_parser("images", help="the container images"))
     return parser
 
 
@@ -75,6 +76,42 @@ def _cluster_commands(parser: argparse.ArgumentParser) -> None:
     status = commands.add_parser("status", help="show the clusters that are there")
     status.set_defaults(command=_cluster_status)
     status.add_argument("-o", "--output", choices=["text", "json"], default="text")
+
+
+def _image_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    build = commands.add_parser("build", help="build what has changed")
+    build.set_defaults(command=_images_build)
+    load = commands.add_parser("load", help="build, and put into a cluster what it lacks")
+    load.set_defaults(command=_images_load)
+    load.add_argument("--cluster", default=_DEFAULT_CLUSTER)
+    for command in (build, load):
+        command.add_argument("--only", nargs="+", choices=images.NAMES, default=images.NAMES)
+    listing = commands.add_parser("list", help="show the names and tags of all images")
+    listing.set_defaults(command=_images_list)
+    listing.add_argument("-o", "--output", choices=["text", "json", "values"], default="text")
+
+
+def _images_build(work: Workspace, options: argparse.Namespace) -> None:
+    _print_images(images.build(work, options.only), "text")
+
+
+def _images_load(work: Workspace, options: argparse.Namespace) -> None:
+    _print_images(image_loading.load(work, options.cluster, options.only), "text")
+
+
+def _images_list(work: Workspace, options: argparse.Namespace) -> None:
+    _print_images(images.references(work), options.output)
+
+
+def _print_images(found: dict[str, str], form: str) -> None:
+    if form == "json":
+        print(json.dumps(found, indent=2))
+    elif form == "values":
+        print(images.chart_values(found), end="")
+    else:
+        for name, reference in found.items():
+            print(f"{name:<12} {reference}")
 
 
 def _cluster_up(work: Workspace, options: argparse.Namespace) -> None:

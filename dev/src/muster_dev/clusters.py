@@ -37,8 +37,8 @@ def up(work: Workspace, name: str, nodes: int, publish: tuple[tuple[int, int], .
             )
         engine = engines.choose(work)
         engine.start()
-        node = engine.node()
-        engine.prepare_network(node)
+        image = _image(engine, known)
+        engine.prepare_network(image)
         cluster = find(work, engine, name)
         if not cluster.is_ours:
             raise SetupError(
@@ -157,6 +157,13 @@ def link_programs(work: Workspace, name: str) -> Path:
         link.unlink(missing_ok=True)
         link.symlink_to(work.tool(tool) / tool.name)
     return folder
+
+
+def _image(engine: Engine, known: Record | None) -> str:
+    # A cluster lives on with the image that it was made of.
+    if known is not None and engine.docker.has_image(known.image):
+        return known.image
+    return engine.node().image
 
 
 def _revived(work: Workspace, cluster: KindCluster, nodes: int) -> bool:

@@ -69,7 +69,7 @@ class Engine:
         else:
             self.daemon.start()
 
-    def prepare_network(self, node: Node) -> None:
+    def prepare_network(self, image: str) -> None:
         """See to the nodes' network and to the firewall in front of it, before any node starts."""
         instance = self._work.instance
         names = self.docker.output("network", "ls", "--format", "{{.Name}}").splitlines()
@@ -77,7 +77,7 @@ class Engine:
             bridge = f"com.docker.network.bridge.name={instance.bridge}"
             options = ["--driver=bridge", f"--subnet={instance.subnet}", f"--opt={bridge}"]
             self.docker.output("network", "create", *options, instance.network)
-        firewall.install(instance, self._nft(node.image))
+        firewall.install(instance, self._nft(image))
 
     def node(self) -> Node:
         """Return the node image, and see to it that the daemon has it."""

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from muster_dev.paths import Paths
 
 SUITE = "trixie"
-_NOT_NEEDED = ("doc", "man", "locale", "info", "lintian", "bug")
+_NOT_NEEDED = tuple(
+    f"/usr/share/{folder}/*" for folder in ("bug", "doc", "info", "lintian", "locale", "man")
+)
 _SOURCES = Path("/etc/apt")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The packages of a root file system, and commands run in it while it is made.
+    """The packages of a root file system, what is left out of them, and commands run on it.
 
     ``before`` runs when the essential packages are there, ``after`` when all are; each is a shell
     command in which ``$1`` is the root.
@@ -34,6 +36,7 @@ class Recipe:
 
     name: str
     packages: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
@@ -65,38 +68,46 @@ NODE = Recipe(
 )
 PYTHON = Recipe(
     "python",
-    ("ca-certificates", "python3", "python3-venv"),
+    ("ca-certificates", "python3"),
 )
 POSTGRES = Recipe(
     "postgres",
     ("postgresql-17",),
+    # The compiler for queries is half of the installation, and no query of ours is that long.
+    left_out=(
+        "/usr/lib/*/libLLVM*",
+        "/usr/lib/*/libz3*",
+        "/usr/lib/postgresql/17/lib/bitcode/*",
+        "/usr/lib/postgresql/17/lib/llvmjit*",
+        "/usr/share/i18n/*",
+    ),
     before=(
         # The user has the number that the public image gives it, so that volumes suit both.
-        'chroot "$1" groupadd --system --gid 999 postgres',
-        (
-            'chroot "$1" useradd --system --uid 999 --gid postgres'
-            " --home-dir /var/lib/postgresql postgres"
-        ),
+        'echo "postgres:x:999:" >> "$1/etc/group"',
+        'echo "postgres:x:999:999::/var/lib/postgresql:/bin/sh" >> "$1/etc/passwd"',
         'mkdir -p "$1/etc/postgresql-common"',
         'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"',
     ),
+    # Debian's wrappers are in Perl; the image calls PostgreSQL's own programs.
+    after=('rm -rf "$1"/usr/share/perl "$1"/usr/lib/*/perl "$1"/usr/lib/*/libperl.so*',),
 )
 
 
 def built(recipe: Recipe, paths: Paths) -> bool:
     """Tell whether a root file system is in the cache."""
-    return cache.Cache(paths.cache).find(f"rootfs-{recipe.name}", _key(recipe)) is not None
+    return cache.Cache(paths.cache).find(f"rootfs-{recipe.name}", key(recipe)) is not None
 
 
 def build(recipe: Recipe, paths: Paths) -> Path:
     """Return the tar file of a root file system, making it if need be."""
     home = cache.Cache(paths.cache)
     kind = f"rootfs-{recipe.name}"
-    folder = home.get(kind, _key(recipe), lambda out: _make(recipe, paths, out))
+    folder = home.get(kind, key(recipe), lambda out: _make(recipe, paths, out))
     return folder / "rootfs.tar"
 
 
-def _key(recipe: Recipe) -> str:
+def key(recipe: Recipe) -> str:
+    """Return the hash by which the cache knows a root file system."""
     return cache.digest(repr(recipe), SUITE)
 
 
@@ -105,9 +116,8 @@ def _make(recipe: Recipe, paths: Paths, out: Path) -> None:
     log.unlink(missing_ok=True)
     scratch = out / "tmp"
     scratch.mkdir()
-    shell.run(
-        arguments(recipe, mirror(), out / "rootfs.tar"), log=log, env={"TMPDIR": str(scratch)}
-    )
+    argv = arguments(recipe, mirror(), out / "rootfs.tar")
+    shell.run(argv, log=log, env={"TMPDIR": str(scratch)}, timeout=1800)
     remove_tree(scratch)
 
 
@@ -118,7 +128,7 @@ def arguments(recipe: Recipe, source: str, target: Path) -> list[str]:
         "--mode=root",
         "--variant=minbase",
         f"--include={','.join(recipe.packages)}",
-        *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _NOT_NEEDED),
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in (*_NOT_NEEDED, *recipe.left_out)),
         *(f"--essential-hook={command}" for command in recipe.before),
         *(f"--customize-hook={command}" for command in recipe.after),
         SUITE,

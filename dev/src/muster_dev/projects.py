@@ -1,0 +1,83 @@
+"""Our own Python packages: where they are and what they need of each other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muster_dev import cache
+from muster_dev.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NATIVE = "muster-native"
+_FOLDERS = ("packages/*", "operator", "images/*", "cli", "native")
+_NAME = re.compile(r'^name = "(muster-[a-z-]+)"', re.MULTILINE)
+_NEEDS = re.compile(r'"(muster-[a-z]+)(?:\[[a-z,]*\])?==')
+
+
+@dataclass(frozen=True)
+class Project:
+    """A package: its folder and the packages of ours that it depends on."""
+
+    name: str
+    folder: Path
+    needs: tuple[str, ...]
+
+
+def discover(repo: Path) -> dict[str, Project]:
+    """Return all packages of the checkout by name."""
+    found = {}
+    for pattern in _FOLDERS:
+        for file in sorted(repo.glob(f"{pattern}/pyproject.toml")):
+            text = file.read_text(encoding="utf-8")
+            name = _NAME.search(text)
+            if name:
+                needs = tuple(dict.fromkeys(_NEEDS.findall(text)))
+                found[name.group(1)] = Project(name.group(1), file.parent, needs)
+    return found
+
+
+def closure(projects: Mapping[str, Project], name: str) -> list[Project]:
+    """Return a package and all that it depends on, in the order of their names.
+
+    Raises SetupError when one of them is not in the checkout.
+    """
+    found: dict[str, Project] = {}
+    queue = [name]
+    while queue:
+        wanted = queue.pop()
+        if wanted not in projects:
+            raise SetupError(f"The package {wanted} is not in the checkout.")
+        if wanted not in found:
+            found[wanted] = projects[wanted]
+            queue += projects[wanted].needs
+    return [found[wanted] for wanted in sorted(found)]
+
+
+def sources(project: Project) -> list[Path]:
+    """Return the files that a package's wheel is made from: all but its tests."""
+    return [path for path in sorted(project.folder.rglob("*")) if _in_wheel(project, path)]
+
+
+def digest(projects: Iterable[Project]) -> str:
+    """Hash the sources of some packages."""
+    return cache.digest(
+        *(
+            part
+            for project in projects
+            for part in (project.name, cache.digest_files(project.folder, sources(project)))
+        )
+    )
+
+
+def _in_wheel(project: Project, path: Path) -> bool:
+    parts = path.relative_to(project.folder).parts
+    left_out = ("tests", "target", "__pycache__", "Dockerfile", "Cargo.lock", ".hypothesis")
+    return path.is_file() and not any(
+        part in left_out or part.endswith((".egg-info", ".so")) or part.startswith(".")
+        for part in parts
+    )
