@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 Deliver = Callable[[Resource, str | None, Manifest], None]
 """Takes a resource, the kind of event (None in the first list) and the object."""
 
+_IDENTITY = "muster-operator"
 _SERVER_SECONDS = 300
 _CLIENT_SECONDS = 330
 _REQUEST_SECONDS = 30
@@ -65,6 +66,8 @@ class Watcher:
                 settings=_settings(),
                 clusterwide=True,
                 standalone=True,
+                # Otherwise kopf asks for the user's name, and in a container there is none.
+                identity=_IDENTITY,  # type: ignore[arg-type]
                 stop_flag=self._stop,
                 ready_flag=self._ready,
             )
