@@ -79,14 +79,11 @@ class Cluster:
         """Remove what tests leave, the definitions included."""
         if "muster" in self.helm("list", "--short").split():
             self.helm("uninstall", "muster", "--no-hooks")
-        kinds = "apiservice,crd,clusterrole,clusterrolebinding"
-        self.kubectl("delete", kinds, "--selector=app.kubernetes.io/name=muster", "--wait=false")
-        self.kubectl(
-            "delete",
-            "role,rolebinding",
-            "--selector=app.kubernetes.io/name=muster",
-            "--namespace=kube-system",
-        )
+        ours = "--selector=app.kubernetes.io/name=muster"
+        # Waiting: a definition that is applied again while it goes would vanish under the test.
+        self.kubectl("delete", "apiservice,crd,clusterrole,clusterrolebinding", ours)
+        system = "--namespace=kube-system"
+        kubectl("delete", "role,rolebinding", ours, system, kubeconfig=self.kubeconfig)
 
 
 @pytest.fixture

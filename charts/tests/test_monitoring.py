@@ -1,20 +1,33 @@
 import json
+import re
 from typing import Any
 
 import promql_parser
 import pytest
 import yaml
 
+from muster_coordinator.ops.metrics import Metrics as CoordinatorMetrics
+from muster_coordinator.proving.offers import Offers, Pool
+from muster_operator.metrics import OperatorMetrics
+from muster_proving import CircuitSpec
+from muster_worker.metrics import Metrics as WorkerMetrics
+
 from .helm_cli import CHART, Rendered, render
 
-# The names that coordinators export; other metrics would make an alert that never fires.
-EXPORTED = {
-    "coordinator_workers_active",
-    "coordinator_queue_tasks",
-    "coordinator_tasks_completed_total",
-    "coordinator_tasks_failed_total",
-    "grpc_server_handling_seconds_bucket",
-}
+
+def exported() -> set[str]:
+    """The names of all samples of an operator, a coordinator and a worker."""
+    coordinator = CoordinatorMetrics(
+        Offers([Pool("demo", (CircuitSpec("merkle", size=20),), True)])
+    )
+    worker = WorkerMetrics("demo-worker-0", 1)
+    worker.seed_circuits(["merkle"])
+    return {
+        sample.name
+        for registry in (OperatorMetrics().registry, coordinator.registry, worker.registry)
+        for metric in registry.collect()
+        for sample in metric.samples
+    }
 
 
 @pytest.fixture
@@ -78,7 +91,16 @@ def test_expressions_parse_and_use_metrics_that_exist(rendered: Rendered) -> Non
     for expression in [rule["expr"] for rule in rules(rendered)] + dashboard_queries(rendered):
         used = metrics(promql_parser.parse(expression))
         assert used, expression
-        assert used <= EXPORTED, expression
+        assert used <= exported(), expression
+
+
+def test_documented_metrics_exist() -> None:
+    for document in ("operations.md", "failure-modes.md"):
+        text = (CHART.parents[1] / "docs" / document).read_text()
+        named = set(re.findall(r"`((?:muster_operator|coordinator|worker|grpc)_\w+)`", text))
+        samples = exported()
+        assert named
+        assert [n for n in named if n not in samples and f"{n}_bucket" not in samples] == []
 
 
 def test_every_pod_with_metrics_is_scraped(rendered: Rendered) -> None:

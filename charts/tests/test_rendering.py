@@ -1,5 +1,8 @@
 import pytest
 
+from muster_operator.config import OperatorConfig
+from muster_runtime.config import load
+
 from .helm_cli import CHART, NAMESPACE, ProgramFailedError, helm, render
 
 APISERVICE = "v1beta1.external.metrics.k8s.io"
@@ -73,12 +76,18 @@ def test_ports_and_probes_meet() -> None:
     assert targets == {"muster-operator": (8092, "ops"), "muster-metrics": (443, "metrics-api")}
 
 
-def test_the_operator_learns_the_images_of_the_fleets() -> None:
-    env = environment()
-    assert env["MUSTER_COORDINATOR_IMAGE"] == "muster/coordinator:0.1.0"
-    assert env["MUSTER_WORKER_IMAGE"] == "muster/worker:0.1.0"
-    assert env["MUSTER_POSTGRES_IMAGE"] == "postgres:17"
-    assert env["MUSTER_IMAGE_PULL_POLICY"] == "IfNotPresent"
+def test_the_operator_understands_what_the_chart_tells_it() -> None:
+    configured = load(OperatorConfig, None, environment()).muster
+    assert configured.coordinator_image == "muster/coordinator:0.1.0"
+    assert configured.worker_image == "muster/worker:0.1.0"
+    assert configured.postgres_image == "postgres:17"
+    assert configured.image_pull_policy == "IfNotPresent"
+    assert configured.lease_name == "muster-operator"
+    assert configured.metrics_api_enabled
+    known = {f"MUSTER_{key.upper()}" for key in type(configured).model_fields}
+    assert {name for name in environment() if not name.startswith("POD_")} <= known
+    ports = {"ops": configured.ops_port, "metrics-api": configured.metrics_api_port}
+    assert ports == {"ops": 8092, "metrics-api": 6443}
 
 
 @pytest.mark.parametrize(
