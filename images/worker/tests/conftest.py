@@ -52,8 +52,8 @@ async def running_coordinator(keys: list[KeyMaterial]) -> AsyncIterator[Recordin
 
 @pytest_asyncio.fixture
 async def coordinator(keys: list[KeyMaterial]) -> AsyncIterator[RecordingCoordinator]:
-    """A running coordinator."""
-    async with running_coordinator(keys) as recording:
+    """A running coordinator whose pool proves ranges only, as those keys load fastest."""
+    async with running_coordinator([key for key in keys if key.spec.name == "range"]) as recording:
         yield recording
 
 
@@ -100,6 +100,12 @@ class Ops:
             ):
                 return float(value)
         return None
+
+    async def until_metric(self, value: float, name: str, **labels: str) -> None:
+        async def reached() -> bool:
+            return await self.metric(name, **labels) == value
+
+        await eventually(reached, what=f"{name} {labels} is {value}")
 
     async def until_ready(self) -> None:
         async def ready() -> bool:

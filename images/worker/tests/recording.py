@@ -66,7 +66,8 @@ class RecordingCoordinator(CoordinatorServiceServicer):
 
     def __init__(self, keys: Iterable[KeyMaterial]) -> None:
         self.port = free_port()
-        self.keys = {key.spec.key_id: key for key in keys}
+        self.keys: dict[str, KeyMaterial] = {}
+        self.offer_keys(keys)
         self.registrations: list[pb.RegisterWorkerRequest] = []
         self.heartbeats: list[pb.HeartbeatRequest] = []
         self.deregistered: list[str] = []
@@ -80,8 +81,14 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         """Method name to a status code that it answers with."""
         self.refuse_proofs = False
         self.corrupt_keys = False
+        self.announce_sizes: dict[str, int] = {}
+        self.forget_on_register = False
+        """Whether a registration takes away what the worker held, like that of a new process."""
         self.heartbeat_interval_ms = 60_000
         self._server: grpc.aio.Server | None = None
+
+    def offer_keys(self, keys: Iterable[KeyMaterial]) -> None:
+        self.keys.update({key.spec.key_id: key for key in keys})
 
     @property
     def address(self) -> str:
@@ -141,6 +148,9 @@ class RecordingCoordinator(CoordinatorServiceServicer):
     async def RegisterWorker(self, request: Any, context: Any) -> Any:
         await self._scripted("RegisterWorker", context)
         self.registrations.append(request)
+        if self.forget_on_register:
+            for record in self.tasks.values():
+                record.assignment.generation += 1
         self.known.add(request.worker_id)
         return pb.RegisterWorkerResponse(
             success=True, heartbeat_interval_ms=self.heartbeat_interval_ms
@@ -208,7 +218,7 @@ class RecordingCoordinator(CoordinatorServiceServicer):
                     key_id=key_id,
                     version=key.version,
                     proving_key_sha256=hashlib.sha256(key.proving_key).hexdigest(),
-                    size_bytes=len(key.proving_key),
+                    size_bytes=self.announce_sizes.get(key_id, len(key.proving_key)),
                 )
                 for key_id, key in self.keys.items()
             ]

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from muster_proving import KeyMaterial
 from muster_testing.waiting import eventually
 from muster_worker import __version__
 
@@ -17,14 +18,16 @@ pytestmark = pytest.mark.integration
 
 
 async def test_a_worker_says_who_it_is_and_what_it_can(
-    coordinator: RecordingCoordinator, local_worker: StartWorker
+    coordinator: RecordingCoordinator, local_worker: StartWorker, keys: list[KeyMaterial]
 ) -> None:
+    coordinator.offer_keys(keys)
     await local_worker(concurrency=2)
     (request,) = coordinator.registrations
     assert request.worker_id == "worker-1"
     assert request.max_concurrent_tasks == 2
     assert request.pool == "demo"
     assert request.version == __version__
+    assert request.tags["instance"]
     assert request.capabilities["circuits"] == "addition,merkle,range"
     versions = {key_id: key.version for key_id, key in coordinator.keys.items()}
     pairs = (pair.split("=") for pair in request.capabilities["keys"].split(","))
@@ -86,7 +89,7 @@ async def test_a_broken_stream_is_reopened_at_once_and_what_runs_goes_on(
 ) -> None:
     await local_worker()
     running = coordinator.assign("task-1", "test.gate", gate.script)
-    waiting = coordinator.assign("task-2", "addition", INPUTS["addition"])
+    waiting = coordinator.assign("task-2", "range", INPUTS["range"])
     await gate.reached()
     await eventually(lambda: len(coordinator.heartbeats) >= 1, what="a steady stream")
     broken = time.monotonic()
@@ -139,19 +142,18 @@ async def test_a_result_made_while_the_coordinator_restarts_is_delivered_after(
 async def test_new_keys_of_the_pool_are_loaded_and_announced(
     coordinator: RecordingCoordinator,
     local_worker: StartWorker,
+    keys: list[KeyMaterial],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("muster_worker.connection.KEY_REFRESH_SECONDS", 0.2)
-    key_id = "merkle-3-poseidon@bn254"
-    merkle = coordinator.keys.pop(key_id)
     await local_worker()
-    assert coordinator.registrations[-1].capabilities["circuits"] == "addition,range"
-    coordinator.keys[key_id] = merkle
+    assert coordinator.registrations[-1].capabilities["circuits"] == "range"
+    coordinator.offer_keys(keys)
 
-    async def announced() -> bool:
+    def announced() -> bool:
         return coordinator.registrations[-1].capabilities["circuits"] == "addition,merkle,range"
 
-    await eventually(announced, what="merkle announced")
+    await eventually(announced, what="new circuits announced")
     await until(coordinator.assign("task-1", "merkle", INPUTS["merkle"]), "completed")
     assert coordinator.streams_opened == 1
 

@@ -61,11 +61,7 @@ async def test_a_proof_is_made_and_holds(pair: Pair, circuit: str) -> None:
     assert record.started == [1]
     assert bool(record.completion.merkle_root) is (circuit == "merkle")
     assert await pair.metric(count, circuit_type=circuit) == measured + 1
-
-    async def counted() -> bool:
-        return await pair.metric("worker_tasks_completed_total") == completed + 1
-
-    await eventually(counted, what="completion counted")
+    await pair.worker.ops.until_metric(completed + 1, "worker_tasks_completed_total")
 
 
 @pytest.mark.parametrize("name", ["merkle", "merkle_proof"])
@@ -198,8 +194,4 @@ async def test_other_work_under_a_later_assignment_replaces_what_runs(
     await until(record, "completed")
     assert record.completion.generation == 2
     assert len(record.completion.proof_data) == 128
-
-    async def stopped() -> bool:
-        return await pair.metric("worker_executors_replaced_total") == replaced + 1
-
-    await eventually(stopped, what="the run before was stopped")
+    await pair.worker.ops.until_metric(replaced + 1, "worker_executors_replaced_total")

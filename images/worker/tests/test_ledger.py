@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -196,3 +197,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = hypothesis.settings(max_examples=50, stateful_step_count=30)

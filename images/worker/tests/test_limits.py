@@ -20,7 +20,7 @@ def oom_score(pid: int) -> int:
 
 async def proves_again(coordinator: RecordingCoordinator) -> None:
     """The worker goes on as if nothing had happened."""
-    await until(coordinator.assign("afterwards", "merkle", INPUTS["merkle"]), "completed")
+    await until(coordinator.assign("afterwards", "range", INPUTS["range"]), "completed")
 
 
 async def test_a_task_beyond_the_time_limit_of_its_assignment_is_killed(
@@ -66,7 +66,7 @@ async def test_a_process_killed_in_the_middle_of_a_proof_fails_that_proof(
     worker = await worker_process()
     (executor,) = children(worker.pid)
     os.kill(executor, signal.SIGSTOP)  # so that the proof is surely unfinished
-    record = coordinator.assign("task-1", "merkle", INPUTS["merkle"])
+    record = coordinator.assign("task-1", "range", INPUTS["range"])
     await until(record, "running")
     os.kill(executor, signal.SIGKILL)
     message, transient = await failure_of(record)

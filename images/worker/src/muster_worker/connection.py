@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from typing import Protocol
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 KEY_REFRESH_SECONDS = 30.0
 
 
-class NoKeys(Exception):
+class NoKeys(Exception):  # noqa: N818 - named after the cause
     """The coordinator has no keys for the pool yet."""
 
 
@@ -62,6 +63,7 @@ class Connection:
         self._pool = pool
         self._metrics = metrics
         self._hooks = hooks
+        self._instance = str(uuid.uuid4())
         self._session = Session()
         self._turned = asyncio.Event()
         self._announced: Sequence[KeyInfo] = ()
@@ -161,6 +163,7 @@ class Connection:
                 pool=self._settings.pool,
                 concurrency=self._settings.concurrency,
                 version=__version__,
+                instance=self._instance,
                 capabilities=capabilities(self._announced, installed()),
             )
         )

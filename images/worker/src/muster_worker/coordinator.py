@@ -12,19 +12,19 @@ class CoordinatorError(Exception):
     """A call did not succeed."""
 
 
-class Unavailable(CoordinatorError):
+class Unavailable(CoordinatorError):  # noqa: N818 - named after the cause
     """No answer, or none that is final: worth another try later."""
 
 
-class Fenced(CoordinatorError):
+class Fenced(CoordinatorError):  # noqa: N818 - likewise
     """The task is not this worker's any more: a later assignment exists, or it has ended."""
 
 
-class NotKnown(CoordinatorError):
+class NotKnown(CoordinatorError):  # noqa: N818 - likewise
     """The coordinator knows no such worker, task or key."""
 
 
-class Refused(CoordinatorError):
+class Refused(CoordinatorError):  # noqa: N818 - likewise
     """The coordinator will never accept this."""
 
 
@@ -53,12 +53,14 @@ class Registration:
         pool: name of the pool that it works for.
         concurrency: tasks that it executes at once.
         version: of its software.
+        instance: differs between two processes of one name.
         capabilities: `circuits` and `keys`, comma-separated.
     """
 
     pool: str
     concurrency: int
     version: str
+    instance: str
     capabilities: Mapping[str, str]
 
 

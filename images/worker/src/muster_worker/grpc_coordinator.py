@@ -101,6 +101,7 @@ class GrpcCoordinator:
             capabilities=dict(registration.capabilities),
             pool=registration.pool,
             version=registration.version,
+            tags={"instance": registration.instance},
         )
         with self._call("RegisterWorker"):
             answer = await self._stub.RegisterWorker(request, timeout=CALL_SECONDS)

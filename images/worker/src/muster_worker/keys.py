@@ -13,7 +13,7 @@ from muster_worker.workloads import Key
 log = logging.getLogger(__name__)
 
 
-class KeyRefused(Exception):
+class KeyRefused(Exception):  # noqa: N818 - named after the cause
     """A proving key is not what the coordinator announced."""
 
 

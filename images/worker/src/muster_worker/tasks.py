@@ -64,7 +64,7 @@ class Assignment:
         )
 
 
-class TaskFailed(Exception):
+class TaskFailed(Exception):  # noqa: N818 - named after the cause
     """A task failed, and nothing else did."""
 
     def __init__(self, reason: Reason, message: str) -> None:

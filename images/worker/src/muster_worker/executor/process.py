@@ -18,7 +18,7 @@ _LAST_WORDS_SECONDS = 1.0
 """How long a process whose socket is closed may take to end by itself, with its own status."""
 
 
-class Died(Exception):
+class Died(Exception):  # noqa: N818 - named after the cause
     """The executing process ended without a reply."""
 
     def __init__(self, reason: Reason, message: str) -> None:

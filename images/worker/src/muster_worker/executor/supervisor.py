@@ -13,7 +13,7 @@ from muster_worker.workloads import Key
 log = logging.getLogger(__name__)
 
 
-class LoadFailed(Exception):
+class LoadFailed(Exception):  # noqa: N818 - named after the cause
     """The executing process could not load the pool's keys."""
 
 

@@ -62,11 +62,11 @@ class Result:
     merkle_root: str = ""
 
 
-class InvalidTask(Exception):
+class InvalidTask(Exception):  # noqa: N818 - named after the cause
     """The task is at fault and fails everywhere; the text goes to whoever submitted it."""
 
 
-class KeyMissing(Exception):
+class KeyMissing(Exception):  # noqa: N818 - likewise
     """The key that the task needs is not loaded here."""
 
 
