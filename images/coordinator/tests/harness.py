@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import hashlib
 import json
 import signal
 import subprocess
@@ -17,6 +19,11 @@ import yaml
 
 from muster_coordinator.app import Coordinator, Ports
 from muster_coordinator.config import CoordinatorConfig
+from muster_coordinator.engine.model import KeyRecord
+from muster_coordinator.store.database import Database
+from muster_coordinator.store.keys import PostgresKeys
+from muster_coordinator.store.migrate import migrate
+from muster_proving import KeyMaterial, generate_insecure_key, parse_circuit
 from muster_runtime.config import load
 from muster_testing.waiting import eventually
 
@@ -43,9 +50,7 @@ def settings(**coordinator: Any) -> dict[str, Any]:
             "renew_deadline": "2s",
             "retry_period": "100ms",
         },
-        "proving": {
-            "pools": [{"name": "demo", "insecure_setup": True, "circuits": [ADDITION, SMALL_TREE]}]
-        },
+        "proving": {"pools": [{"name": "demo", "insecure_setup": True, "circuits": [ADDITION]}]},
     }
 
 
@@ -123,9 +128,26 @@ class Replica:
         await self.ops.aclose()
 
 
+@functools.cache
+def _key() -> KeyMaterial:
+    return generate_insecure_key(parse_circuit("addition"))
+
+
+async def prepare(dsn: str) -> None:
+    """Make the schema and store the one key of all tests, whose tables are built only once."""
+    if not await migrate(dsn):
+        return
+    made = _key()
+    digest = hashlib.sha256(made.proving_key).hexdigest()
+    record = KeyRecord(made.spec.key_id, made.version, digest, len(made.proving_key), insecure=True)
+    async with Database(dsn) as database:
+        await PostgresKeys(database).add(0, record, made.proving_key, made.verifying_key)
+
+
 @contextlib.asynccontextmanager
 async def serving(dsn: str, document: dict[str, Any], tmp_path: Path) -> AsyncIterator[Replica]:
     """A ready coordinator in this process while the context is open."""
+    await prepare(dsn)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(document))
     coordinator = Coordinator(load(CoordinatorConfig, path, {}), dsn, {})
@@ -216,11 +238,10 @@ def process(dsn: str, document: dict[str, Any], home: Path) -> Iterator[Process]
         started.close()
 
 
-async def rows(dsn: str, query: str, *args: Any) -> list[asyncpg.Record]:
+async def rows(dsn: str, query: str, *args: Any) -> list[tuple[Any, ...]]:
     """What the database holds."""
     connection = await asyncpg.connect(dsn)
     try:
-        found: list[asyncpg.Record] = await connection.fetch(query, *args)
-        return found
+        return [tuple(row) for row in await connection.fetch(query, *args)]
     finally:
         await connection.close()

@@ -14,6 +14,9 @@ from muster_protos.coordinator_pb2_grpc import CoordinatorServiceStub
 from muster_proving import CircuitSpec, Prover, load_proving_key
 from muster_testing.waiting import eventually
 
+# Building the tables of a key takes longer than most tests.
+_PROVERS: dict[str, Prover] = {}
+
 Handler = Callable[["Worker", pb.TaskAssignment], Awaitable[None]]
 
 
@@ -42,7 +45,9 @@ class Worker:
         handler: Handler = prove,
         capacity: int = 4,
         instance: str = "",
-        circuits: str = "merkle,range,addition",
+        *,
+        beats: bool = True,
+        first_contract: bool = False,
     ) -> None:
         self.name = name
         self.handler = handler
@@ -50,8 +55,8 @@ class Worker:
         self.tasks: list[pb.TaskAssignment] = []
         self.errors: list[Exception] = []
         self._instance = instance
-        self._circuits = circuits
-        self._provers: dict[str, Prover] = {}
+        self._beats = beats
+        self._first_contract = first_contract
         self.connect(target)
 
     def connect(self, target: str) -> None:
@@ -81,19 +86,21 @@ class Worker:
         self._opened = asyncio.Event()
         listed = await self.stub.ListKeys(pb.ListKeysRequest(pool="demo"))
         for key in listed.keys:
-            if key.version not in self._provers:
-                self._provers[key.version] = await self._fetch(key)
-        keys = ",".join(f"{key.key_id}={key.version}" for key in listed.keys)
-        await self.stub.RegisterWorker(
-            pb.RegisterWorkerRequest(
-                worker_id=self.name,
-                max_concurrent_tasks=self.capacity,
-                capabilities={"circuits": self._circuits, "keys": keys},
-                pool="demo",
-                version="test",
-                tags={"instance": self._instance},
-            )
+            if key.version not in _PROVERS:
+                _PROVERS[key.version] = await self._fetch(key)
+        request = pb.RegisterWorkerRequest(
+            worker_id=self.name,
+            max_concurrent_tasks=self.capacity,
+            capabilities={"circuits": "merkle_proof,range,addition"},
         )
+        if not self._first_contract:
+            request.capabilities["keys"] = ",".join(
+                f"{key.key_id}={key.version}" for key in listed.keys
+            )
+            request.pool = "demo"
+            request.version = "test"
+            request.tags["instance"] = self._instance
+        await self.stub.RegisterWorker(request)
 
     async def _fetch(self, key: pb.KeyInfo) -> Prover:
         request = pb.GetProvingKeyRequest(key_id=key.key_id, version=key.version)
@@ -132,7 +139,7 @@ class Worker:
             self.errors.append(error)
 
     async def _beat(self) -> None:
-        while True:
+        while self._beats:
             await self.beat()
             await asyncio.sleep(0.3)
 
@@ -153,12 +160,15 @@ class Worker:
 
     async def proof(self, task: pb.TaskAssignment) -> bytes:
         """A real proof for a task."""
-        prover = self._provers[task.key_version]
+        prover = _PROVERS[task.key_version]
         bundle = await asyncio.to_thread(prover.prove, json.loads(task.input_data_json))
         return bundle.proof
 
     async def complete(
-        self, task: pb.TaskAssignment, proof: bytes | None = None
+        self,
+        task: pb.TaskAssignment,
+        proof: bytes | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> pb.TaskCompletionResponse:
         """Report a result: a proof of the task unless another is given."""
         answer: pb.TaskCompletionResponse = await self.stub.ReportCompletion(
@@ -166,6 +176,7 @@ class Worker:
                 task_id=task.task_id,
                 worker_id=self.name,
                 proof_data=await self.proof(task) if proof is None else proof,
+                proof_metadata_json=json.dumps(metadata or {}).encode(),
                 duration_ms=1,
                 generation=task.generation,
             )
