@@ -6,15 +6,22 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
-from muster_dev import clusters, image_loading, images
+from muster_dev import (
+    checks,
+    clusters,
+    demo,
+    image_loading,
+    images,
+    virtualenv,
+)
 from muster_dev.errors import SetupError
 from muster_dev.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
 _DEFAULT_CLUSTER = "muster-demo"
@@ -29,9 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SetupError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
-    command: Callable[[Workspace, argparse.Namespace], None] = options.command
     try:
-        command(work, options)
+        options.command(work, options)
     except SetupError as failure:
         work.steps.failed(failure)
         return 1
@@ -44,10 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="muster_dev", description="Build, run and test Muster.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _cluster_commands(
-        commands.add_parser("cluster", help="a real Kubernetes cluster on this machine")
-    )
+    env = commands.add_parser("env", help="the virtualenv of the checkout, .venv")
+    env.set_defaults(command=lambda work, _: virtualenv.ensure(work))
+    _cluster_commands(commands.add_parser("cluster", help="a real Kubernetes cluster here"))
     _image_commands(commands.add_parser("images", help="the container images"))
+    _demo_command(commands.add_parser("demo", help="install Muster and show verified proofs"))
+    _check_commands(commands)
     return parser
 
 
@@ -55,8 +63,7 @@ def _cluster_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="bring a cluster up, or use one that you name")
     up.set_defaults(command=_cluster_up)
-    up.add_argument("--name", default=_DEFAULT_CLUSTER)
-    up.add_argument("--nodes", type=_at_least_one, default=3)
+    _cluster_options(up)
     up.add_argument(
         "--publish",
         type=_port_pair,
@@ -65,9 +72,6 @@ def _cluster_commands(parser: argparse.ArgumentParser) -> None:
         metavar="[HOST:]NODEPORT",
         help="open a NodePort on 127.0.0.1, on a free port if none is given",
     )
-    up.add_argument("--context", help="use this context of yours; nothing is created")
-    up.add_argument("--kubeconfig", type=Path, help="the file that --context is in")
-    up.add_argument("--registry", default="", help="where images for --context are pushed")
     down = commands.add_parser("down", help="remove a cluster, or everything that was made")
     down.set_defaults(command=_cluster_down)
     which = down.add_mutually_exclusive_group()
@@ -76,6 +80,14 @@ def _cluster_commands(parser: argparse.ArgumentParser) -> None:
     status = commands.add_parser("status", help="show the clusters that are there")
     status.set_defaults(command=_cluster_status)
     status.add_argument("-o", "--output", choices=["text", "json"], default="text")
+
+
+def _cluster_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default=_DEFAULT_CLUSTER)
+    parser.add_argument("--nodes", type=_at_least_one, default=3)
+    parser.add_argument("--context", help="use this context of yours; nothing is created")
+    parser.add_argument("--kubeconfig", type=Path, help="the file that --context is in")
+    parser.add_argument("--registry", default="", help="where images for --context are pushed")
 
 
 def _image_commands(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +102,58 @@ def _image_commands(parser: argparse.ArgumentParser) -> None:
     listing = commands.add_parser("list", help="show the names and tags of all images")
     listing.set_defaults(command=_images_list)
     listing.add_argument("-o", "--output", choices=["text", "json", "values"], default="text")
+
+
+def _demo_command(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_demo)
+    _cluster_options(parser)
+    parser.add_argument("--count", type=_at_least_one, default=10, help="how many proofs")
+
+
+def _check_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lint = commands.add_parser("lint", help="style, types, imports, generated files")
+    lint.set_defaults(command=lambda work, _: checks.lint(work))
+    unit = commands.add_parser("unit", help="unit and integration tests")
+    unit.set_defaults(command=lambda work, options: checks.unit(work, options.arguments))
+    e2e = commands.add_parser("e2e", help="end-to-end tests on a cluster of their own")
+    e2e.set_defaults(command=lambda work, options: checks.e2e(work, options.arguments))
+    for command in (unit, e2e):
+        command.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest")
+    everything = commands.add_parser("test", help="lint, unit and e2e")
+    everything.set_defaults(command=lambda work, _: checks.test(work))
+
+
+def _cluster_up(work: Workspace, options: argparse.Namespace) -> None:
+    _bring_up(work, options, tuple(options.publish))
+    print(f"export KUBECONFIG={work.paths.kubeconfig(options.name)}")
+
+
+def _bring_up(
+    work: Workspace, options: argparse.Namespace, publish: tuple[tuple[int, int], ...] = ()
+) -> None:
+    if options.context:
+        clusters.adopt(work, options.name, options.context, options.kubeconfig, options.registry)
+    else:
+        clusters.up(work, options.name, options.nodes, publish)
+
+
+def _cluster_down(work: Workspace, options: argparse.Namespace) -> None:
+    if options.all:
+        clusters.down_all(work)
+    else:
+        clusters.down(work, options.name)
+
+
+def _cluster_status(work: Workspace, options: argparse.Namespace) -> None:
+    found = clusters.status(work)
+    if options.output == "json":
+        print(json.dumps(found, indent=2))
+        return
+    if not found:
+        print("no cluster")
+    for cluster in found:
+        state = "ready" if cluster["answers"] else "does not answer"
+        print(f"{cluster['name']}: {state}, {cluster['nodes']} nodes, {cluster['kubeconfig']}")
 
 
 def _images_build(work: Workspace, options: argparse.Namespace) -> None:
@@ -114,31 +178,9 @@ def _print_images(found: dict[str, str], form: str) -> None:
             print(f"{name:<12} {reference}")
 
 
-def _cluster_up(work: Workspace, options: argparse.Namespace) -> None:
-    if options.context:
-        clusters.adopt(work, options.name, options.context, options.kubeconfig, options.registry)
-    else:
-        clusters.up(work, options.name, options.nodes, tuple(options.publish))
-    print(f"export KUBECONFIG={work.paths.kubeconfig(options.name)}")
-
-
-def _cluster_down(work: Workspace, options: argparse.Namespace) -> None:
-    if options.all:
-        clusters.down_all(work)
-    else:
-        clusters.down(work, options.name)
-
-
-def _cluster_status(work: Workspace, options: argparse.Namespace) -> None:
-    found = clusters.status(work)
-    if options.output == "json":
-        print(json.dumps(found, indent=2))
-        return
-    if not found:
-        print("no cluster")
-    for cluster in found:
-        state = "ready" if cluster["answers"] else "does not answer"
-        print(f"{cluster['name']}: {state}, {cluster['nodes']} nodes, {cluster['kubeconfig']}")
+def _demo(work: Workspace, options: argparse.Namespace) -> None:
+    _bring_up(work, options)
+    demo.run(work, options.name, options.count)
 
 
 def _at_least_one(text: str) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 NATIVE = "muster-native"
-_FOLDERS = ("packages/*", "operator", "images/*", "cli", "native")
+_FOLDERS = ("packages/*", "operator", "images/*", "cli", "dev", "native")
 _NAME = re.compile(r'^name = "(muster-[a-z-]+)"', re.MULTILINE)
 _NEEDS = re.compile(r'"(muster-[a-z]+)(?:\[[a-z,]*\])?==')
 

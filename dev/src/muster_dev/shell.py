@@ -100,6 +100,14 @@ def output(
     return done.stdout
 
 
+def attend(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> int:
+    """Run a program whose output the user watches; return its exit code."""
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, env=merged(env), cwd=cwd, check=False)
+    return done.returncode
+
+
 def succeeds(
     argv: Sequence[str],
     *,

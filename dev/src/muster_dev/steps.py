@@ -66,6 +66,19 @@ class Steps:
         self._drawn = False
 
     @contextmanager
+    def attended(self, title: str) -> Iterator[None]:
+        """Print a step's beginning and end while something in the block prints for itself."""
+        step = Step(title)
+        self.say(f"\n== {title}")
+        mark = "FAIL"
+        try:
+            yield
+            mark = "ok"
+        finally:
+            with self._lock:
+                self._print(mark, step)
+
+    @contextmanager
     def step(self, title: str) -> Iterator[Step]:
         """Print a step while the block runs."""
         step = Step(title)

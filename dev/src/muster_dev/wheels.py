@@ -33,6 +33,14 @@ def own_wheel(work: Workspace, project: Project) -> Path:
     return next(folder.glob("*.whl"))
 
 
+def editable_wheel(work: Workspace, project: Project, out: Path) -> Path:
+    """Return a wheel, made in a folder, that installs a package of ours where it is."""
+    out.mkdir(parents=True)
+    script = "import sys; from hatchling.build import build_editable as b; print(b(sys.argv[1]))"
+    name = shell.output([work.bootstrap.python(), "-c", script, str(out)], cwd=project.folder)
+    return out / name.strip()
+
+
 def native_wheel(work: Workspace, project: Project) -> Path:
     """Return the wheel of the prover, compiling it if its sources have changed."""
     home = cache.Cache(work.paths.cache)

@@ -1,0 +1,60 @@
+# Every target is one call of the tool in dev/; it installs what it needs and says what it does.
+#   CLUSTER=name      another cluster than muster-demo (demo, cluster, images)
+#   NODES=n           how many nodes it has
+#   CONTEXT=context   a cluster of yours instead; REGISTRY=… is where it gets images from
+#   ARGS=…            more arguments: for pytest (unit, e2e), for the tool (all others)
+
+PYTHON ?= python3
+TOOL := PYTHONPATH=dev/src $(PYTHON) -m muster_dev
+BIN := .venv/bin
+
+CLUSTER ?= muster-demo
+NODES ?= 3
+WHERE = --name $(CLUSTER) --nodes $(NODES) $(if $(CONTEXT),--context $(CONTEXT)) \
+	$(if $(REGISTRY),--registry $(REGISTRY))
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo cluster cluster-down images lint unit e2e test protos crds lock bench-proving
+
+help: ## Show this
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r n t; \
+		do printf '  make %-14s %s\n' "$$n" "$$t"; done
+
+env: ## Make .venv with every package installed in place, and build the prover
+	@$(TOOL) env $(ARGS)
+
+demo: ## Bring up a cluster, install Muster, and show proofs that others' verifiers accept
+	@$(TOOL) demo $(WHERE) $(ARGS)
+
+cluster: ## Bring up a real Kubernetes cluster
+	@$(TOOL) cluster up $(WHERE) $(ARGS)
+
+cluster-down: ## Remove every cluster, and all else that was made for them; caches stay
+	@$(TOOL) cluster down --all
+
+images: ## Build the images and load them into the cluster
+	@$(TOOL) images load --cluster $(CLUSTER) $(ARGS)
+
+lint: ## Check style, types, directions of imports, generated files
+	@$(TOOL) lint
+
+unit: ## Run unit tests, and integration tests against real servers
+	@$(TOOL) unit $(ARGS)
+
+e2e: ## Run end-to-end tests, on the cluster muster-test
+	@$(TOOL) e2e $(ARGS)
+
+test: ## Run lint, unit and e2e
+	@$(TOOL) test
+
+protos: env ## Generate the gRPC code from protos/
+	@$(BIN)/python packages/muster-protos/generate.py
+
+crds: env ## Generate CRDs and their reference from the models
+	@$(BIN)/python -m muster_api.generate
+
+lock: env ## Pin all dependencies anew
+	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+
+bench-proving: env ## Compare our prover with gnark, and with py_ecc's verifier
+	@$(BIN)/python bench/proving.py $(ARGS)

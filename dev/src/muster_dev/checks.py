@@ -1,0 +1,84 @@
+"""Everything that is run to know whether the checkout is good."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muster_dev import apt, clusters, go_tools, image_loading, images, shell, virtualenv
+from muster_dev.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from muster_dev.workspace import Workspace
+
+TEST_CLUSTER = "muster-test"
+_TEST_NODES = 3
+_CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e")
+_TESTS = ("packages", "operator", "images", "cli", "charts", "dev", "examples", "native", "tests")
+
+
+def lint(work: Workspace) -> None:
+    """Check style, types, directions of dependencies, and that generated files are current."""
+    programs = virtualenv.ensure(work)
+    sources = [str(path) for path in _sources(work.paths.repo)]
+    python = str(programs / "python")
+    _show(work, "Style (ruff)", [str(programs / "ruff"), "check"])
+    _show(work, "Format (ruff)", [str(programs / "ruff"), "format", "--check"])
+    _show(work, "Types (mypy)", [str(programs / "mypy"), *sources])
+    _show(work, "Directions of imports (import-linter)", [str(programs / "lint-imports")])
+    stubs = [python, "packages/muster-protos/generate.py", "--check"]
+    _show(work, "Generated gRPC code", stubs)
+    _show(work, "Generated CRDs", [python, "-m", "muster_api.generate", "--check"])
+
+
+def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
+    """Run the unit and integration tests: real servers, started by the tests themselves."""
+    programs = virtualenv.ensure(work)
+    log = work.paths.logs / "apt.log"
+    apt.ensure(["postgresql"], work.steps, log, "Testing against a real PostgreSQL")
+    if shell.which("node") is None or shell.which("npm") is None:
+        apt.ensure(["nodejs", "npm"], work.steps, log, "Testing with snarkjs")
+    # An API server without a cluster, for the tests of elections; helm, for those of the chart.
+    for tool in (go_tools.KUBERNETES, go_tools.ETCD, go_tools.HELM, go_tools.KUBECTL):
+        work.tool(tool)
+    there = [folder for folder in _TESTS if (work.paths.repo / folder).is_dir()]
+    pytest = [str(programs / "pytest"), "-m", "not e2e", *there, *arguments]
+    _show(work, "Unit and integration tests", pytest)
+
+
+def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
+    """Run the end-to-end tests on a cluster of their own."""
+    programs = virtualenv.ensure(work)
+    clusters.up(work, TEST_CLUSTER, _TEST_NODES)
+    image_loading.load(work, TEST_CLUSTER, images.NAMES)
+    home = work.paths.cluster(TEST_CLUSTER)
+    env = {
+        "MUSTER_E2E_KUBECONFIG": str(work.paths.kubeconfig(TEST_CLUSTER)),
+        "MUSTER_E2E_BIN": str(clusters.link_programs(work, TEST_CLUSTER)),
+        "MUSTER_E2E_VALUES": str(home / "values.json"),
+    }
+    _show(work, "End-to-end tests", [str(programs / "pytest"), "e2e", *arguments], env)
+
+
+def test(work: Workspace) -> None:
+    """Run everything; the test cluster is gone afterwards if all was well."""
+    lint(work)
+    unit(work)
+    e2e(work)
+    clusters.down(work, TEST_CLUSTER)
+
+
+def _show(
+    work: Workspace, title: str, argv: Sequence[str], env: dict[str, str] | None = None
+) -> None:
+    # What a check prints is for the reader, not for a log.
+    with work.steps.attended(title):
+        if shell.attend(argv, cwd=work.paths.repo, env=env) != 0:
+            raise SetupError(f"{title}: failed, see above.")
+
+
+def _sources(repo: Path) -> list[Path]:
+    found = (path for pattern in _CODE for path in sorted(repo.glob(pattern)) if path.is_dir())
+    return [path.relative_to(repo) for path in found if any(path.rglob("*.py"))]
