@@ -8,10 +8,18 @@ import yaml
 from lupa.lua51 import LuaRuntime
 
 from muster_api.conditions import ConditionType, Reason
+from muster_api.coordinator import CoordinatorStatus
+from muster_api.model import Model
+from muster_api.proverpool import ProverPoolStatus
 
 ARGOCD = Path(__file__).parents[2] / "examples" / "argocd"
 KINDS = sorted((ARGOCD / "resource_customizations" / "muster.dev").iterdir())
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+
+MODELS: dict[str, type[Model]] = {
+    "ProverPool": ProverPoolStatus,
+    "Coordinator": CoordinatorStatus,
+}
 
 # Argo CD opens base, package and table, and an os library without anything that does harm.
 ABSENT = ("string", "math", "io", "os", "debug", "coroutine", "jit", "python")
@@ -55,13 +63,15 @@ def test_every_health_has_a_sample(kind: Path) -> None:
 
 
 @each_kind
-def test_samples_use_the_words_of_the_api(kind: Path) -> None:
+def test_samples_have_the_shape_and_the_words_of_the_api(kind: Path) -> None:
     for path in (kind / "testdata").iterdir():
         sample = yaml.safe_load(path.read_text())
         assert sample["kind"] == kind.name
         for condition in sample.get("status", {}).get("conditions", []):
             assert condition["type"] in set(ConditionType), path
             assert condition["reason"] in set(Reason), path
+        if "status" in sample:
+            assert MODELS[kind.name].model_validate(sample["status"]).to_wire() == sample["status"]
 
 
 def test_argocd_cm_holds_the_same_scripts() -> None:

@@ -40,7 +40,4 @@ end
 if ready.status == "True" then
   return health("Healthy", ready.message)
 end
-if ready.status == "Unknown" then
-  return health("Progressing", ready.message)
-end
-return health("Degraded", ready.message)
+return health("Progressing", ready.message)
