@@ -1,7 +1,7 @@
 """Builds the wheel of muster_native with the pinned dependencies: build_wheel.py --out DIR.
 
 Needs cargo and maturin (on PATH, or beside the Python that runs this). Everything that the build
-leaves behind goes to --target-dir or $CARGO_TARGET_DIR, by default under the user's cache folder.
+leaves behind goes to --target-dir: by default $CARGO_TARGET_DIR or a folder in Muster's cache.
 Prints the path of the wheel on the last line.
 """
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lockfile import NATIVE, restore
+NATIVE = Path(__file__).resolve().parent
 
 
 def find_maturin() -> str:
@@ -28,15 +28,15 @@ def default_target_dir() -> Path:
     """Outside of the checkout, and the same on every build."""
     if configured := os.environ.get("CARGO_TARGET_DIR"):
         return Path(configured)
-    cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    return Path(cache) / "muster" / "cargo-target"
+    cache = os.environ.get("MUSTER_CACHE") or Path.home() / ".cache" / "muster"
+    return Path(cache) / "cargo-target"
 
 
 def build(out: Path, target_dir: Path) -> Path:
     """Builds the wheel into `out` and returns its path."""
     if shutil.which("cargo") is None:
         raise SystemExit("cargo not found: install Rust 1.85 or newer")
-    restore()
+    subprocess.run([sys.executable, str(NATIVE / "lockfile.py"), "restore"], check=True)
     out.mkdir(parents=True, exist_ok=True)
     command = [find_maturin(), "build", "--release", "--locked", "--out", str(out.resolve())]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target_dir.resolve())}
