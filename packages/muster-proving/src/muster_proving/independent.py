@@ -71,10 +71,8 @@ def _g1(curve: ModuleType, point: Sequence[str]) -> Any:
 
 
 def _g2(curve: ModuleType, point: Sequence[Sequence[str]]) -> Any:
-    x, y, z = (
-        curve.FQ2([_number(part, curve.field_modulus) for part in coordinate])
-        for coordinate in point
-    )
+    pairs = ((real, imaginary) for real, imaginary in point)
+    x, y, z = (curve.FQ2([_number(part, curve.field_modulus) for part in pair]) for pair in pairs)
     return _checked(curve, (x, y, z), curve.b2)
 
 

@@ -1,7 +1,7 @@
 """Checking proofs, and handing them to other verifiers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import muster_native
@@ -61,6 +61,17 @@ class Verifier:
         except muster_native.ProofError as error:
             raise MalformedProof(str(error)) from error
         return proof_json, self.verifying_key_json(), list(public)
+
+    def from_snarkjs(self, proof_json: Mapping[str, Any]) -> bytes:
+        """The bytes of a proof given as the content of snarkjs' proof file.
+
+        Raises MalformedProof, naming the field, unless every point is a canonical one of its group;
+        does not verify the proof.
+        """
+        try:
+            return self._key.read_proof_json(json.dumps(dict(proof_json)))
+        except muster_native.ProofError as error:
+            raise MalformedProof(str(error)) from error
 
 
 def _has_types(public: object, proof: object) -> bool:

@@ -1,0 +1,1 @@
+"""Tests of circuits, inputs, keys, proofs and verifiers."""
