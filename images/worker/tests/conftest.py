@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -277,7 +276,3 @@ def alive(pid: int) -> bool:
 def children(pid: int) -> list[int]:
     """The processes that `pid` started."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def own_children() -> list[int]:
-    return children(os.getpid())

@@ -1,5 +1,6 @@
 """What a task may not do, and that nothing else suffers when it does."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from muster_testing.waiting import eventually
+from muster_worker.executor.process import Settings
+from muster_worker.executor.supervisor import Executor, LoadFailed
 
 from .conftest import GateFile, StartWorker, alive, children
 from .recording import INPUTS, RecordingCoordinator, failure_of, until
@@ -94,6 +97,23 @@ async def test_an_idle_process_that_dies_is_replaced(
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: children(worker.pid) not in ([], [first]), what="replaced")
     await proves_again(coordinator)
+
+
+async def test_loading_has_a_time_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muster_worker.executor.supervisor.LOAD_SECONDS", 0.2)
+    executor = Executor(Settings("BN254"), on_replaced=lambda: None)
+    before = set(children(os.getpid()))
+    with pytest.raises(LoadFailed, match="keys not loaded within 0"):
+        await _load_while_stopped(executor, before)
+    assert set(children(os.getpid())) == before
+    assert executor.keys is None
+
+
+async def _load_while_stopped(executor: Executor, before: set[int]) -> None:
+    loading = asyncio.create_task(executor.load(()))
+    (child,) = await eventually(lambda: set(children(os.getpid())) - before, every=0.001)
+    os.kill(child, signal.SIGSTOP)
+    await loading
 
 
 async def test_the_kernel_takes_the_executing_process_before_the_worker(

@@ -204,7 +204,8 @@ class GrpcCoordinator:
             self._metrics.called(method, code.name)
             sentence = f"{method}: {code.name}: {error.details()}"
             raise _ERRORS.get(code, Unavailable)(sentence) from error
-        except grpc.aio.UsageError as error:
+        except grpc.aio.BaseError as error:
+            # So it ends calls whose channel is closed while they begin.
             raise Unavailable(f"{method}: the connection was closed") from error
         except asyncio.CancelledError as error:
             # grpc.aio raises this in the callers of a channel that is closed under them, too.

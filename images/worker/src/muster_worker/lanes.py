@@ -110,6 +110,9 @@ class Lane:
             outcome = await self._executor.execute(assignment, limit)
         except TaskFailed as failure:
             outcome = failure
+        except asyncio.CancelledError:
+            minder.cancel()
+            raise
         finally:
             self._attempt = 0
         ticket = self._board.settle(held.attempt)

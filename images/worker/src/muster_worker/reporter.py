@@ -70,7 +70,12 @@ class Reporter:
 
     def _watch(self, delivery: asyncio.Task[None]) -> None:
         self._deliveries.add(delivery)
-        delivery.add_done_callback(self._deliveries.discard)
+        delivery.add_done_callback(self._delivered)
+
+    def _delivered(self, delivery: asyncio.Task[None]) -> None:
+        self._deliveries.discard(delivery)
+        if not delivery.cancelled() and (defect := delivery.exception()) is not None:
+            log.error("delivery of a report broke", exc_info=defect)
 
     async def _follow_up(
         self, report: Completion | Failure, told: Awaitable[Ticket | None]

@@ -1,7 +1,6 @@
 """An executor: an executing process that is replaced whenever it dies."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -11,6 +10,8 @@ from muster_worker.tasks import Assignment, Reason, TaskFailed
 from muster_worker.workloads import Key
 
 log = logging.getLogger(__name__)
+
+LOAD_SECONDS = 300.0
 
 
 class LoadFailed(Exception):  # noqa: N818 - named after the cause
@@ -49,7 +50,10 @@ class Executor:
             return
         files = tuple((key.key_id, key.version, str(key.path)) for key in keys)
         try:
-            reply = await self._ask(messages.Load(files))
+            async with asyncio.timeout(LOAD_SECONDS):
+                reply = await self._ask(messages.Load(files))
+        except TimeoutError:
+            raise LoadFailed(f"keys not loaded within {LOAD_SECONDS:g} s") from None
         except OSError as error:
             raise LoadFailed(f"the executing process can't be started: {error}") from error
         except Died as death:
@@ -100,9 +104,8 @@ class Executor:
         try:
             return await process.ask(request)
         except asyncio.CancelledError:
-            # The reply would be taken for that of the next request.
-            with contextlib.suppress(Exception):
-                await process.kill()
+            # Its reply would be taken for that of the next request.
+            await process.kill()
             raise
 
     async def _living(self) -> Process:
