@@ -1,9 +1,9 @@
 """Nothing in a cluster ever sends a packet off the machine.
 
-One table of nftables holds one chain that sees every packet from the nodes' bridge before it is
-routed: what is for the machine itself or for another node passes, all else is rejected at once.
-Docker and kube-proxy know nothing of the table and so cannot change it, and removing it is one
-command.
+One table of nftables holds one chain that sees every packet that the machine forwards: what comes
+from the nodes' bridge and would leave it by another interface is rejected at once. What stays on
+the bridge passes, also between pods, whose addresses the machine does not know. Docker and
+kube-proxy know nothing of the table and so cannot change it, and removing it is one command.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ def rules(instance: Instance) -> str:
 delete table inet {instance.table}
 table inet {instance.table} {{
   chain {_CHAIN} {{
-    type filter hook prerouting priority raw; policy accept;
+    type filter hook forward priority raw; policy accept;
     iifname != "{instance.bridge}" accept
-    fib daddr type {{ local, broadcast, multicast }} accept
-    ip daddr {instance.subnet} accept
+    oifname "{instance.bridge}" accept
     counter reject with icmpx type admin-prohibited
   }}
 }}
@@ -66,14 +65,14 @@ def in_force(instance: Instance, nft: Nft = local_nft) -> bool:
 def keeps_packets_here(listed: dict[str, Any], instance: Instance) -> bool:
     """Tell whether a listing of the table has what keeps packets here.
 
-    That is: the chain is hooked before routing, it lets other interfaces' packets alone, and its
-    last rule rejects.
+    That is: the chain is hooked where packets are forwarded, it lets other interfaces' packets and
+    those that stay on the bridge alone, and its last rule rejects.
     """
     objects = listed["nftables"]
     chains = [item["chain"] for item in objects if "chain" in item]
     expressions = [item["rule"]["expr"] for item in objects if "rule" in item]
-    hooked = any(c["name"] == _CHAIN and c.get("hook") == "prerouting" for c in chains)
-    if not hooked or len(expressions) != 4:
+    hooked = any(c["name"] == _CHAIN and c.get("hook") == "forward" for c in chains)
+    if not hooked or len(expressions) != 3:
         return False
     first = expressions[0][0].get("match", {})
     guards_bridge = first.get("op") == "!=" and first.get("right") == instance.bridge
