@@ -40,7 +40,6 @@ def settings(**coordinator: Any) -> dict[str, Any]:
             "http_port": 0,
             "ops_port": 0,
             "poll_interval": "200ms",
-            "heartbeat_timeout": "3s",
             "drain_timeout": "10s",
         }
         | coordinator,

@@ -101,7 +101,7 @@ async def test_a_cut_stream_sends_what_waits_elsewhere_at_once(dsn: str, tmp_pat
 
 
 async def test_what_ran_on_a_lost_worker_runs_elsewhere(dsn: str, tmp_path: Path) -> None:
-    async with serving(dsn, settings(), tmp_path) as replica:
+    async with serving(dsn, settings(heartbeat_timeout="3s"), tmp_path) as replica:
         async with Worker(replica.target, "w-0", begin):
             task_id = await replica.add()
             await replica.reaches(task_id, "in_progress")
@@ -112,8 +112,7 @@ async def test_what_ran_on_a_lost_worker_runs_elsewhere(dsn: str, tmp_path: Path
 
 
 async def test_a_worker_that_comes_back_keeps_what_it_runs(dsn: str, tmp_path: Path) -> None:
-    document = settings(heartbeat_timeout="60s")
-    async with serving(dsn, document, tmp_path) as replica:
+    async with serving(dsn, settings(), tmp_path) as replica:
         async with Worker(replica.target, "w-0", begin) as worker:
             task_id = await replica.add()
             await replica.reaches(task_id, "in_progress")
@@ -126,7 +125,7 @@ async def test_a_worker_that_comes_back_keeps_what_it_runs(dsn: str, tmp_path: P
 async def test_a_worker_that_works_on_without_a_stream_keeps_what_it_runs(
     dsn: str, tmp_path: Path
 ) -> None:
-    async with serving(dsn, settings(), tmp_path) as replica:
+    async with serving(dsn, settings(heartbeat_timeout="3s"), tmp_path) as replica:
         async with Worker(replica.target, "w-0", begin) as worker:
             task_id = await replica.add()
             await replica.reaches(task_id, "in_progress")
@@ -276,7 +275,7 @@ async def test_a_lying_worker_is_quarantined_and_its_work_goes_elsewhere(
             other.input_data_json = b'{"a":1,"b":41,"blinding_a":"5","blinding_b":"6"}'
             answers.append(await worker.complete(task, await worker.proof(other)))
 
-    async with serving(dsn, settings(heartbeat_timeout="60s"), tmp_path) as replica:
+    async with serving(dsn, settings(), tmp_path) as replica:
         async with Worker(replica.target, "liar", lie):
             ids = [await replica.add(1, 2) for _ in range(3)]
             await eventually(lambda: _is(replica, "liar", "QUARANTINED"))

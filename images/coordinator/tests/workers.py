@@ -48,6 +48,7 @@ class Worker:
         *,
         beats: bool = True,
         first_contract: bool = False,
+        tries: int = 1,
     ) -> None:
         self.name = name
         self.handler = handler
@@ -56,6 +57,7 @@ class Worker:
         self.errors: list[Exception] = []
         self._instance = instance
         self._beats = beats
+        self._tries = tries
         self._first_contract = first_contract
         self.connect(target)
 
@@ -133,14 +135,22 @@ class Worker:
             call.cancel()
 
     async def _handle(self, task: pb.TaskAssignment) -> None:
-        try:
-            await self.handler(self, task)
-        except grpc.aio.AioRpcError as error:
-            self.errors.append(error)
+        for _ in range(self._tries):
+            try:
+                await self.handler(self, task)
+            except grpc.aio.AioRpcError as error:
+                self.errors.append(error)
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    return
+            else:
+                return
 
     async def _beat(self) -> None:
         while self._beats:
-            await self.beat()
+            try:
+                await self.beat()
+            except grpc.aio.AioRpcError as error:
+                self.errors.append(error)
             await asyncio.sleep(0.3)
 
     async def beat(self) -> pb.HeartbeatResponse:

@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_HEARTBEAT_SECONDS = 5.0
 
+_SHORTEST_REPLICA_SILENCE_SECONDS = 5.0
+
 # The worker gives up before the coordinator does, and says why.
 _WORKERS_SHARE_OF_THE_LEASE = 0.9
 
@@ -70,7 +72,7 @@ def health_limits(config: CoordinatorConfig) -> HealthLimits:
         suspect=timeout.total_seconds(),
         dead=3 * timeout.total_seconds(),
         grace=1.2 * heartbeat_seconds(timeout),
-        replica=timeout.total_seconds() / 3,
+        replica=max(_SHORTEST_REPLICA_SILENCE_SECONDS, timeout.total_seconds() / 3),
     )
 
 

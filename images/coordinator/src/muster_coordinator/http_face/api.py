@@ -161,8 +161,9 @@ class ProofApi:
         pool: Annotated[str | None, Query()] = None,
     ) -> dict[str, Any]:
         """The verifying key as snarkjs' verification_key.json."""
-        options = bodies.take_options({"curve": curve, "size": size, "pool": pool}, circuit)
-        offer, spec = self._offers.find(_circuit(circuit), options.curve, size, pool)
+        name = _circuit(circuit)
+        options = bodies.take_options({"curve": curve, "size": size, "pool": pool}, name)
+        offer, spec = self._offers.find(name, options.curve, size, pool)
         return self._key(offer, spec).verifier.verifying_key_json()
 
     async def verify(self, request: Request) -> views.Verification:
@@ -173,7 +174,8 @@ class ProofApi:
         options = bodies.take_options(body, circuit)
         pool, spec = self._offers.find(circuit, options.curve, options.size, options.pool)
         version = body.get("key_version", self._key(pool, spec).record.version)
-        verifier = self._keyring.verifier(spec.key_id, version)
+        known = isinstance(version, str)
+        verifier = self._keyring.verifier(spec.key_id, version) if known else None
         if verifier is None:
             raise InvalidInput("key_version", repr(version)[:100], "a version of this key")
         return views.Verification(

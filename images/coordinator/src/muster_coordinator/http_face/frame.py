@@ -96,7 +96,10 @@ def _too_large() -> HTTPException:
 
 
 def _limited(headers: Headers, receive: Receive) -> Receive:
-    """`receive`, as long as the body is within its limit."""
+    """`receive`, as long as the body is within its limit.
+
+    The framework has such a limit too, but answers in a form of its own.
+    """
     announced = headers.get("content-length", "0")
     left = MAX_BODY_BYTES
     too_large = announced.isdigit() and int(announced) > MAX_BODY_BYTES

@@ -1,0 +1,1 @@
+"""The control plane of a fleet: API, queue, scheduler, worker health."""

@@ -1,0 +1,21 @@
+"""One coordinator for the tests that only ask and never break anything."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from muster_testing.postgres import PostgresServer
+
+from .harness import Replica, serving, settings
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replica(
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Replica]:
+    """A ready coordinator, shared by the tests of a module."""
+    home: Path = tmp_path_factory.mktemp("coordinator")
+    async with serving(await postgres.create_database(), settings(), home) as shared:
+        yield shared

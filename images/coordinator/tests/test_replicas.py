@@ -1,0 +1,265 @@
+"""Two replicas as processes of their own, and what happens when one goes."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster_coordinator.store.database import Database
+from muster_coordinator.store.leadership import PostgresLeadership
+from muster_testing.postgres import PostgresServer
+from muster_testing.waiting import eventually
+
+from .harness import Process, Replica, prepare, process, rows, serving, settings
+from .workers import Worker, begin, ignore
+
+pytestmark = pytest.mark.integration
+
+
+class Pair:
+    """Two replicas on one database."""
+
+    def __init__(self, processes: dict[str, Process], replicas: dict[str, Replica]) -> None:
+        self.processes = processes
+        self.replicas = replicas
+
+    async def leader(self) -> str:
+        """The name of the replica that leads."""
+
+        async def probe() -> str | None:
+            for name, replica in self.replicas.items():
+                if self.processes[name].process.poll() is not None:
+                    continue
+                if (await replica.ops.get("/ready")).json()["is_leader"]:
+                    return name
+            return None
+
+        leader: str = await eventually(probe, what="one of the replicas leads")
+        return leader
+
+    async def follower(self) -> str:
+        """The name of the other one."""
+        leader = await self.leader()
+        return next(name for name in self.replicas if name != leader)
+
+
+@contextlib.asynccontextmanager
+async def pair(dsn: str, tmp_path: Path, **coordinator: Any) -> AsyncIterator[Pair]:
+    """Two ready replicas while the context is open."""
+    await prepare(dsn)
+    with contextlib.ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(
+                process(dsn, settings(**{"id": name} | coordinator), tmp_path / name)
+            )
+            for name in ("c-0", "c-1")
+        }
+        replicas = {name: await one.serving() for name, one in processes.items()}
+        try:
+            yield Pair(processes, replicas)
+        finally:
+            for replica in replicas.values():
+                await replica.close()
+
+
+async def test_a_follower_takes_submissions_reports_and_streams(dsn: str, tmp_path: Path) -> None:
+    async with pair(dsn, tmp_path) as both:
+        follower = both.replicas[await both.follower()]
+        async with Worker(follower.target, "w-0"):
+            task = await follower.ends(await follower.add())
+            assert task["status"] == "completed"
+        queue = (await follower.ops.get("/queue")).json()
+        assert (queue["leader"], queue["epoch"]) == (await both.leader(), 1)
+
+
+async def test_every_task_completes_once_when_the_leader_is_killed(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with pair(dsn, tmp_path) as both:
+        leader, follower = await both.leader(), await both.follower()
+        survivor = both.replicas[follower]
+        async with (
+            Worker(survivor.target, "w-0"),
+            Worker(both.replicas[leader].target, "w-1") as cut_off,
+        ):
+            before = [await both.replicas[leader].add(i, 1) for i in range(15)]
+            await survivor.ends(before[3])
+            both.processes[leader].send(signal.SIGKILL)
+            assert await both.processes[leader].exit_status() == -signal.SIGKILL
+            after = [await survivor.add(i, 2) for i in range(15)]
+            cut_off.connect(survivor.target)
+            for task_id in [*before, *after]:
+                assert (await survivor.ends(task_id))["status"] == "completed"
+        assert await both.leader() == follower
+        assert (await survivor.ops.get("/queue")).json()["epoch"] == 2
+    assert await rows(dsn, "SELECT count(*), count(DISTINCT workload_id) FROM results") == [
+        (30, 30)
+    ]
+    ended = (
+        "SELECT count(*), count(DISTINCT workload_id) FROM audit_events "
+        "WHERE event = 'workload.completed'"
+    )
+    assert await rows(dsn, ended) == [(30, 30)]
+
+
+async def test_what_runs_outlives_the_graceful_stop_of_its_replica(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with pair(dsn, tmp_path) as both:
+        leader, follower = await both.leader(), await both.follower()
+        survivor = both.replicas[follower]
+        async with Worker(both.replicas[leader].target, "w-0", begin, capacity=1) as worker:
+            running = await survivor.add(1, 1)
+            await survivor.reaches(running, "in_progress")
+            ahead = await survivor.add(2, 2)
+            await survivor.reaches(ahead, "assigned")
+            polling = asyncio.create_task(both.replicas[leader].task(running, wait="20s"))
+            both.processes[leader].send(signal.SIGTERM)
+            # A long poll is answered with what is known, not cut off.
+            assert (await polling)["status"] == "in_progress"
+            assert await both.processes[leader].exit_status() == 0
+            held = await worker.got(running)
+            worker.connect(survivor.target)
+            async with Worker(survivor.target, "w-0", capacity=1) as again:
+                assert (await worker.complete(held)).success
+                task = await survivor.ends(ahead)
+                assert (await again.got(ahead)).generation == 2
+        assert (task["status"], task["retry_count"]) == ("completed", 0)
+        found = await survivor.task(running)
+        assert (found["status"], found["retry_count"]) == ("completed", 0)
+        assert await both.leader() == follower
+    generation = "SELECT generation FROM results WHERE workload_id = $1"
+    assert await rows(dsn, generation, running) == [(1,)]
+
+
+async def test_a_graceful_stop_hands_leadership_on_at_once(dsn: str, tmp_path: Path) -> None:
+    async with pair(dsn, tmp_path) as both:
+        leader, follower = await both.leader(), await both.follower()
+        both.processes[leader].send(signal.SIGTERM)
+        assert await both.processes[leader].exit_status() == 0
+        assert await both.leader() == follower
+        assert both.processes[leader].said("stopped")
+    assert await rows(dsn, "SELECT id FROM replicas") == [(follower,)]
+
+
+async def test_streams_of_a_killed_replica_end(dsn: str, tmp_path: Path) -> None:
+    """Nobody is there to note it, and the worker lives: the leader notices the silence."""
+    async with pair(dsn, tmp_path, heartbeat_timeout="6s") as both:
+        leader, follower = await both.leader(), await both.follower()
+        survivor = both.replicas[leader]
+        async with Worker(both.replicas[follower].target, "w-0", ignore) as worker:
+            task_id = await survivor.add()
+            await survivor.reaches(task_id, "assigned")
+            both.processes[follower].send(signal.SIGKILL)
+            worker.connect(survivor.target)
+            await survivor.reaches(task_id, "pending")
+            async with Worker(survivor.target, "w-1"):
+                task = await survivor.ends(task_id)
+                assert (task["status"], task["worker_id"]) == ("completed", "w-1")
+
+
+async def test_a_leader_that_was_followed_without_knowing_leaves_a_trace(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with serving(dsn, settings(), tmp_path) as replica:
+        async with Database(dsn) as database:
+            epoch, _ = await PostgresLeadership(database).take_epoch("intruder")
+        assert epoch == 2
+
+        async def leads_again() -> bool:
+            return bool((await replica.ops.get("/queue")).json()["epoch"] == 3)
+
+        await eventually(leads_again, what="it was elected again")
+        assert await replica.metric('coordinator_fenced_writes_total{kind="epoch"}') == 1
+        async with Worker(replica.target, "w-0"):
+            assert (await replica.ends(await replica.add()))["status"] == "completed"
+    traces = "SELECT actor, epoch, reason FROM audit_events WHERE event = 'leader.fenced'"
+    assert await rows(dsn, traces) == [("leader:c-0", 1, "epoch 2 of intruder is newer")]
+
+
+async def test_nothing_acknowledged_is_lost_when_postgresql_restarts(
+    postgres: PostgresServer, dsn: str, tmp_path: Path
+) -> None:
+    acknowledged: list[str] = []
+    refused: list[int] = []
+
+    async def submit(replica: Replica, client: int, until: asyncio.Event) -> None:
+        while not until.is_set():
+            answer = await replica.http.post(
+                "/api/v1/tasks/addition", json={"a": client, "b": len(acknowledged)}
+            )
+            if answer.status_code == 202:
+                acknowledged.append(answer.json()["task_id"])
+            else:
+                assert answer.status_code == 503, answer.text
+                assert int(answer.headers["Retry-After"]) > 0
+                refused.append(answer.status_code)
+            await asyncio.sleep(0.02)
+
+    async with (
+        serving(dsn, settings(), tmp_path) as replica,
+        Worker(replica.target, "w-0", tries=100),
+        Worker(replica.target, "w-1", tries=100),
+    ):
+        until = asyncio.Event()
+        clients = [asyncio.create_task(submit(replica, i, until)) for i in range(3)]
+        await eventually(lambda: len(acknowledged) > 20)
+        await asyncio.to_thread(postgres.restart, "immediate")
+        seen = len(acknowledged)
+        await eventually(lambda: len(acknowledged) > seen + 20)
+        until.set()
+        await asyncio.gather(*clients)
+        for task_id in acknowledged:
+            task = await replica.ends(task_id)
+            assert task["status"] == "completed", task
+        await replica.ready()
+    completed = "SELECT count(DISTINCT workload_id), count(*) FROM results"
+    [(tasks, results)] = await rows(dsn, completed)
+    assert tasks == results >= len(acknowledged)
+
+
+async def test_a_replica_says_so_while_its_database_is_away(
+    postgres: PostgresServer, dsn: str, tmp_path: Path
+) -> None:
+    async with serving(dsn, settings(), tmp_path) as replica:
+        task_id = await replica.add()
+        await asyncio.to_thread(postgres.stop)
+        try:
+            answer = await replica.http.get(f"/api/v1/tasks/{task_id}")
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+            assert int(answer.headers["Retry-After"]) > 0
+
+            async def not_ready() -> bool:
+                return (await replica.ops.get("/ready")).status_code == 503
+
+            await eventually(not_ready)
+            health = await replica.ops.get("/health")
+            assert (health.status_code, health.json()["status"]) == (200, "degraded")
+            assert (await replica.ops.get("/queue")).status_code == 503
+        finally:
+            await asyncio.to_thread(postgres.start)
+        await replica.ready()
+        async with Worker(replica.target, "w-0"):
+            assert (await replica.ends(task_id))["status"] == "completed"
+
+
+async def test_a_replica_that_starts_before_its_database_waits_for_it(
+    postgres: PostgresServer, dsn: str, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(postgres.stop)
+    with process(dsn, settings(), tmp_path / "c-0") as early:
+        try:
+            await eventually(lambda: early.said("waiting for the database"))
+        finally:
+            await asyncio.to_thread(postgres.start)
+        replica = await early.serving()
+        assert (await replica.ops.get("/ready")).json()["dependencies"] == {
+            "database": "connected",
+            "keys": "loaded",
+        }
+        await replica.close()
