@@ -44,7 +44,7 @@ class OperatorConfig(Section):
 
     muster: OperatorSection
 
-    def defaults(self, namespace: str) -> Defaults:
+    def defaults(self) -> Defaults:
         """What the configuration says about pods."""
         section = self.muster
         return Defaults(
@@ -52,5 +52,4 @@ class OperatorConfig(Section):
             section.worker_image,
             section.postgres_image,
             section.image_pull_policy,
-            namespace,
         )

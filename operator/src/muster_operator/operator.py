@@ -58,7 +58,7 @@ class Operator:
         timings: Timings | None = None,
     ) -> None:
         self._config = config.muster
-        self._defaults = config.defaults(identity.namespace)
+        self._defaults = config.defaults()
         self._identity = identity
         self._coordinator_url = coordinator_url
         self._timings = timings

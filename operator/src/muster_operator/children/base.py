@@ -28,7 +28,6 @@ class Defaults:
     worker_image: str
     postgres_image: str
     pull_policy: PullPolicy
-    operator_namespace: str
 
 
 @dataclass(frozen=True, slots=True)

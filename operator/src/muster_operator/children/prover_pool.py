@@ -113,7 +113,7 @@ def _deployment(given: PoolInput, name: str, config: str, defaults: Defaults) ->
             "selector": {"matchLabels": naming.selecting(owner.key, naming.WORKER)},
             "strategy": {
                 "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0},
+                "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
             },
             "template": pod.template(),
         },

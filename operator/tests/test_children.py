@@ -1,0 +1,162 @@
+"""What custom resources become, compared with YAML that people can read.
+
+`MUSTER_WRITE_GOLDEN=1` writes the files anew; look at their diff.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from muster_api.coordinator import CoordinatorSpec
+from muster_api.proverpool import ProverPoolSpec
+from muster_operator.children.base import Defaults, Owner
+from muster_operator.children.coordinator import CoordinatorInput, desired_coordinator
+from muster_operator.children.prover_pool import PoolInput, desired_pool
+from muster_operator.resources import Key, Manifest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class Readable(yaml.SafeDumper):
+    """Without anchors, and with text of several lines as such."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def as_text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+Readable.add_representer(str, as_text)
+
+DEFAULTS = Defaults(
+    coordinator_image="muster/coordinator:1",
+    worker_image="muster/worker:1",
+    postgres_image="postgres:17",
+    pull_policy="IfNotPresent",
+)
+
+
+def coordinator(text: str = "", **pools: str) -> list[Manifest]:
+    owner = Owner(Key("Coordinator", "proofs", "demo"), "uid-of-demo")
+    served = {name: ProverPoolSpec.model_validate(yaml.safe_load(pools[name])) for name in pools}
+    spec = CoordinatorSpec.model_validate(yaml.safe_load(text) or {})
+    return desired_coordinator(CoordinatorInput(owner, spec, "7", served), DEFAULTS)
+
+
+def pool(text: str) -> list[Manifest]:
+    owner = Owner(Key("ProverPool", "proofs", "demo"), "uid-of-demo")
+    return desired_pool(
+        PoolInput(owner, ProverPoolSpec.model_validate(yaml.safe_load(text))), DEFAULTS
+    )
+
+
+INSECURE = "keys: {insecureSetup: true}"
+
+EXTERNAL = """
+replicas: 3
+strategy: priority
+image: registry.example/coordinator:2
+imagePullSecrets: [{name: pull}]
+networkPolicy: {enabled: false}
+database: {secretRef: {name: cloud, key: uri}}
+"""
+
+PLACED = f"""
+{INSECURE}
+coordinatorRef: {{name: shared}}
+circuits: [{{name: merkle, curve: BLS12-381, depth: 8}}]
+concurrency: 2
+autoscaling: {{enabled: false}}
+replicas: 3
+worker: {{taskMemoryLimit: 512Mi}}
+podTemplate:
+  labels: {{team: proofs}}
+  annotations: {{note: of mine}}
+  nodeSelector: {{disk: fast}}
+  tolerations: [{{key: proving, operator: Exists}}]
+  priorityClassName: high
+  securityContext: {{runAsUser: 1000}}
+  affinity:
+    nodeAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+        nodeSelectorTerms: [{{matchExpressions: [{{key: cpu, operator: In, values: [new]}}]}}]
+  topologySpreadConstraints:
+    - {{maxSkew: 2, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}}
+"""
+
+CASES = {
+    "coordinator": coordinator(demo=INSECURE, other=f"{{{INSECURE}, verification: None}}"),
+    "coordinator-external-database": coordinator(EXTERNAL),
+    "coordinator-suspended": coordinator("suspend: true"),
+    "pool": pool(INSECURE),
+    "pool-placed": pool(PLACED),
+    "pool-suspended": pool(f"{{{INSECURE}, suspend: true}}"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_spec_becomes_these_objects(name: str) -> None:
+    path = GOLDEN / f"{name}.yaml"
+    if os.environ.get("MUSTER_WRITE_GOLDEN"):
+        path.write_text(yaml.dump_all(CASES[name], Dumper=Readable, sort_keys=False, width=100))
+    assert list(yaml.safe_load_all(path.read_text())) == CASES[name]
+
+
+def pods(objects: list[Manifest]) -> list[dict[str, Any]]:
+    return [each["spec"]["template"]["spec"] for each in objects if "template" in each["spec"]]
+
+
+@pytest.fixture(params=CASES)
+def pod_specs(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    workloads = [each for each in CASES[request.param] if "template" in each.get("spec", {})]
+    assert workloads
+    return pods(workloads)
+
+
+def test_every_pod_passes_the_restricted_level(pod_specs: list[dict[str, Any]]) -> None:
+    for spec in pod_specs:
+        security = spec["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_only_what_asks_the_api_server_has_a_token(pod_specs: list[dict[str, Any]]) -> None:
+    for spec in pod_specs:
+        holds = spec["automountServiceAccountToken"]
+        assert holds is (spec["containers"][0]["name"] == "coordinator")
+
+
+def test_every_mount_has_its_volume(pod_specs: list[dict[str, Any]]) -> None:
+    for spec in pod_specs:
+        claims = {"data"} if spec["containers"][0]["name"] == "postgres" else set()
+        volumes = {volume["name"] for volume in spec["volumes"]} | claims
+        mounted = {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+        assert mounted == volumes
+
+
+def test_a_changed_configuration_replaces_the_pods() -> None:
+    def annotations(objects: list[Manifest]) -> dict[str, str]:
+        deployment = next(each for each in objects if each["kind"] == "Deployment")
+        found: dict[str, str] = deployment["spec"]["template"]["metadata"]["annotations"]
+        return found
+
+    assert annotations(coordinator(demo=INSECURE)) == annotations(coordinator(demo=INSECURE))
+    assert annotations(coordinator()) != annotations(coordinator(demo=INSECURE))
+    assert annotations(pool(INSECURE)) != annotations(pool(f"{{{INSECURE}, concurrency: 2}}"))
+
+
+def test_the_order_of_pools_does_not_matter() -> None:
+    assert coordinator(a=INSECURE, b=INSECURE) == coordinator(b=INSECURE, a=INSECURE)
