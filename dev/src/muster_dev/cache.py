@@ -10,10 +10,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Callable
 
+from muster_dev import processes
 from muster_dev.mounts import remove_tree
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class Cache:
             with lock(home / ".lock"):
                 _sweep(home)
                 if not entry.is_dir():
-                    partial = home / f"{_PARTIAL}{key}"
+                    partial = home / f"{_PARTIAL}{key}-{os.getpid()}"
                     partial.mkdir()
                     build(partial)
                     partial.rename(entry)
@@ -114,6 +116,9 @@ def lock(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[N
 
 def _sweep(home: Path) -> None:
     for leftover in home.glob(f"{_PARTIAL}*"):
+        # What a killed run had started may still be writing there.
+        for process in processes.with_mark(str(leftover)):
+            processes.send(process, signal.SIGKILL)
         remove_tree(leftover)
 
 

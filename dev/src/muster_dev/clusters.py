@@ -50,7 +50,7 @@ def up(work: Workspace, name: str, nodes: int, publish: tuple[tuple[int, int], .
                 f"The cluster {name!r} has {known.nodes} nodes, and {nodes} are asked for.",
                 hint=f"Remove it first: python3 -m muster_dev cluster down --name {name}",
             )
-        if known is not None and _revived(work, cluster, nodes):
+        if known is not None and _revived(work, cluster, known):
             record = known
         else:
             record = _create(work, engine, cluster, nodes, publish)
@@ -166,13 +166,13 @@ def _image(engine: Engine, known: Record | None) -> str:
     return engine.node().image
 
 
-def _revived(work: Workspace, cluster: KindCluster, nodes: int) -> bool:
-    if len(cluster.nodes()) != nodes:
+def _revived(work: Workspace, cluster: KindCluster, known: Record) -> bool:
+    if set(cluster.nodes()) != set(known.addresses):
         return False
-    if cluster.answers() and not cluster.nodes(running=False):
+    if cluster.addresses() == known.addresses and cluster.answers():
         return True
     with work.steps.step(f"Revive cluster {cluster.name}") as step:
-        if cluster.revive():
+        if cluster.revive(known.addresses):
             return True
         step.note("it does not come back")
     return False
@@ -201,7 +201,13 @@ def _create(
     )
     with work.steps.step(f"Create cluster {cluster.name} ({nodes} nodes)"):
         cluster.create(spec, node.image)
-    return Record(cluster.name, nodes=nodes, image=node.image, published=published)
+    return Record(
+        cluster.name,
+        nodes=nodes,
+        image=node.image,
+        published=published,
+        addresses=cluster.addresses(),
+    )
 
 
 def _choose_ports(publish: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
-from muster_dev import shell
+from muster_dev import processes, shell
 from muster_dev.errors import SetupError
 from muster_dev.kind_config import ClusterSpec, render
 
@@ -61,6 +64,9 @@ class KindCluster:
         """
         config = self._home / "kind.json"
         self._home.mkdir(parents=True, exist_ok=True)
+        # Of a run that was killed, kind may still be at work.
+        for process in processes.with_mark(str(config)):
+            processes.send(process, signal.SIGKILL)
         config.write_text(render(spec), encoding="utf-8")
         self._log.unlink(missing_ok=True)
         argv = ["create", "cluster", f"--name={self.name}", f"--config={config}", "--retain"]
@@ -68,32 +74,72 @@ class KindCluster:
         try:
             self._kind(*argv, timeout=600)
         except shell.CommandError as error:
-            logs = self._log.with_name(f"{self._log.stem}-nodes")
-            self._kind("export", "logs", f"--name={self.name}", str(logs))
+            hint = self._keep_logs()
             self.delete()
             raise SetupError(
-                f"kind could not make the cluster {self.name!r}.",
-                log=self._log,
-                hint=f"The logs of its nodes are in {logs}.",
+                f"kind could not make the cluster {self.name!r}.", log=self._log, hint=hint
             ) from error
         self.kubeconfig.chmod(0o600)
+        # Only this tool starts nodes again, when the firewall is in force.
+        self._docker.output("update", "--restart=no", *self.nodes())
+
+    def _keep_logs(self) -> str:
+        # Of a node that does not run not much can be had; what failed is in the log already.
+        folder = self._log.with_name(f"{self._log.stem}-nodes")
+        export = ["export", "logs", f"--name={self.name}", str(folder)]
+        env, log = self._environment(), folder.with_suffix(".log")
+        try:
+            shell.run([str(self._programs.kind), *export], log=log, env=env, timeout=120)
+        except shell.CommandError:
+            return f"What could be had of its nodes' logs is in {folder}."
+        return f"The logs of its nodes are in {folder}."
 
     def delete(self) -> None:
         """Delete the nodes with all that is in them."""
         argv = ["delete", "cluster", f"--name={self.name}", f"--kubeconfig={self.kubeconfig}"]
         self._kind(*argv, timeout=120)
 
-    def revive(self) -> bool:
-        """Start the nodes that are not running; tell whether the API server answers then."""
-        for node in self.nodes(running=False):
-            self._docker.output("start", node)
+    def addresses(self) -> dict[str, str]:
+        """Return the address of each node that runs."""
+        template = f'{{{{(index .NetworkSettings.Networks "{self._network}").IPAddress}}}}'
+        nodes = self.nodes(running=True)
+        return {node: self._docker.output("inspect", "-f", template, node) for node in nodes}
+
+    def revive(self, addresses: dict[str, str]) -> bool:
+        """Start the nodes that do not run, at the addresses that they had.
+
+        Tells whether the API server and every node's kubelet are back in time.
+        """
+        began = datetime.now(timezone.utc)
+        self._start_at(addresses)
         self._kind("export", "kubeconfig", f"--name={self.name}", f"--kubeconfig={self.kubeconfig}")
         deadline = time.monotonic() + _COME_BACK_TIMEOUT_S
-        while not self.answers():
+        while not (self.answers() and self._kubelets_alive(began, set(addresses))):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
         return True
+
+    def _start_at(self, addresses: dict[str, str]) -> None:
+        # Certificates and the members of etcd name addresses; Docker would give any that is free.
+        present = self.addresses()
+        moved = [node for node in self.nodes() if present.get(node) != addresses[node]]
+        for node in moved:
+            self._docker.output("stop", "-t", "5", node)
+            self._docker.output("network", "disconnect", "--force", self._network, node)
+        for node in moved:
+            self._docker.output(
+                "network", "connect", f"--ip={addresses[node]}", self._network, node
+            )
+            self._docker.output("start", node)
+
+    def _kubelets_alive(self, since: datetime, nodes: set[str]) -> bool:
+        try:
+            ask = ["get", "leases", "--namespace=kube-node-lease", "--output=json"]
+            leases = json.loads(shell.output([*self._kubectl, *ask], timeout=10))
+        except shell.CommandError:
+            return False
+        return nodes <= renewed_since(leases, since)
 
     def answers(self) -> bool:
         """Tell whether the API server says that it is ready."""
@@ -107,8 +153,10 @@ class KindCluster:
         Raises SetupError naming what is not there in time.
         """
         self._wait("every node", "nodes", "--all", "condition=Ready")
+        system = "--namespace=kube-system"
+        self._wait("every pod of the system", "pods", "--all", system, "condition=Ready")
         available = "condition=Available"
-        self._wait("CoreDNS", "deployment/coredns", "--namespace=kube-system", available)
+        self._wait("CoreDNS", "deployment/coredns", system, available)
         storage = ("deployment/local-path-provisioner", "--namespace=local-path-storage")
         self._wait("the storage provisioner", *storage, available)
         for what in ("serviceaccount/default", "storageclass/standard"):
@@ -128,12 +176,28 @@ class KindCluster:
         return [str(self._programs.kubectl), f"--kubeconfig={self.kubeconfig}"]
 
     def _kind(self, *arguments: str, timeout: float = 120) -> None:
+        argv = [str(self._programs.kind), *arguments]
+        shell.run(argv, log=self._log, env=self._environment(), timeout=timeout)
+
+    def _environment(self) -> dict[str, str]:
         # The nodes reach nothing outside, so they are not told of a proxy either.
         proxies = {name: "" for name in os.environ if name.lower().endswith("_proxy")}
-        network = {"KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network}
-        shell.run(
-            [str(self._programs.kind), *arguments],
-            log=self._log,
-            env={**self._docker.env, **network, **proxies},
-            timeout=timeout,
-        )
+        return {
+            **self._docker.env,
+            **proxies,
+            "KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network,
+        }
+
+
+def renewed_since(leases: dict[str, Any], since: datetime) -> set[str]:
+    """Return the nodes whose kubelets have said since some time that they are alive."""
+    return {
+        lease["metadata"]["name"]
+        for lease in leases["items"]
+        if _time(lease["spec"]["renewTime"]) >= since
+    }
+
+
+def _time(text: str) -> datetime:
+    # Older Pythons do not read the Z.
+    return datetime.strptime(text.replace("Z", "+0000"), "%Y-%m-%dT%H:%M:%S.%f%z")

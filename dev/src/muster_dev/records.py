@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from muster_dev.errors import SetupError
@@ -21,13 +21,15 @@ class Record:
     """A cluster that was brought up, or adopted, to its end.
 
     ``registry`` is set for a cluster that the user named; ``image`` is the node image of one that
-    we made; ``published`` are pairs of (port of this machine, port of the nodes).
+    we made; ``published`` are pairs of (port of this machine, port of the nodes); ``addresses`` are
+    those of the nodes.
     """
 
     name: str
     nodes: int = 0
     image: str = ""
     published: tuple[tuple[int, int], ...] = ()
+    addresses: dict[str, str] = field(default_factory=dict)
     context: str = ""
     registry: str = ""
 

@@ -1,4 +1,4 @@
-"""Settings of the kernel that kubelets change for the whole machine, and putting them back."""
+"""Settings of the kernel that nodes need or change for the whole machine; putting them back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 _ROOT = Path("/proc/sys")
-# Those that the kubelet and kube-proxy write and that are not separate for each container.
-CHANGED_BY_NODES = (
+# Each node watches files; the usual limit for all that root runs is reached with five of them.
+AT_LEAST = {"fs/inotify/max_user_instances": 8192, "fs/inotify/max_user_watches": 524288}
+# Those that are raised, and those that the kubelet and kube-proxy write and that are not separate
+# for each container.
+CHANGED = (
+    *AT_LEAST,
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
     "kernel/panic",
@@ -24,13 +28,21 @@ def remember(record: Path, root: Path = _ROOT) -> None:
         return
     present = {
         name: (root / name).read_text(encoding="utf-8").strip()
-        for name in CHANGED_BY_NODES
+        for name in CHANGED
         if (root / name).exists()
     }
     record.parent.mkdir(parents=True, exist_ok=True)
     partial = record.with_suffix(".new")
     partial.write_text(json.dumps(present), encoding="utf-8")
     partial.rename(record)
+
+
+def raise_limits(root: Path = _ROOT) -> None:
+    """Raise the limits that several nodes on one machine reach."""
+    for name, least in AT_LEAST.items():
+        setting = root / name
+        if int(setting.read_text(encoding="utf-8")) < least:
+            setting.write_text(str(least), encoding="utf-8")
 
 
 def restore(record: Path, root: Path = _ROOT) -> list[str]:
