@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+_AUTHENTICATED = "system:authenticated"
+
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
 
@@ -85,6 +87,8 @@ class FrontProxy:
         if not user:
             raise UnauthenticatedError("the front proxy names no user")
         groups = [group for name in self.group_headers for group in headers.getall(name, [])]
+        # Kubernetes' own API servers add it too, and the rights to discover hang on it.
+        groups = sorted({*groups, _AUTHENTICATED})
         return User(user, tuple(groups), self._extra(headers))
 
     def _extra(self, headers: Headers) -> dict[str, tuple[str, ...]]:
