@@ -63,6 +63,16 @@ async def test_a_crash_fails_one_task_and_its_neighbour_goes_on(
     await proves_again(coordinator)
 
 
+async def test_a_task_that_ends_its_process_fails_alone(
+    coordinator: RecordingCoordinator, local_worker: StartWorker
+) -> None:
+    await local_worker()
+    message, transient = await failure_of(coordinator.assign("task-1", "test.exit", {}))
+    assert message == "the executing process ended with status 3"
+    assert transient
+    await proves_again(coordinator)
+
+
 async def test_a_process_killed_in_the_middle_of_a_proof_fails_that_proof(
     coordinator: RecordingCoordinator, worker_process: StartWorker
 ) -> None:

@@ -19,7 +19,12 @@ def spooled(root: Path) -> list[Path]:
 
 
 async def test_a_spooled_result_survives_kill_9_and_is_delivered_before_registering(
-    coordinator: RecordingCoordinator, worker_process: StartWorker, gate: GateFile, tmp_path: Path
+    coordinator: RecordingCoordinator,
+    worker_process: StartWorker,
+    local_worker: StartWorker,
+    gate: GateFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = await worker_process()
     record = coordinator.assign("task-1", "test.gate", gate.script)
@@ -32,9 +37,15 @@ async def test_a_spooled_result_survives_kill_9_and_is_delivered_before_register
     assert await first.ended() == -signal.SIGKILL
     assert record.state == "running"
 
-    coordinator.forget_on_register = True  # as after a restart: what the old process held moves on
+    # Only the coordinator's return makes the next worker try again, and it has to be quick, since
+    # its registration makes what the old process held move on.
+    monkeypatch.setattr("muster_worker.reporter.delay", lambda failures, random: 600.0)
+    coordinator.forget_on_register = True
+    second = await local_worker(ready=False)
+    await second.ops.until_problem("UNAVAILABLE")
+    assert await second.ops.metric("worker_pending_reports") == 1
     await coordinator.start()
-    await worker_process()
+    await second.ops.until_ready()
     assert record.state == "completed"
     assert record.completion.generation == 1
     assert spooled(tmp_path) == []

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,13 @@ class Crash(_Scripted):
     def act(self, script: Mapping[str, str]) -> bytes:
         os.kill(os.getpid(), signal.SIGSEGV)
         return b""
+
+
+class Exit(_Scripted):
+    """Ends its process as if that were its own."""
+
+    def act(self, script: Mapping[str, str]) -> bytes:
+        sys.exit(3)
 
 
 class Raise(_Scripted):
