@@ -34,7 +34,7 @@ for attempt in $(seq 240); do
   sleep 0.5
 done
 exit 1
-"""
+""".lstrip()
 
 
 def host(owner: Owner) -> str:

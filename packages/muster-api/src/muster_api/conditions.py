@@ -62,7 +62,6 @@ class Reason(Documented):
     SECRET_NOT_FOUND = "SecretNotFound", "A Secret that the spec names is missing, or its key is."
     NAME_TAKEN = "NameTaken", "An object that should be made exists and belongs to somebody else."
     REFUSED = "Refused", "The API server refused an object; the message is its answer."
-    API_UNAVAILABLE = "APIUnavailable", "The API server could not be reached or failed."
     INVALID_SPEC = "InvalidSpec", "The stored spec does not fit the operator's version of the API."
     UNSCHEDULABLE = "Unschedulable", "Pods find no node; the message is the scheduler's."
     ALL_SCHEDULED = "AllScheduled", "Every pod has found a node."
