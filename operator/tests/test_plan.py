@@ -17,7 +17,11 @@ def wanted(name: str = "demo-worker", **data: str) -> Manifest:
 
 def live(manifest: Manifest, **metadata: Any) -> Manifest:
     there = stamped(manifest)
-    server = {"uid": "child", "resourceVersion": "1", "creationTimestamp": "long ago"}
+    server = {
+        "uid": "child",
+        "resourceVersion": "1",
+        "managedFields": [{"manager": FIELD_MANAGER, "operation": "Apply"}],
+    }
     return {**there, "metadata": {**there["metadata"], **server, **metadata}}
 
 
@@ -50,8 +54,8 @@ def test_a_field_that_is_wanted_no_more_is_given_up() -> None:
     assert plan(OWNER, [wanted(key="value")], at(there)).apply
 
 
-def test_an_owner_reference_that_was_taken_away_is_put_back() -> None:
-    there = live(wanted(), ownerReferences=[])
+def test_owner_reference_and_labels_that_were_taken_away_are_put_back() -> None:
+    there = live(wanted(), ownerReferences=[], labels={})
     assert plan(OWNER, [wanted()], at(there)).apply
 
 
@@ -73,7 +77,8 @@ def test_what_belongs_to_somebody_else_is_neither_taken_nor_pruned() -> None:
 
 
 def test_what_nobody_owns_is_not_taken() -> None:
-    there = live(wanted(), ownerReferences=[], labels={})
+    others = [{"manager": "kubectl", "operation": "Apply"}]
+    there = live(wanted(), ownerReferences=[], managedFields=others)
     todo = plan(OWNER, [wanted(key="value")], at(there))
     assert (todo.apply, todo.foreign) == ((), ("ConfigMap demo-worker",))
 

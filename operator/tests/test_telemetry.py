@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from muster_operator.metrics import OperatorMetrics
 from muster_operator.resources import Key
@@ -12,6 +11,8 @@ from muster_operator.telemetry import poll
 from muster_operator.telemetry.poll import Telemetry, in_cluster
 from muster_operator.telemetry.report import QueueNumbers, ReportError, parse_report
 from muster_testing.waiting import eventually
+
+from .coordinators import FakeCoordinator
 
 DEMO = Key("Coordinator", "proofs", "demo")
 POOL = {
@@ -60,37 +61,6 @@ def test_coordinators_are_asked_at_their_service() -> None:
     assert in_cluster(DEMO) == "http://demo-coordinator.proofs.svc:8090"
 
 
-class FakeCoordinator:
-    """A real HTTP server with answers of the test's choice."""
-
-    def __init__(self) -> None:
-        self.queue: dict[str, Any] = QUEUE
-        self.status = 200
-        self.asked = 0
-        self.url = ""
-
-    async def _queue(self, _: web.Request) -> web.Response:
-        self.asked += 1
-        return web.json_response(self.queue, status=self.status)
-
-    async def _workers(self, _: web.Request) -> web.Response:
-        return web.json_response(WORKERS)
-
-    @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator["FakeCoordinator"]:
-        app = web.Application()
-        app.router.add_get("/queue", self._queue)
-        app.router.add_get("/workers", self._workers)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
-
-
 @contextlib.asynccontextmanager
 async def polling(telemetry: Telemetry) -> AsyncIterator[None]:
     task = asyncio.create_task(telemetry.run())
@@ -112,7 +82,7 @@ def telemetry_of(known: list[Key], coordinator: FakeCoordinator, changes: list[K
 
 async def test_a_changed_report_is_announced_once() -> None:
     changes: list[Key] = []
-    async with FakeCoordinator().serving() as coordinator:
+    async with FakeCoordinator(POOL).serving() as coordinator:
         telemetry = telemetry_of([DEMO], coordinator, changes)
         async with polling(telemetry):
             await eventually(lambda: coordinator.asked > 5, what="asked several times")
@@ -128,7 +98,7 @@ async def test_a_report_that_is_too_old_counts_for_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(poll, "STALE_SECONDS", 0.2)
-    async with FakeCoordinator().serving() as coordinator:
+    async with FakeCoordinator(POOL).serving() as coordinator:
         telemetry = telemetry_of([DEMO], coordinator, [])
         async with polling(telemetry):
             await eventually(lambda: telemetry.fresh(DEMO) is not None, what="a report")
@@ -140,7 +110,7 @@ async def test_a_report_that_is_too_old_counts_for_nothing(
 
 async def test_a_coordinator_that_is_gone_is_forgotten() -> None:
     known = [DEMO]
-    async with FakeCoordinator().serving() as coordinator:
+    async with FakeCoordinator(POOL).serving() as coordinator:
         telemetry = telemetry_of(known, coordinator, [])
         async with polling(telemetry):
             await eventually(lambda: telemetry.fresh(DEMO) is not None, what="a report")
@@ -150,7 +120,7 @@ async def test_a_coordinator_that_is_gone_is_forgotten() -> None:
 
 async def test_one_that_does_not_answer_keeps_nobody_else_waiting() -> None:
     silent = Key("Coordinator", "proofs", "silent")
-    async with FakeCoordinator().serving() as coordinator:
+    async with FakeCoordinator(POOL).serving() as coordinator:
         # Nobody listens on port 1.
         urls = {DEMO: coordinator.url, silent: "http://127.0.0.1:1"}
         telemetry = Telemetry(

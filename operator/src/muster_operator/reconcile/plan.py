@@ -94,10 +94,18 @@ def claim(owner: Owner, there: Manifest) -> Claim:
             return Claim.OURS
         same_name = (reference["kind"], reference["name"]) == (owner.key.kind, owner.key.name)
         return Claim.FORMER if same_name else Claim.FOREIGN
-    # Somebody has taken the owner reference away: the labels still say whose it is.
-    labelled = owner.key in naming.owners(there)
-    managed = (metadata.get("labels") or {}).get(naming.MANAGED_BY) == naming.MANAGER
-    return Claim.OURS if labelled and managed else Claim.FOREIGN
+    # Somebody may have taken the owner reference away; that we made it still shows.
+    return Claim.OURS if any(map(_is_ours, _applied(there))) else Claim.FOREIGN
+
+
+def _applied(there: Manifest) -> list[Manifest]:
+    """What is known about server-side applies to the object, by manager."""
+    entries: list[Manifest] = there["metadata"].get("managedFields", [])
+    return [entry for entry in entries if entry.get("operation") == "Apply"]
+
+
+def _is_ours(entry: Manifest) -> bool:
+    return entry.get("manager") == FIELD_MANAGER
 
 
 def contains(live: Any, wanted: Any) -> bool:
@@ -124,8 +132,7 @@ def owns_replicas(deployment: Manifest) -> bool:
     If so, leaving the field out of the next apply would reset it to 1.
     """
     return any(
-        entry.get("manager") == FIELD_MANAGER
-        and entry.get("operation") == "Apply"
-        and "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
-        for entry in deployment["metadata"].get("managedFields", [])
+        "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
+        for entry in _applied(deployment)
+        if _is_ours(entry)
     )
