@@ -28,7 +28,7 @@ def up(work: Workspace, name: str, nodes: int, publish: tuple[tuple[int, int], .
     Raises SetupError when it cannot be.
     """
     records.check_name(name)
-    with work.exclusively():
+    with work.alone_at("clusters"):
         known = records.load(work.paths, name)
         if known is not None and known.adopted:
             raise SetupError(
@@ -88,7 +88,7 @@ def adopt(work: Workspace, name: str, context: str, kubeconfig: Path | None, reg
 def down(work: Workspace, name: str) -> None:
     """Remove one cluster, and with the last one all else that was made for clusters."""
     records.check_name(name)
-    with work.exclusively():
+    with work.alone_at("clusters"):
         known = records.load(work.paths, name)
         records.forget_completion(work.paths, name)
         if known is None or not known.adopted:
@@ -100,7 +100,7 @@ def down(work: Workspace, name: str) -> None:
 
 def down_all(work: Workspace) -> None:
     """Remove every cluster and all else that was made for them; the caches stay."""
-    with work.exclusively():
+    with work.alone_at("clusters"):
         kept = records.load_all(work.paths)
         image = next((record.image for record in kept if record.image), None)
         folders = (work.paths.state / "clusters").glob("*")

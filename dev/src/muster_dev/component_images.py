@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,13 +113,19 @@ def with_libraries(root: Path, program: str) -> dict[str, Path]:
 
 
 def _resolve(root: Path, place: str) -> Path:
-    # Absolute links have to be followed inside the root, not on this machine.
-    path = Path(place)
-    for _ in range(20):
-        inside = root / path.relative_to("/")
-        parent = Path("/") / inside.parent.resolve().relative_to(root.resolve())
-        inside = root / (parent / path.name).relative_to("/")
-        if not inside.is_symlink():
-            return inside
-        path = parent / inside.readlink()
-    return root / path.relative_to("/")
+    # Links have to be followed inside the root, not on this machine, where they may be absolute.
+    current = Path("/")
+    ahead = deque(Path(place).parts[1:])
+    while ahead:
+        part = ahead.popleft()
+        inside = root / (current / part).relative_to("/")
+        if part == "..":
+            current = current.parent
+        elif inside.is_symlink():
+            target = inside.readlink()
+            if target.is_absolute():
+                current = Path("/")
+            ahead.extendleft(reversed(target.parts[1 if target.is_absolute() else 0 :]))
+        else:
+            current /= part
+    return root / current.relative_to("/")

@@ -62,7 +62,7 @@ class Engine:
         self._check_machine()
         apt.ensure(_DAEMON_PACKAGES, work.steps, work.paths.logs / "apt.log", "A private daemon")
         sysctls.remember(work.paths.state / "sysctls.json")
-        sysctls.raise_limits()
+        sysctls.prepare()
         firewall.install(work.instance)
         if self.daemon.process() is None:
             with work.steps.step("Start a private Docker daemon"):

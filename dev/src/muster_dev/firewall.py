@@ -1,9 +1,11 @@
 """Nothing in a cluster ever sends a packet off the machine.
 
-One table of nftables holds one chain that sees every packet that the machine forwards: what comes
-from the nodes' bridge and would leave it by another interface is rejected at once. What stays on
-the bridge passes, also between pods, whose addresses the machine does not know. Docker and
-kube-proxy know nothing of the table and so cannot change it, and removing it is one command.
+One table of nftables holds two chains. The first sees every packet that the machine is about to
+forward: what comes from the nodes' bridge and would leave it by another interface is rejected. What
+stays on the bridge passes, also between pods, whose addresses the machine does not know. The second
+chain sees packets before they are routed and rejects what is for nobody here: where the machine
+forwards nothing, they would vanish, and whoever sent them would wait. Docker and kube-proxy know
+nothing of the table and so cannot change it, and removing it is one command.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from muster_dev import shell
 from muster_dev.errors import SetupError
+from muster_dev.kind_config import POD_SUBNET
 
 if TYPE_CHECKING:
     from muster_dev.instance import Instance
@@ -37,6 +40,13 @@ table inet {instance.table} {{
     type filter hook forward priority raw; policy accept;
     iifname != "{instance.bridge}" accept
     oifname "{instance.bridge}" accept
+    counter reject with icmpx type admin-prohibited
+  }}
+  chain at_once {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname != "{instance.bridge}" accept
+    fib daddr type {{ local, broadcast, multicast }} accept
+    ip daddr {{ {instance.subnet}, {POD_SUBNET} }} accept
     counter reject with icmpx type admin-prohibited
   }}
 }}
@@ -65,18 +75,20 @@ def in_force(instance: Instance, nft: Nft = local_nft) -> bool:
 def keeps_packets_here(listed: dict[str, Any], instance: Instance) -> bool:
     """Tell whether a listing of the table has what keeps packets here.
 
-    That is: the chain is hooked where packets are forwarded, it lets other interfaces' packets and
+    That is: a chain is hooked where packets are forwarded, it lets other interfaces' packets and
     those that stay on the bridge alone, and its last rule rejects.
     """
     objects = listed["nftables"]
     chains = [item["chain"] for item in objects if "chain" in item]
-    expressions = [item["rule"]["expr"] for item in objects if "rule" in item]
+    rules_ = [item["rule"] for item in objects if "rule" in item]
+    expressions = [rule["expr"] for rule in rules_ if rule["chain"] == _CHAIN]
     hooked = any(c["name"] == _CHAIN and c.get("hook") == "forward" for c in chains)
     if not hooked or len(expressions) != 3:
         return False
-    first = expressions[0][0].get("match", {})
-    guards_bridge = first.get("op") == "!=" and first.get("right") == instance.bridge
-    return guards_bridge and any("reject" in expression for expression in expressions[-1])
+    matches = [expression[0].get("match", {}) for expression in expressions[:2]]
+    seen = [(match.get("op"), match.get("right")) for match in matches]
+    alone = seen == [("!=", instance.bridge), ("==", instance.bridge)]
+    return alone and any("reject" in expression for expression in expressions[-1])
 
 
 def rejected_packets(instance: Instance, nft: Nft = local_nft) -> int:

@@ -29,10 +29,11 @@ def load(work: Workspace, cluster: str, names: Iterable[str]) -> dict[str, str]:
         )
     built = images.build(work, names)
     docker = engines.choose(work).docker
-    if record.adopted:
-        _push(work, docker, record, built)
-    else:
-        _load_onto_nodes(work, docker, record, built)
+    with work.alone_at("images"):
+        if record.adopted:
+            _push(work, docker, record, built)
+        else:
+            _load_onto_nodes(work, docker, record, built)
     values = images.chart_values(images.references(work), record.registry)
     (work.paths.cluster(cluster) / "values.json").write_text(values, encoding="utf-8")
     return built

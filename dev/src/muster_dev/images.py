@@ -142,10 +142,11 @@ class Images:
 def build(work: Workspace, names: Iterable[str]) -> dict[str, str]:
     """Build images; return the name with tag of each."""
     engine = engines.choose(work)
-    with work.exclusively():
+    with work.alone_at("clusters"):
         engine.start()
     images = Images(work, engine)
-    return {name: images.build(name) for name in names}
+    with work.alone_at("images"):
+        return {name: images.build(name) for name in names}
 
 
 def references(work: Workspace) -> dict[str, str]:

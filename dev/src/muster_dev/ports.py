@@ -65,7 +65,7 @@ def holder(port: int) -> str:
 
 def _open_files(process: int) -> set[str]:
     try:
-        return {str(link.readlink()) for link in (_PROC / str(process) / "fd").iterdir()}
+        return {link.resolve().name for link in (_PROC / str(process) / "fd").iterdir()}
     except OSError:
         # It has ended meanwhile, or belongs to another user.
         return set()

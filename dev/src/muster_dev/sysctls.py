@@ -8,10 +8,13 @@ from pathlib import Path
 _ROOT = Path("/proc/sys")
 # Each node watches files; the usual limit for all that root runs is reached with five of them.
 AT_LEAST = {"fs/inotify/max_user_instances": 8192, "fs/inotify/max_user_watches": 524288}
-# Those that are raised, and those that the kubelet and kube-proxy write and that are not separate
+# Bridged packets are not for the machine's own firewall: it may drop what it does not know.
+EXACTLY = {"net/bridge/bridge-nf-call-iptables": 0}
+# Those that are set, and those that the kubelet and kube-proxy write and that are not separate
 # for each container.
 CHANGED = (
     *AT_LEAST,
+    *EXACTLY,
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
     "kernel/panic",
@@ -37,12 +40,15 @@ def remember(record: Path, root: Path = _ROOT) -> None:
     partial.rename(record)
 
 
-def raise_limits(root: Path = _ROOT) -> None:
-    """Raise the limits that several nodes on one machine reach."""
+def prepare(root: Path = _ROOT) -> None:
+    """Set what several nodes on one machine need."""
     for name, least in AT_LEAST.items():
-        setting = root / name
-        if int(setting.read_text(encoding="utf-8")) < least:
-            setting.write_text(str(least), encoding="utf-8")
+        if int((root / name).read_text(encoding="utf-8")) < least:
+            (root / name).write_text(str(least), encoding="utf-8")
+    for name, value in EXACTLY.items():
+        # It is there when the kernel's module is.
+        if (root / name).exists():
+            (root / name).write_text(str(value), encoding="utf-8")
 
 
 def restore(record: Path, root: Path = _ROOT) -> list[str]:

@@ -35,13 +35,16 @@ class Workspace:
         return instance.load(self.paths)
 
     @contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Change clusters and daemon alone; another run waits for the end of this one."""
+    def alone_at(self, what: str) -> Iterator[None]:
+        """Be the only run that works on something; another one waits for the end of this one.
+
+        ``what`` is ``clusters`` (with the daemon under them) or ``images``.
+        """
 
         def waiting(holder: str) -> None:
-            self.steps.say(f"waiting for another run to end ({holder})")
+            self.steps.say(f"waiting for another run that works on the {what} ({holder})")
 
-        with cache.lock(self.paths.state / "lock", waiting):
+        with cache.lock(self.paths.state / f"{what}.lock", waiting):
             yield
 
     def tool(self, tool: GoTool) -> Path:
