@@ -1,0 +1,131 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from muster_dev import projects, records
+from muster_dev.errors import SetupError
+from muster_dev.image_loading import lacking_images
+from muster_dev.images import NAMES, chart_values
+from muster_dev.paths import Paths, from_environment
+from muster_dev.registry import Registry
+
+REPO = from_environment({"HOME": "/root"}).repo
+
+
+def test_values_for_the_chart_name_repository_and_tag() -> None:
+    built = {"operator": "muster/operator:abc", "postgres": "postgres:17"}
+    values = json.loads(chart_values(built, registry="registry.example:5000/x"))
+    assert values["images"]["operator"] == {"repository": "muster/operator", "tag": "abc"}
+    assert values["images"]["postgres"] == {"repository": "postgres", "tag": "17"}
+    assert values["images"]["registry"] == "registry.example:5000/x"
+    assert "registry" not in json.loads(chart_values(built))["images"]
+
+
+def test_a_node_lacks_what_its_list_does_not_name_in_full() -> None:
+    listed = "docker.io/muster/worker:a\ndocker.io/library/postgres:17\n"
+    wanted = ["muster/worker:a", "muster/worker:b", "postgres:17", "muster/operator:a"]
+    assert lacking_images(listed, wanted) == ["muster/worker:b", "muster/operator:a"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "postgres"])
+def test_every_image_has_its_dockerfile_and_its_package(name: str) -> None:
+    known = projects.discover(REPO)
+    closure = projects.closure(known, f"muster-{name}")
+    assert f"muster-{name}" in [project.name for project in closure]
+    folder = known[f"muster-{name}"].folder
+    dockerfile = (folder / "Dockerfile").read_text()
+    assert "USER 65532" in dockerfile
+    assert f'ENTRYPOINT ["muster-{name}"]' in dockerfile
+
+
+def test_only_the_images_that_prove_have_the_prover() -> None:
+    known = projects.discover(REPO)
+    with_prover = {
+        name
+        for name in ("operator", "coordinator", "worker")
+        if projects.NATIVE in {p.name for p in projects.closure(known, f"muster-{name}")}
+    }
+    assert with_prover == {"coordinator", "worker"}
+
+
+def make_project(root: Path, name: str, needs: str = "") -> None:
+    folder = root / "packages" / name
+    (folder / "src").mkdir(parents=True)
+    (folder / "tests").mkdir()
+    (folder / "src" / "code.py").write_text("x = 1\n")
+    (folder / "tests" / "test_code.py").write_text("")
+    depends = f'dependencies = ["{needs}==0.1.0"]' if needs else ""
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n{depends}\n')
+
+
+def test_a_digest_follows_the_sources_and_not_the_tests(tmp_path: Path) -> None:
+    make_project(tmp_path, "muster-a", "muster-b")
+    make_project(tmp_path, "muster-b")
+    known = projects.discover(tmp_path)
+
+    def digest() -> str:
+        return projects.digest(projects.closure(known, "muster-a"))
+
+    before = digest()
+    (tmp_path / "packages/muster-b/tests/test_code.py").write_text("assert True\n")
+    assert digest() == before
+    (tmp_path / "packages/muster-b/src/code.py").write_text("x = 2\n")
+    assert digest() != before
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
+    make_project(tmp_path, "muster-a", "muster-b")
+    with pytest.raises(SetupError, match="muster-b is not in the checkout"):
+        projects.closure(projects.discover(tmp_path), "muster-a")
+
+
+class SilentDocker:
+    def __init__(self) -> None:
+        self.pulls = 0
+
+    def has_image(self, reference: str) -> bool:
+        return reference == "there:1"
+
+    def can_pull(self, reference: str, timeout: float) -> bool:
+        self.pulls += 1
+        return False
+
+
+def test_a_registry_that_does_not_answer_is_not_asked_again(tmp_path: Path) -> None:
+    docker = SilentDocker()
+    registry = Registry(docker, tmp_path)  # type: ignore[arg-type]
+    assert not registry.provides("image:1")
+    assert not registry.provides("image:2")
+    assert registry.provides("there:1")
+    assert docker.pulls == 1
+
+
+def test_a_record_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+    paths = Paths(REPO, tmp_path / "cache", tmp_path / "state")
+    record = records.Record(
+        "demo",
+        nodes=2,
+        image="i:1",
+        published=((38080, 30080),),
+        addresses={"demo-w": "172.29.0.2"},
+    )
+    assert records.load(paths, "demo") is None
+    records.save(paths, record)
+    assert records.load(paths, "demo") == record
+    assert records.load_all(paths) == [record]
+    records.forget_completion(paths, "demo")
+    assert records.load_all(paths) == []
+    shutil.rmtree(paths.state)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a_b", "a" * 41, "a/b"])
+def test_an_impossible_cluster_name_is_refused(name: str) -> None:
+    with pytest.raises(SetupError, match="is not possible"):
+        records.check_name(name)
+
+
+@pytest.mark.parametrize("name", ["a", "muster-demo", "a" * 40])
+def test_a_possible_cluster_name_is_taken(name: str) -> None:
+    records.check_name(name)
