@@ -15,6 +15,8 @@ from muster_operator.reconcile.conditions import Verdict, find, is_true, merged
 from muster_operator.resources import Key, Manifest, Resource
 from muster_operator.telemetry.report import Report
 
+_STALLED_SECONDS = 15.0
+
 Result = Literal["ready", "working", "stalled", "paused", "gone"]
 RESULTS: tuple[Result, ...] = ("ready", "working", "stalled", "paused", "gone")
 
@@ -80,7 +82,8 @@ def outcome(verdicts: Sequence[Verdict], again_after: float | None = None) -> Ou
     """The outcome that the verdicts amount to."""
     holding = {each.type for each in verdicts if each.status == "True"}
     if ConditionType.STALLED in holding:
-        return Outcome("stalled", again_after)
+        # What it stalls for may be a Secret or a stranger's object, which are not watched.
+        return Outcome("stalled", again_after or _STALLED_SECONDS)
     if ConditionType.PAUSED in holding:
         return Outcome("paused", again_after)
     return Outcome("ready" if ConditionType.READY in holding else "working", again_after)
