@@ -103,6 +103,10 @@ def _pool(**differing: Any) -> dict[str, Any]:
         ({"coordinator": {"grcp_port": 1}}, "coordinator.grcp_port: unknown key"),
         ({"databse": {}}, "databse: unknown key"),
         ({"database": {"max_open_conns": 1}}, "database.max_open_conns: got 1; "),
+        (
+            {"database": {"max_open_conns": 5, "max_idle_conns": 6}},
+            "database.max_idle_conns: got 6; allowed: at most max_open_conns, which is 5",
+        ),
         ({"leader_election": {"backend": "etcd"}}, "leader_election.backend: got 'etcd'; "),
         ({"leader_election": {}}, "allowed: a lease_name where backend is lease"),
         (

@@ -125,14 +125,21 @@ TASK_RULE = "task_id is"
             pb.TaskCompletionRequest(
                 task_id=TASK, worker_id="w-0", proof_data=b"x", proof_metadata_json=b"[]"
             ),
-            "proof_metadata_json is no JSON object",
+            "proof_metadata_json is a JSON list; allowed: a JSON object, or nothing",
         ),
         (
             "ReportCompletion",
             pb.TaskCompletionRequest(
                 task_id=TASK, worker_id="w-0", proof_data=b"x", proof_metadata_json=b"{"
             ),
-            "proof_metadata_json is no JSON object",
+            "proof_metadata_json is 1 bytes that are no JSON",
+        ),
+        (
+            "ReportCompletion",
+            pb.TaskCompletionRequest(
+                task_id=TASK, worker_id="w-0", proof_data=b"x", proof_metadata_json=b"[" * 99
+            ),
+            "proof_metadata_json is 99 bytes with more than 64 brackets",
         ),
         (
             "ReportCompletion",

@@ -11,11 +11,12 @@ import pytest
 
 from muster_coordinator.store.database import Database
 from muster_coordinator.store.leadership import PostgresLeadership
+from muster_protos import coordinator_pb2 as pb
 from muster_testing.postgres import PostgresServer
 from muster_testing.waiting import eventually
 
 from .harness import Process, Replica, prepare, process, rows, serving, settings
-from .workers import Worker, begin, ignore
+from .workers import Worker, ignore
 
 pytestmark = pytest.mark.integration
 
@@ -79,7 +80,7 @@ async def test_a_follower_takes_submissions_reports_and_streams(dsn: str, tmp_pa
 async def test_every_task_completes_once_when_the_leader_is_killed(
     dsn: str, tmp_path: Path
 ) -> None:
-    async with pair(dsn, tmp_path) as both:
+    async with pair(dsn, tmp_path, heartbeat_timeout="6s") as both:
         leader, follower = await both.leader(), await both.follower()
         survivor = both.replicas[follower]
         async with (
@@ -109,10 +110,14 @@ async def test_every_task_completes_once_when_the_leader_is_killed(
 async def test_what_runs_outlives_the_graceful_stop_of_its_replica(
     dsn: str, tmp_path: Path
 ) -> None:
+    async def begin_one(worker: Worker, task: pb.TaskAssignment) -> None:
+        if task is worker.tasks[0]:
+            await worker.start(task)
+
     async with pair(dsn, tmp_path) as both:
         leader, follower = await both.leader(), await both.follower()
         survivor = both.replicas[follower]
-        async with Worker(both.replicas[leader].target, "w-0", begin, capacity=1) as worker:
+        async with Worker(both.replicas[leader].target, "w-0", begin_one, capacity=1) as worker:
             running = await survivor.add(1, 1)
             await survivor.reaches(running, "in_progress")
             ahead = await survivor.add(2, 2)

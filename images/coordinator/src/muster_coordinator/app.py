@@ -137,6 +137,7 @@ class Coordinator:
             self._dsn,
             Limits(
                 max_connections=section.max_open_conns,
+                idle_connections=section.max_idle_conns,
                 max_lifetime=section.conn_max_lifetime.total_seconds(),
             ),
         )
@@ -195,12 +196,15 @@ class Coordinator:
             ready=self._ops.ready,
             routes={"/queue": self._ops.queue, "/workers": self._ops.workers},
         )
-        async with ops, self._database:
-            if not await self._prepared(stop):
-                return 0 if stop.is_set() else 1
-            async with self._elector() as elector:
-                self._ops.elector = elector
-                await self._serve(elector, stop, ops.bound_port)
+        async with ops:
+            try:
+                if not await self._prepared(stop):
+                    return 0 if stop.is_set() else 1
+                async with self._elector() as elector:
+                    self._ops.elector = elector
+                    await self._serve(elector, stop, ops.bound_port)
+            finally:
+                await self._database.close()
         return 0
 
     async def _prepared(self, stop: asyncio.Event) -> bool:
@@ -208,7 +212,7 @@ class Coordinator:
         while not stop.is_set():
             try:
                 await migrate(self._dsn)
-                await self._database.warm(self._config.database.max_idle_conns)
+                await self._database.open()
                 await self._worker_store.replica_started(self._identity)
                 return True
             except SchemaError as error:

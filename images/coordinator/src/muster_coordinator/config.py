@@ -6,7 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
@@ -61,6 +67,14 @@ class DatabaseSection(Section):
     max_open_conns: int = Field(default=25, ge=4, le=1000)
     max_idle_conns: int = Field(default=5, ge=0, le=1000)
     conn_max_lifetime: Span = timedelta(minutes=5)
+
+    @field_validator("max_idle_conns")
+    @classmethod
+    def _at_most_open(cls, value: int, info: ValidationInfo) -> int:
+        most = info.data.get("max_open_conns", value)
+        if value > most:
+            raise ValueError(f"at most max_open_conns, which is {most}")
+        return value
 
 
 class LeaderElectionSection(Section):

@@ -61,6 +61,7 @@ class Delivery:
         self._replica_id = replica_id
         self._poll = poll
         self._streams: dict[str, Stream] = {}
+        self._opening: set[UUID] = set()
         self._ended: set[UUID] = set()
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
@@ -77,10 +78,14 @@ class Delivery:
         if self._stopping:
             raise Unavailable("this coordinator stops; connect to another one")
         stream = Stream(worker_id)
-        if not await self._workers.open_stream(worker_id, self._replica_id, stream.id):
-            raise NotFound(f"worker {worker_id}: unknown; register first")
-        older = self._streams.get(worker_id)
-        self._streams[worker_id] = stream
+        self._opening.add(stream.id)
+        try:
+            if not await self._workers.open_stream(worker_id, self._replica_id, stream.id):
+                raise NotFound(f"worker {worker_id}: unknown; register first")
+            older = self._streams.get(worker_id)
+            self._streams[worker_id] = stream
+        finally:
+            self._opening.discard(stream.id)
         if older is not None:
             older.end()
         log.info("stream opened", extra={"worker_id": worker_id})
@@ -123,21 +128,30 @@ class Delivery:
             await _woken(self._wake, self._poll, self.wake_all)
 
     async def hold(self) -> None:
-        """Keep this replica known as alive, and end each stream that is no longer recorded.
+        """Keep this replica known as alive, and its streams as they are recorded.
 
         A stream goes unrecorded where the leader gave up this replica, or its worker left or was
-        started anew; the worker of an ended stream connects again.
+        started anew: it ends here too, and its worker connects again. One that is recorded only,
+        as its call was cut off while it opened, is noted as ended.
         """
         while True:
+            held = list(self._streams.values())
             try:
-                held = list(self._streams.values())
-                recorded = await self._workers.replica_lives(self._replica_id)
-                for stream in held:
-                    if stream.id not in recorded:
-                        stream.end()
+                recorded = frozenset(await self._workers.replica_lives(self._replica_id))
             except Unavailable as error:
                 log.warning("can't be noted as alive", extra={"error": str(error)})
+            else:
+                self._compare(held, recorded)
             await asyncio.sleep(self._poll)
+
+    def _compare(self, held: Collection[Stream], recorded: frozenset[UUID]) -> None:
+        for stream in held:
+            if stream.id not in recorded:
+                stream.end()
+        live = {stream.id for stream in self._streams.values()} | self._opening
+        if stray := recorded - live:
+            self._ended |= stray
+            self._wake.set()
 
     async def stop(self) -> None:
         """End all streams, so that their workers connect elsewhere, and note that they ended.

@@ -100,6 +100,10 @@ class Leader:
             await self._leave_trace(epoch, holder)
         except* Unavailable as group:
             log.warning("gave up leading", extra={"epoch": epoch, "error": str(group.exceptions)})
+        except* Exception:
+            # The replica serves on; whoever is elected next tries again.
+            log.exception("leading failed", extra={"epoch": epoch})
+            self._meter.assigning_failed()
         finally:
             self._epoch = None
 

@@ -1,10 +1,10 @@
 """Messages in and out: checks of what workers send, and the words of the wire."""
 
-import json
 import re
 from collections.abc import Mapping
 from uuid import UUID
 
+from muster_coordinator import jsonobject
 from muster_coordinator.engine.errors import InvalidRequest
 from muster_coordinator.engine.model import Assignment, Claim, Registration
 from muster_coordinator.engine.ports import Submission
@@ -132,12 +132,11 @@ def _metadata(data: bytes) -> Mapping[str, object]:
     if not data:
         return {}
     try:
-        metadata = json.loads(data)
-    except (ValueError, RecursionError):
-        metadata = None
-    if not isinstance(metadata, dict):
-        raise InvalidRequest("proof_metadata_json is no JSON object; allowed: one, or nothing")
-    return metadata
+        return jsonobject.read(data)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"proof_metadata_json is {error}; allowed: a JSON object, or nothing"
+        ) from None
 
 
 def assignment(one: Assignment, timeout_ms: int) -> pb.TaskAssignment:

@@ -6,10 +6,11 @@ import binascii
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from fastapi import Request
 
+from muster_coordinator import jsonobject
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit, parse_inputs
 
 _LARGE_BYTES = 64 * 1024
@@ -37,22 +38,13 @@ async def json_object(request: Request) -> dict[str, Any]:
         InvalidInput: it is no JSON object.
     """
     data = await request.body()
-    # Parsing megabytes takes long enough to be done elsewhere than on the loop.
-    loaded = await asyncio.to_thread(_load, data) if len(data) > _LARGE_BYTES else _load(data)
-    if not isinstance(loaded, dict):
-        raise InvalidInput("body", f"a JSON {type(loaded).__name__}", "a JSON object")
-    return loaded
-
-
-def _load(data: bytes) -> object:
     try:
-        return json.loads(data, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise InvalidInput("body", f"{len(data)} bytes that are no JSON", "a JSON object") from None
-
-
-def _refuse(_: str) -> NoReturn:
-    raise ValueError
+        # Parsing megabytes takes long enough to be done elsewhere than on the loop.
+        if len(data) > _LARGE_BYTES:
+            return await asyncio.to_thread(jsonobject.read, data)
+        return jsonobject.read(data)
+    except ValueError as error:
+        raise InvalidInput("body", str(error), "a JSON object") from None
 
 
 def take_options(body: dict[str, Any], circuit: str) -> TaskOptions:

@@ -50,11 +50,14 @@ class Limits:
     """Bounds of the pool and of each statement; times in seconds.
 
     Args:
+        idle_connections: are kept open even if they are not used.
+        max_lifetime: after which other unused connections are closed.
         statement: longest time of one statement, held by the server and by the client.
         attempt: longest time that one call tries, over outages and conflicts.
     """
 
     max_connections: int = 25
+    idle_connections: int = 0
     max_lifetime: float = 300.0
     statement: float = 5.0
     attempt: float = 5.0
@@ -79,17 +82,29 @@ class Database:
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the pool; connections are made when they are needed."""
+        """See `open`."""
+        await self.open()
+        return self
+
+    async def open(self) -> None:
+        """Open the pool and its first connections; nothing where it is open already.
+
+        Raises:
+            OSError, TimeoutError, asyncpg.PostgresError: the database is away.
+        """
+        if self._pool is not None:
+            return
         self._pool = await asyncpg.create_pool(
             self._dsn,
-            min_size=0,
+            min_size=self._limits.idle_connections,
             max_size=self._limits.max_connections,
             max_inactive_connection_lifetime=self._limits.max_lifetime,
             command_timeout=self._limits.statement,
             timeout=self._limits.attempt,
             server_settings=SERVER_SETTINGS,
+            # Nothing here changes a session, so that no round trip is needed to undo it.
+            reset=_keep,
         )
-        return self
 
     async def __aexit__(
         self,
@@ -97,20 +112,16 @@ class Database:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the pool, where it is open."""
         if self._pool is not None:
             try:
                 async with asyncio.timeout(self._limits.statement):
                     await self._pool.close()
             except TimeoutError:
                 self._pool.terminate()
-
-    async def warm(self, connections: int) -> None:
-        """Open so many connections ahead of their use.
-
-        Raises:
-            Unavailable: the database is away.
-        """
-        await asyncio.gather(*(self.fetch("SELECT pg_sleep(0.01)") for _ in range(connections)))
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` in one transaction, and again where a connection or a conflict broke it.
@@ -143,6 +154,13 @@ class Database:
     async def _attempts(
         self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool
     ) -> T:
+        try:
+            async with asyncio.timeout(self._limits.attempt + self._limits.statement):
+                return await self._tries(work, transaction=transaction)
+        except TimeoutError as error:
+            raise Unavailable("the database does not answer; come back later") from error
+
+    async def _tries(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._limits.attempt
         pause = 0.02
@@ -166,3 +184,7 @@ class Database:
                 return await work(connection)
             async with connection.transaction():
                 return await work(connection)
+
+
+async def _keep(_connection: Connection) -> None:
+    """Leave a session as it is."""
