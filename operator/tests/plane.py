@@ -5,6 +5,7 @@ is for the tests to say.
 """
 
 import base64
+import subprocess
 from typing import Any, Self
 
 import yaml
@@ -41,6 +42,19 @@ class Plane(ControlPlane):
         self._write_operator()
         self._start("kube-controller-manager", *self._manager_arguments())
         return self
+
+    def stop_apiserver(self) -> None:
+        """Kill the API server."""
+        process = self._processes["kube-apiserver"]
+        process.kill()
+        process.wait()
+
+    def start_apiserver(self) -> None:
+        """Start it again, on what it had stored."""
+        arguments = self._processes["kube-apiserver"].args
+        self._processes["kube-apiserver"] = subprocess.Popen(
+            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def proxy_certificate(self, name: str) -> tuple[str, str]:
         """Paths of a client certificate of the front proxy's authority, and of its key."""

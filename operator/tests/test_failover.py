@@ -62,6 +62,29 @@ async def test_what_happened_while_nobody_led_is_made_up_for(
     await eventually(made_up, what="both changes are made up for")
 
 
+async def test_an_operator_outlives_the_absence_of_the_api_server(
+    plane: Plane, operators: Operators, space: Space
+) -> None:
+    replica = await operators.start()
+    await eventually(lambda: replica.leads, what="it leads")
+    await space.pool()
+    deployment = await space.the(DEPLOYMENTS, "demo-worker")
+    plane.stop_apiserver()
+    try:
+        await eventually(lambda: not replica.leads, what="it leads no more")
+    finally:
+        plane.start_apiserver()
+    await eventually(lambda: replica.leads, deadline=60, what="it leads again")
+    await space.cluster.delete(DEPLOYMENTS, deployment)
+
+    async def back() -> bool:
+        there = await space.get(DEPLOYMENTS, "demo-worker")
+        return bool(there and there["metadata"]["uid"] != deployment["metadata"]["uid"])
+
+    await eventually(back, deadline=60, what="it reconciles again")
+    assert not replica.task.done()
+
+
 class Process:
     """`muster-operator` as a process of its own."""
 

@@ -1,6 +1,7 @@
 """The custom resources in a real API server."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from kubernetes import client, config
@@ -14,7 +15,8 @@ from muster_testing.waiting import eventually_sync
 def objects(apiserver: ControlPlane) -> Iterator[client.CustomObjectsApi]:
     """Custom objects of an API server that knows our kinds."""
     with config.new_client_from_config(str(apiserver.kubeconfig)) as api:
-        definitions = client.ApiextensionsV1Api(api)
+        # As Any, because the client takes and gives plain JSON where it declares models.
+        definitions: Any = client.ApiextensionsV1Api(api)
         for kind in KINDS:
             definitions.create_custom_resource_definition(kind.manifest())
 

@@ -1,7 +1,8 @@
 """Every wrong manifest is refused by a real API server, with the sentence that helps."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -12,6 +13,8 @@ from muster_api.crd import COORDINATOR, KINDS, PROVER_POOL, Kind
 from muster_api.model import API_VERSION, GROUP, VERSION
 
 pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[3]
 
 INSECURE = "keys: {insecureSetup: true}"
 
@@ -28,16 +31,21 @@ def manifest(kind: Kind, spec: str, name: str = "demo") -> dict[str, Any]:
 def create(
     objects: client.CustomObjectsApi, kind: Kind, body: dict[str, Any], dry_run: bool = True
 ) -> dict[str, Any]:
-    options = {"dry_run": "All"} if dry_run else {}
-    created: dict[str, Any] = objects.create_namespaced_custom_object(
-        GROUP, VERSION, "default", kind.plural, body, field_validation="Strict", **options
+    created = objects.create_namespaced_custom_object(
+        GROUP,
+        VERSION,
+        "default",
+        kind.plural,
+        body,
+        field_validation="Strict",
+        dry_run="All" if dry_run else None,
     )
-    return created
+    return cast("dict[str, Any]", created)
 
 
 def refusal(error: ApiException) -> str:
     assert error.status in {400, 422}, error
-    return str(json.loads(error.body)["message"])
+    return str(json.loads(error.body or "")["message"])
 
 
 POOLS = {
@@ -207,12 +215,22 @@ def test_the_api_server_defaults_as_the_models_do(
     assert made["spec"] == model.model_validate(yaml.safe_load(spec) or {}).to_wire()
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_examples_are_accepted(objects: client.CustomObjectsApi, path: Path) -> None:
+    kinds = {kind.name: kind for kind in KINDS}
+    documents = list(yaml.safe_load_all(path.read_text()))
+    assert documents
+    for document in documents:
+        create(objects, kinds[document["kind"]], document)
+
+
 def test_the_scale_subresource_sets_the_workers(objects: client.CustomObjectsApi) -> None:
     spec = f"{{replicas: 1, autoscaling: {{enabled: false}}, {INSECURE}}}"
     create(objects, PROVER_POOL, manifest(PROVER_POOL, spec, "scaled"), dry_run=False)
     try:
         at = (GROUP, VERSION, "default", PROVER_POOL.plural, "scaled")
         objects.patch_namespaced_custom_object_scale(*at, {"spec": {"replicas": 3}})
-        assert objects.get_namespaced_custom_object(*at)["spec"]["replicas"] == 3
+        scaled = cast("dict[str, Any]", objects.get_namespaced_custom_object(*at))
+        assert scaled["spec"]["replicas"] == 3
     finally:
         objects.delete_namespaced_custom_object(*at)
