@@ -62,6 +62,7 @@ class PrivateDaemon:
                 f"{_SOCKET_PATH_MAX} characters are possible."
             )
         self._stop_daemon()
+        self._forget_containerd()
         self._pid_file.unlink(missing_ok=True)
         self._home.mkdir(parents=True, exist_ok=True)
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +112,16 @@ class PrivateDaemon:
             if time.monotonic() > deadline:
                 processes.send(process, signal.SIGKILL)
             time.sleep(0.05)
+
+    def _forget_containerd(self) -> None:
+        # It dies with the daemon that started it, but the next one waits for it in vain as long as
+        # the number in its pid file is that of anything, be it a process that nobody has reaped.
+        # The containers do not need it to live on.
+        pid_file = self._home / "exec" / "containerd" / "containerd.pid"
+        while (process := processes.of_pid_file(pid_file, str(self._home))) is not None:
+            processes.send(process, signal.SIGKILL)
+            time.sleep(0.02)
+        pid_file.unlink(missing_ok=True)
 
     def _arguments(self) -> list[str]:
         argv = [
