@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 TEST_CLUSTER = "muster-test"
 _TEST_NODES = 3
-_CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e")
-_TESTS = ("packages", "operator", "images", "cli", "charts", "dev", "examples", "native", "tests")
+_CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e", "charts", "tests")
+_TESTS = ("tests", "packages/*", "images/*", "operator", "cli", "charts", "dev", "native")
 
 
 def lint(work: Workspace) -> None:
     """Check style, types, directions of dependencies, and that generated files are current."""
     programs = virtualenv.ensure(work)
-    sources = [str(path) for path in _sources(work.paths.repo)]
     python = str(programs / "python")
     _show(work, "Style (ruff)", [str(programs / "ruff"), "check"])
     _show(work, "Format (ruff)", [str(programs / "ruff"), "format", "--check"])
-    _show(work, "Types (mypy)", [str(programs / "mypy"), *sources])
+    # One by one: the packages' tests have modules of the same names.
+    for source in _sources(work.paths.repo):
+        _show(work, f"Types of {source} (mypy)", [str(programs / "mypy"), str(source)])
     _show(work, "Directions of imports (import-linter)", [str(programs / "lint-imports")])
     stubs = [python, "packages/muster-protos/generate.py", "--check"]
     _show(work, "Generated gRPC code", stubs)
@@ -43,9 +44,9 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
     # An API server without a cluster, for the tests of elections; helm, for those of the chart.
     for tool in (go_tools.KUBERNETES, go_tools.ETCD, go_tools.HELM, go_tools.KUBECTL):
         work.tool(tool)
-    there = [folder for folder in _TESTS if (work.paths.repo / folder).is_dir()]
-    pytest = [str(programs / "pytest"), "-m", "not e2e", *there, *arguments]
-    _show(work, "Unit and integration tests", pytest)
+    for folder in _test_folders(work.paths.repo):
+        pytest = [str(programs / "pytest"), "--quiet", str(folder), *arguments]
+        _show(work, f"Tests of {folder}", pytest)
 
 
 def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
@@ -80,5 +81,13 @@ def _show(
 
 
 def _sources(repo: Path) -> list[Path]:
-    found = (path for pattern in _CODE for path in sorted(repo.glob(pattern)) if path.is_dir())
-    return [path.relative_to(repo) for path in found if any(path.rglob("*.py"))]
+    return [path for path in _folders(repo, _CODE) if any((repo / path).rglob("*.py"))]
+
+
+def _test_folders(repo: Path) -> list[Path]:
+    return [path for path in _folders(repo, _TESTS) if any((repo / path).rglob("test_*.py"))]
+
+
+def _folders(repo: Path, patterns: Sequence[str]) -> list[Path]:
+    found = (path for pattern in patterns for path in sorted(repo.glob(pattern)))
+    return [path.relative_to(repo) for path in found if path.is_dir()]
