@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,11 @@ _LOCK_WAIT_S = 300
 def missing(packages: Sequence[str]) -> list[str]:
     """Return those packages that are not installed."""
     return [package for package in packages if not _installed(package)]
+
+
+def missing_programs(packages: Mapping[str, str]) -> list[str]:
+    """Return the packages of those programs that are not here; they may come from elsewhere."""
+    return [package for program, package in packages.items() if shell.which(program) is None]
 
 
 def ensure(packages: Sequence[str], steps: Steps, log: Path, purpose: str) -> None:

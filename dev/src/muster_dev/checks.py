@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from muster_dev import apt, clusters, go_tools, image_loading, images, shell, virtualenv
+from muster_dev import (
+    apt,
+    clusters,
+    go_tools,
+    image_loading,
+    images,
+    preparation,
+    shell,
+    virtualenv,
+)
+from muster_dev.demo import NODE_PROGRAMS
 from muster_dev.errors import SetupError
 
 if TYPE_CHECKING:
@@ -16,6 +26,7 @@ if TYPE_CHECKING:
 TEST_CLUSTER = "muster-test"
 _TEST_NODES = 3
 _CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e", "charts", "tests")
+_END_TO_END = ("e2e", "dev/tests/test_recovery.py")
 _TESTS = ("tests", "packages/*", "images/*", "operator", "cli", "charts", "dev", "native")
 
 
@@ -38,9 +49,8 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
     """Run the unit and integration tests: real servers, started by the tests themselves."""
     programs = virtualenv.ensure(work)
     log = work.paths.logs / "apt.log"
-    apt.ensure(["postgresql"], work.steps, log, "Testing against a real PostgreSQL")
-    if shell.which("node") is None or shell.which("npm") is None:
-        apt.ensure(["nodejs", "npm"], work.steps, log, "Testing with snarkjs")
+    wanted = ["nftables", "postgresql", *apt.missing_programs(NODE_PROGRAMS)]
+    apt.ensure(wanted, work.steps, log, "Testing against real servers")
     # An API server without a cluster, for the tests of elections; helm, for those of the chart.
     for tool in (go_tools.KUBERNETES, go_tools.ETCD, go_tools.HELM, go_tools.KUBECTL):
         work.tool(tool)
@@ -51,8 +61,10 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
 
 def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
     """Run the end-to-end tests on a cluster of their own."""
-    programs = virtualenv.ensure(work)
+    prepared = preparation.begin(work)
     clusters.up(work, TEST_CLUSTER, _TEST_NODES)
+    prepared.wait()
+    programs = virtualenv.ensure(work)
     image_loading.load(work, TEST_CLUSTER, images.NAMES)
     home = work.paths.cluster(TEST_CLUSTER)
     env = {
@@ -60,7 +72,8 @@ def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
         "MUSTER_E2E_BIN": str(clusters.link_programs(work, TEST_CLUSTER)),
         "MUSTER_E2E_VALUES": str(home / "values.json"),
     }
-    _show(work, "End-to-end tests", [str(programs / "pytest"), "e2e", *arguments], env)
+    pytest = [str(programs / "pytest"), *_END_TO_END, *arguments]
+    _show(work, "End-to-end tests", pytest, env)
 
 
 def test(work: Workspace) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muster_dev import (
+    apt,
     checks,
     clusters,
     demo,
     image_loading,
     images,
+    preparation,
+    processes,
     virtualenv,
 )
 from muster_dev.errors import SetupError
@@ -44,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         work.steps.say("\ninterrupted; the next run goes on from here")
         return 130
+    finally:
+        processes.end_children()
     return 0
 
 
@@ -179,7 +184,9 @@ def _print_images(found: dict[str, str], form: str) -> None:
 
 
 def _demo(work: Workspace, options: argparse.Namespace) -> None:
+    prepared = preparation.begin(work, apt.missing_programs(demo.NODE_PROGRAMS))
     _bring_up(work, options)
+    prepared.wait()
     demo.run(work, options.name, options.count)
 
 

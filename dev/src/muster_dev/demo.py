@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from muster_dev.workspace import Workspace
 
+NODE_PROGRAMS = {"node": "nodejs", "npm": "npm"}
 _POOL = "demo"
 _SYSTEM = "muster-system"
 _READY_TIMEOUT = "300s"
@@ -108,9 +109,8 @@ def _claim(folder: Path) -> dict[str, object]:
 
 def _snarkjs(work: Workspace) -> Path:
     # The same folder as that of the tests.
-    if shell.which("node") is None or shell.which("npm") is None:
-        log = work.paths.logs / "apt.log"
-        apt.ensure(["nodejs", "npm"], work.steps, log, "Verifying with snarkjs")
+    log = work.paths.logs / "apt.log"
+    apt.ensure(apt.missing_programs(NODE_PROGRAMS), work.steps, log, "Verifying with snarkjs")
     pins = work.paths.repo / "packages" / "muster-proving" / "tests" / "snarkjs"
     key = hashlib.sha256((pins / "package-lock.json").read_bytes()).hexdigest()[:16]
     folder = work.paths.cache / f"snarkjs-{key}"

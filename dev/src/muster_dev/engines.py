@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from muster_dev.workspace import Workspace
 
 _DAEMON_PACKAGES = ("docker.io", "iptables", "iproute2", "nftables", "runc")
-_IMAGE_PACKAGES = ("gcc", "libc6-dev", "mmdebstrap")
+IMAGE_PACKAGES = ("gcc", "libc6-dev", "mmdebstrap")
 # GiB that a first run leaves behind: compilers' caches and images; a daemon's images and nodes.
 _CACHE_GIB = 11.0
 _CACHE_WARM_GIB = 0.5
@@ -51,6 +51,10 @@ class Engine:
         self.docker = docker
         self.daemon = daemon
 
+    def packages(self) -> tuple[str, ...]:
+        """Return the Debian packages that the daemon comes from."""
+        return () if self.daemon is None else _DAEMON_PACKAGES
+
     def start(self) -> None:
         """See to it that the daemon answers and that the nodes' packets are kept here.
 
@@ -60,7 +64,7 @@ class Engine:
         if self.daemon is None:
             return
         self._check_machine()
-        apt.ensure(_DAEMON_PACKAGES, work.steps, work.paths.logs / "apt.log", "A private daemon")
+        apt.ensure(self.packages(), work.steps, work.paths.logs / "apt.log", "A private daemon")
         sysctls.remember(work.paths.state / "sysctls.json")
         sysctls.prepare()
         firewall.install(work.instance)
@@ -87,14 +91,19 @@ class Engine:
         tags = component_images.tags(work.tools)
         if self.docker.has_image(own.reference):
             return Node(own.reference, tags)
-        # The public image knows no way around a missing capability.
-        if not capabilities.missing() and Registry(self.docker, work.paths.state).provides(NODE):
+        if self.has_public_node():
             return Node(NODE, None)
         archive = self._build_node_image(own)
         with work.steps.step("Load the node image into Docker"):
             log = work.paths.logs / "load-node-image.log"
             self.docker.run("load", f"--input={archive}", log=log)
         return Node(own.reference, tags)
+
+    def has_public_node(self) -> bool:
+        """Tell whether nodes are made of the public image."""
+        # It knows no way around a missing capability.
+        registry = Registry(self.docker, self._work.paths.state)
+        return not capabilities.missing() and registry.provides(NODE)
 
     def runtime_wrapper(self) -> str | None:
         """Return the file that nodes use as their runtime where a capability is missing."""
@@ -124,7 +133,7 @@ class Engine:
         if not own.built:
             preflight.require_root("Building a node image (no image registry answers)")
             log = work.paths.logs / "apt.log"
-            apt.ensure(_IMAGE_PACKAGES, work.steps, log, "Building a node image")
+            apt.ensure(IMAGE_PACKAGES, work.steps, log, "Building a node image")
             for tool in go_tools.IN_THE_NODE:
                 work.tool(tool)
             if not root_filesystem.built(root_filesystem.NODE, work.paths):

@@ -86,6 +86,12 @@ class Images:
             self._forget_old(image.repository)
         return reference
 
+    def build_all(self) -> None:
+        """Build every image that Docker does not have yet."""
+        with self._work.alone_at("images"):
+            for name in NAMES:
+                self.build(name)
+
     def _stage(self, image: Image) -> Path:
         work = self._work
         context = work.paths.state / "build" / image.name

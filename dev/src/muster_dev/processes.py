@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import signal
 
 _PROC = Path("/proc")
 
@@ -31,6 +28,25 @@ def command_line(process: int) -> str:
 def everybody() -> list[int]:
     """Return all processes."""
     return [int(folder.name) for folder in _PROC.glob("[0-9]*")]
+
+
+def end_children() -> None:
+    """End what this process has started in its own session and that still runs."""
+    for child in everybody():
+        try:
+            status = (_PROC / str(child) / "stat").read_text(encoding="utf-8")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parent, session = parent_and_session(status)
+        if parent == os.getpid() and session == os.getsid(0):
+            send(child, signal.SIGTERM)
+
+
+def parent_and_session(status: str) -> tuple[int, int]:
+    """Return the parent and the session of a process, from the text of ``/proc/…/stat``."""
+    # The name of the program, in parentheses, may itself have blanks and parentheses.
+    fields = status.rpartition(")")[2].split()
+    return int(fields[1]), int(fields[3])
 
 
 def with_mark(mark: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
-from muster_dev import cache, projects, shell
+from muster_dev import apt, cache, projects, shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,10 @@ def native_wheel(work: Workspace, project: Project) -> Path:
 
     def build(out: Path) -> None:
         cargo = work.bootstrap.cargo()
+        if shell.which("cc") is None:
+            # Rust links with it.
+            log = work.paths.logs / "apt.log"
+            apt.ensure(["gcc", "libc6-dev"], work.steps, log, "Compiling the prover")
         log = work.paths.logs / "wheel-native.log"
         log.unlink(missing_ok=True)
         target = work.paths.cache / "cargo-target"
