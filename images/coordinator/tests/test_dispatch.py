@@ -66,8 +66,9 @@ async def test_work_and_results_are_heard_of_not_looked_for(dsn: str, tmp_path: 
     document = settings(poll_interval="1h")
     async with serving(dsn, document, tmp_path) as replica, Worker(replica.target, "w-0"):
         task_id = await replica.add()
-        # Answers only because each step woke the next one.
-        assert (await replica.task(task_id, wait="29s"))["status"] == "completed"
+        # Answers in time only because each step woke the next one.
+        async with asyncio.timeout(20):
+            assert (await replica.task(task_id, wait="29s"))["status"] == "completed"
 
 
 async def test_a_worker_gets_its_capacity_and_one_ahead(dsn: str, tmp_path: Path) -> None:

@@ -49,6 +49,13 @@ async def test_a_migration_that_fails_leaves_nothing_behind(dsn: str) -> None:
     assert await migrate(dsn, [first, mended]) == [mended]
 
 
+async def test_a_migration_and_its_record_are_stored_together(dsn: str) -> None:
+    sql = "CREATE TABLE half (id int); INSERT INTO schema_migrations VALUES (1, 'x', 'x');"
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await migrate(dsn, [Migration(1, "unrecorded", sql)])
+    assert await rows(dsn, "SELECT to_regclass('half') AS half") == [(None,)]
+
+
 async def test_a_newer_schema_is_refused(dsn: str) -> None:
     newer = Migration(99, "newer", "SELECT 1;")
     await migrate(dsn, [*migrations(), newer])

@@ -50,10 +50,10 @@ async def database(dsn: str) -> AsyncIterator[Database]:
         yield opened
 
 
-async def _connect(database: Database, name: str) -> None:
+async def _connect(database: Database, name: str, capacity: int = 10) -> None:
     workers = PostgresWorkers(database)
     await workers.replica_lives("c-0")
-    await workers.register(Registration(name, "demo", 10, frozenset({"sleep"})))
+    await workers.register(Registration(name, "demo", capacity, frozenset({"sleep"})))
     assert await workers.open_stream(name, "c-0", new_id())
 
 
@@ -181,20 +181,27 @@ async def test_leaders_that_assign_at_once_assign_each_task_once(database: Datab
 
 async def test_what_all_free_workers_failed_waits_and_blocks_nobody(database: Database) -> None:
     epoch, _ = await PostgresLeadership(database).take_epoch("c-0")
-    await _connect(database, "w-0")
-    [failed] = await _submit(database)
-    await _assign(database, epoch)
     policy = RetryPolicy()
 
     def fail(_: Claim, held: Held | None) -> Decision | EngineError:
         assert held is not None
         return Decision((policy.refused(held, "wrong"),))
 
-    await PostgresAssignments(database).report([Claim(failed, "w-0", 1)], fail)
-    await _connect(database, "w-1")
-    await PostgresWorkers(database).register(Registration("w-1", "demo", 1, frozenset({"sleep"})))
-    [first] = await _assign(database, epoch)
-    assert (first.id, first.worker_id) == (failed, "w-1")
+    await _connect(database, "busy", capacity=1)
+    await _submit(database, 2)
+    await _assign(database, epoch)
+    await _connect(database, "free", capacity=1)
+    failed = await _submit(database, 2)
+    await _assign(database, epoch)
+    claims = [Claim(task_id, "free", 1) for task_id in failed]
+    await PostgresAssignments(database).report(claims, fail)
+
+    assert await _assign(database, epoch) == []
+    [other] = await _submit(database)
+    [placed] = await _assign(database, epoch)
+    assert (placed.id, placed.worker_id) == (other, "free")
+    await _connect(database, "third", capacity=1)
+    assert {one.id for one in await _assign(database, epoch)} == set(failed)
 
 
 async def test_a_submission_that_is_stored_twice_is_one(database: Database) -> None:
