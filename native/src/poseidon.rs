@@ -50,7 +50,8 @@ poseidon_field!(ark_bn254::Fr);
 poseidon_field!(ark_bls12_381::Fr);
 
 fn is_full(round: usize) -> bool {
-    round < FULL_ROUNDS / 2 || round >= FULL_ROUNDS / 2 + PARTIAL_ROUNDS
+    let partial = FULL_ROUNDS / 2..FULL_ROUNDS / 2 + PARTIAL_ROUNDS;
+    !partial.contains(&round)
 }
 
 impl<F: PrimeField> Constants<F> {

@@ -6,7 +6,7 @@ use ark_ff::{PrimeField, Zero};
 use ark_groth16::{Groth16, Proof, ProvingKey};
 use ark_std::rand::rngs::OsRng;
 
-use crate::circuits;
+use crate::circuits::{self, Circuit};
 use crate::curve::Curve;
 use crate::domain::Domain;
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ impl<F: PrimeField> Masks<F> {
 }
 
 pub struct Prover<E: Curve> {
-    statement: Statement<E>,
+    circuit: Box<dyn Circuit<E::ScalarField>>,
     domain: Domain<E::ScalarField>,
     constants: Constants<E>,
     a: Query<E::Config1>,
@@ -93,12 +93,8 @@ impl<E: Curve> Prover<E> {
                 delta_g2: key.vk.delta_g2,
             },
             verifier: Verifier::new(statement.shape.publics, key.vk),
-            statement,
+            circuit: statement.circuit,
         })
-    }
-
-    pub fn statement(&self) -> &Statement<E> {
-        &self.statement
     }
 
     pub fn table_bytes(&self) -> usize {
@@ -107,7 +103,7 @@ impl<E: Curve> Prover<E> {
 
     /// Proves decimal inputs and checks the proof before handing it out.
     pub fn prove(&self, inputs: &[String]) -> Result<(Vec<E::ScalarField>, Proof<E>)> {
-        let assignment = circuits::assign(self.statement.circuit.as_ref(), inputs)?;
+        let assignment = circuits::assign(self.circuit.as_ref(), inputs)?;
         let proof = self.prove_assignment(&assignment, Masks::random());
         let public = assignment.public_signals().to_vec();
         if !self.verifier.verify(&public, &proof) {
@@ -126,7 +122,7 @@ impl<E: Curve> Prover<E> {
         let z = &assignment.z;
         let Masks { r, s } = masks;
         let combine_c = || {
-            let private = &z[self.statement.shape.publics + 1..];
+            let private = &z[assignment.publics + 1..];
             let mut scalars = Vec::with_capacity(self.c.len());
             scalars.extend(private.iter().map(|value| value.into_bigint()));
             scalars.extend(self.quotient(assignment).iter().map(|value| value.into_bigint()));

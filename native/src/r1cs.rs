@@ -67,7 +67,8 @@ fn merge<F: PrimeField>(left: &[(u32, F)], right: &[(u32, F)], factor: F) -> Vec
         let term = match (left.peek(), right.peek()) {
             (Some((a, x)), Some((b, y))) if a == b => {
                 let sum = (*a, *x + *y * factor);
-                (left.next(), right.next());
+                left.next();
+                right.next();
                 sum
             }
             (Some((a, x)), Some((b, _))) if a < b => {

@@ -45,88 +45,116 @@ impl<P: SWCurveConfig> Point<P> {
         }
     }
 
-    /// What `sum` divides by, or one where it does not divide.
-    #[inline(always)]
-    fn divisor(&self, other: &Self) -> P::BaseField {
-        let run = other.x - self.x;
-        if !run.is_zero() && !self.is_infinity() && !other.is_infinity() {
-            return run;
-        }
-        if run.is_zero() && self.y == other.y && !self.y.is_zero() {
-            return self.y.double();
-        }
-        P::BaseField::ONE
-    }
-
-    /// The sum, given the inverse of `divisor`.
+    /// The sum of two finite points with different x, given the inverse of the difference.
     #[inline(always)]
     fn sum(&self, other: &Self, inverse: &P::BaseField) -> Self {
-        if self.is_infinity() {
-            return *other;
-        }
-        if other.is_infinity() {
-            return *self;
-        }
-        let slope = if self.x != other.x {
-            (other.y - self.y) * inverse
-        } else if self.y == other.y && !self.y.is_zero() {
-            let square = self.x.square();
-            (square.double() + square + P::COEFF_A) * inverse
-        } else {
-            return Self::INFINITY;
-        };
-        let x = slope.square() - self.x - other.x;
-        Point { x, y: slope * (self.x - x) - self.y }
+        let mut slope = other.y;
+        slope -= &self.y;
+        slope *= inverse;
+        let mut x = slope;
+        x.square_in_place();
+        x -= &self.x;
+        x -= &other.x;
+        let mut y = self.x;
+        y -= &x;
+        y *= &slope;
+        y -= &self.y;
+        Point { x, y }
+    }
+
+    /// Whether `sum` is not defined for the two points.
+    #[inline(always)]
+    fn is_special(&self, other: &Self, run: &P::BaseField) -> bool {
+        run.is_zero() || self.x.is_zero() || other.x.is_zero()
+    }
+
+    /// The sum of any two points, one inversion each.
+    #[cold]
+    fn sum_any(&self, other: &Self) -> Self {
+        let sum = self.affine() + other.affine();
+        Self::new(&sum.into_affine())
     }
 }
 
-/// Adds up each of the consecutive runs of `points` whose lengths `runs` gives: on return run i is
-/// the one point i, infinity for an empty run.
-fn sum_runs<P: SWCurveConfig>(points: &mut Vec<Point<P>>, runs: &mut [u32]) {
-    let mut inverses: Vec<P::BaseField> = Vec::with_capacity(points.len() / 2);
-    let mut products: Vec<P::BaseField> = Vec::with_capacity(points.len() / 2);
-    while runs.iter().any(|length| *length > 1) {
-        inverses.clear();
+/// Memory that is used again and again while points are added up.
+struct Scratch<P: SWCurveConfig> {
+    points: Vec<Point<P>>,
+    runs: Vec<u32>,
+    inverses: Vec<P::BaseField>,
+    products: Vec<P::BaseField>,
+    /// Which pairs of a pass need `sum_any`: next to none on real input.
+    special: Vec<u32>,
+}
+
+impl<P: SWCurveConfig> Scratch<P> {
+    fn new() -> Self {
+        Scratch {
+            points: Vec::new(),
+            runs: Vec::new(),
+            inverses: Vec::new(),
+            products: Vec::new(),
+            special: Vec::new(),
+        }
+    }
+
+    /// Adds up each of the consecutive runs of `points` whose lengths `runs` gives; `sums` gets one
+    /// point for each run, infinity for an empty one.
+    fn sum_runs(&mut self, sums: &mut [Point<P>]) {
+        while self.runs.iter().any(|length| *length > 1) {
+            self.take_differences();
+            invert_all(&mut self.inverses, &mut self.products);
+            self.add_pairs();
+        }
+        let mut points = self.points.iter();
+        for (sum, length) in sums.iter_mut().zip(&self.runs) {
+            let point = if *length == 0 { None } else { points.next() };
+            *sum = point.copied().unwrap_or(Point::INFINITY);
+        }
+    }
+
+    /// What the sum of each pair of neighbours divides by, or one where it does not divide.
+    fn take_differences(&mut self) {
+        self.inverses.clear();
+        self.special.clear();
         let mut at = 0;
-        for length in runs.iter() {
+        for length in &self.runs {
             let length = *length as usize;
-            let pairs = points[at..at + length].chunks_exact(2);
-            inverses.extend(pairs.map(|pair| pair[0].divisor(&pair[1])));
+            for pair in self.points[at..at + length].chunks_exact(2) {
+                let run = pair[1].x - pair[0].x;
+                if pair[0].is_special(&pair[1], &run) {
+                    self.special.push(self.inverses.len() as u32);
+                    self.inverses.push(P::BaseField::ONE);
+                } else {
+                    self.inverses.push(run);
+                }
+            }
             at += length;
         }
-        invert_all(&mut inverses, &mut products);
-        let mut inverse = inverses.iter();
-        let (mut read, mut write) = (0, 0);
-        for length in runs.iter_mut() {
-            let end = read + *length as usize;
-            while read + 1 < end {
-                // `divisor` was taken of every pair in this same order.
-                let Some(inverse) = inverse.next() else { break };
-                points[write] = points[read].sum(&points[read + 1], inverse);
-                (read, write) = (read + 2, write + 1);
+    }
+
+    /// Replaces each pair of neighbours by its sum; the odd one of a run stays.
+    fn add_pairs(&mut self) {
+        let points = &mut self.points;
+        let mut special = self.special.iter().map(|pair| *pair as usize).peekable();
+        let (mut read, mut write, mut pair) = (0, 0, 0);
+        for length in &mut self.runs {
+            let pairs = *length as usize / 2;
+            for inverse in &self.inverses[pair..pair + pairs] {
+                let (left, right) = (&points[read], &points[read + 1]);
+                points[write] = if special.next_if_eq(&pair).is_some() {
+                    left.sum_any(right)
+                } else {
+                    left.sum(right, inverse)
+                };
+                (read, write, pair) = (read + 2, write + 1, pair + 1);
             }
-            if read < end {
+            if *length % 2 == 1 {
                 points[write] = points[read];
                 (read, write) = (read + 1, write + 1);
             }
             *length = length.div_ceil(2);
         }
         points.truncate(write);
-    }
-    spread(points, runs);
-}
-
-/// Puts infinity where a run is empty.
-fn spread<P: SWCurveConfig>(points: &mut Vec<Point<P>>, runs: &[u32]) {
-    let mut from = points.len();
-    points.resize(runs.len(), Point::INFINITY);
-    for (to, length) in runs.iter().enumerate().rev() {
-        points[to] = if *length == 0 {
-            Point::INFINITY
-        } else {
-            from -= 1;
-            points[from]
-        };
     }
 }
 
@@ -139,10 +167,10 @@ fn invert_all<F: Field>(elements: &mut [F], products: &mut Vec<F>) {
         product *= element;
     }
     let mut inverse = product.inverse().unwrap_or(F::ONE);
-    for (element, before) in elements.iter_mut().zip(products.iter()).rev() {
-        let inverted = inverse * before;
-        inverse *= *element;
-        *element = inverted;
+    for (element, before) in elements.iter_mut().zip(products.iter_mut()).rev() {
+        *before *= &inverse;
+        inverse *= &*element;
+        *element = *before;
     }
 }
 
@@ -156,7 +184,7 @@ pub struct Table<P: SWCurveConfig> {
 }
 
 /// Buckets of one task; their points should fit a second-level cache.
-const BUCKETS_PER_TASK: usize = 128;
+const BUCKETS_PER_TASK: usize = 256;
 /// Points that are doubled and normalised together while the table is built.
 const BUILD_CHUNK: usize = 256;
 
@@ -205,21 +233,23 @@ impl<P: SWCurveConfig> Table<P> {
     pub fn msm(&self, scalars: &[<P::ScalarField as PrimeField>::BigInt]) -> Projective<P> {
         assert_eq!(scalars.len(), self.count, "one scalar for each base");
         let sorted = self.sort_by_bucket(scalars);
-        let buckets: Vec<Point<P>> = (0..sorted.buckets())
-            .into_par_iter()
-            .step_by(BUCKETS_PER_TASK)
-            .flat_map_iter(|first| {
-                self.fill(&sorted, first, BUCKETS_PER_TASK.min(sorted.buckets() - first))
-            })
-            .collect();
+        let mut buckets = vec![Point::INFINITY; 1 << (self.width - 1)];
+        buckets.par_chunks_mut(BUCKETS_PER_TASK).enumerate().for_each_init(
+            Scratch::new,
+            |scratch, (task, buckets)| {
+                self.gather(&sorted, task * BUCKETS_PER_TASK, buckets.len(), scratch);
+                scratch.sum_runs(buckets);
+            },
+        );
         weighted_sum(&buckets)
     }
 
-    /// Splits the scalars into signed digits and lists, bucket by bucket, which points go in.
+    /// Splits the scalars into signed digits and lists, bucket by bucket, which points go in: first
+    /// those to add, then those to subtract, which spares the processor wrong guesses.
     fn sort_by_bucket(&self, scalars: &[<P::ScalarField as PrimeField>::BigInt]) -> Sorted {
         let buckets = 1usize << (self.width - 1);
         let mut digits = vec![0i32; self.count * self.windows];
-        let mut starts = vec![0u32; buckets + 1];
+        let mut starts = vec![0u32; 2 * buckets + 1];
         for (i, scalar) in scalars.iter().enumerate() {
             let mut carry = 0;
             for window in 0..self.windows {
@@ -228,51 +258,59 @@ impl<P: SWCurveConfig> Table<P> {
                 let digit = raw - (carry << self.width);
                 digits[window * self.count + i] = digit;
                 if digit != 0 {
-                    starts[digit.unsigned_abs() as usize] += 1;
+                    starts[half_bucket(digit) + 1] += 1;
                 }
             }
         }
-        for bucket in 1..starts.len() {
-            starts[bucket] += starts[bucket - 1];
+        for half in 1..starts.len() {
+            starts[half] += starts[half - 1];
         }
         let mut next = starts.clone();
-        let mut entries = vec![0u32; starts[buckets] as usize];
+        let mut places = vec![0u32; starts[2 * buckets] as usize];
         for (place, digit) in digits.iter().enumerate() {
             if *digit != 0 {
-                let next = &mut next[digit.unsigned_abs() as usize - 1];
-                entries[*next as usize] = (place as u32) << 1 | u32::from(*digit < 0);
+                let next = &mut next[half_bucket(*digit)];
+                places[*next as usize] = place as u32;
                 *next += 1;
             }
         }
-        Sorted { starts, entries }
+        Sorted { starts, places }
     }
 
-    fn fill(&self, sorted: &Sorted, first: usize, count: usize) -> Vec<Point<P>> {
-        let starts = &sorted.starts[first..=first + count];
-        let entries = &sorted.entries[starts[0] as usize..starts[count] as usize];
-        let mut points: Vec<Point<P>> = entries
-            .iter()
-            .map(|entry| {
-                let Point { x, y } = self.points[(entry >> 1) as usize];
-                Point { x, y: if entry & 1 == 1 { -y } else { y } }
-            })
-            .collect();
-        let mut runs: Vec<u32> = starts.windows(2).map(|ends| ends[1] - ends[0]).collect();
-        sum_runs(&mut points, &mut runs);
-        points
+    /// Copies the points of some buckets to the scratch space, one run for each bucket.
+    fn gather(&self, sorted: &Sorted, first: usize, count: usize, scratch: &mut Scratch<P>) {
+        scratch.points.clear();
+        scratch.runs.clear();
+        for bucket in first..first + count {
+            let before = scratch.points.len();
+            let (added, subtracted) = sorted.bucket(bucket);
+            scratch.points.extend(added.iter().map(|place| self.points[*place as usize]));
+            scratch.points.extend(subtracted.iter().map(|place| {
+                let Point { x, y } = self.points[*place as usize];
+                Point { x, y: -y }
+            }));
+            scratch.runs.push((scratch.points.len() - before) as u32);
+        }
     }
 }
 
-/// The places in a table that each bucket adds up, sign in the lowest bit.
+/// The list that a digit's point goes to: bucket |digit| - 1, in it the first for adding.
+fn half_bucket(digit: i32) -> usize {
+    2 * (digit.unsigned_abs() as usize - 1) + usize::from(digit < 0)
+}
+
+/// The places in a table that each bucket adds up.
 struct Sorted {
-    /// `entries[starts[b]..starts[b + 1]]` belongs to bucket b, whose digit is b + 1.
+    /// Half bucket h, which is `half_bucket` of its digits, has the places from start h to h + 1.
     starts: Vec<u32>,
-    entries: Vec<u32>,
+    places: Vec<u32>,
 }
 
 impl Sorted {
-    fn buckets(&self) -> usize {
-        self.starts.len() - 1
+    /// The places to add, and those to subtract.
+    fn bucket(&self, bucket: usize) -> (&[u32], &[u32]) {
+        let [start, middle, end] = [0, 1, 2].map(|i| self.starts[2 * bucket + i] as usize);
+        (&self.places[start..middle], &self.places[middle..end])
     }
 }
 
@@ -284,12 +322,17 @@ impl Sorted {
 fn weighted_sum<P: SWCurveConfig>(buckets: &[Point<P>]) -> Projective<P> {
     let side = 1usize << (buckets.len().ilog2() / 2);
     let count = buckets.len() / side;
-    let mut rows = buckets.to_vec();
-    sum_runs(&mut rows, &mut vec![side as u32; count]);
-    let mut columns: Vec<Point<P>> = (0..side)
-        .flat_map(|column| (0..count).map(move |row| buckets[row * side + column]))
-        .collect();
-    sum_runs(&mut columns, &mut vec![count as u32; side]);
+    let mut scratch = Scratch::new();
+    let mut rows = vec![Point::INFINITY; count];
+    scratch.points.extend_from_slice(buckets);
+    scratch.runs.resize(count, side as u32);
+    scratch.sum_runs(&mut rows);
+    let mut columns = vec![Point::INFINITY; side];
+    scratch.points.clear();
+    scratch.points.extend((0..side).flat_map(|column| buckets[column..].iter().step_by(side)));
+    scratch.runs.clear();
+    scratch.runs.resize(side, count as u32);
+    scratch.sum_runs(&mut columns);
     let mut total = running_sum(&rows[1..]);
     for _ in 0..side.ilog2() {
         total.double_in_place();
