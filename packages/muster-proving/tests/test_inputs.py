@@ -1,5 +1,6 @@
 """Inputs: what is accepted becomes canonical, what is not gets one clear sentence."""
 
+import copy
 import json
 from typing import Any
 
@@ -213,6 +214,14 @@ def test_a_full_tree_is_accepted_and_one_leaf_more_is_not() -> None:
     assert len(canonical["leaves"]) == 65_536
     with pytest.raises(InvalidInput, match="leaves is a list of 65537 entries"):
         parse_inputs(spec, {"leaves": [*leaves, "1"], "leaf_index": 0})
+
+
+def test_an_error_survives_the_way_to_another_process() -> None:
+    error = InvalidInput("leaves[3]", "a string of 4 characters", "hex")
+    # Copying rebuilds the error from its arguments, just as unpickling does.
+    rebuilt = copy.copy(error)
+    assert str(rebuilt) == str(error) == "leaves[3] is a string of 4 characters; allowed: hex"
+    assert vars(rebuilt) == vars(error)
 
 
 def test_numbers_of_a_million_digits_are_refused_at_once() -> None:

@@ -9,10 +9,13 @@ class InvalidInput(ValueError):  # noqa: N818 - part of the package's face, name
     """
 
     def __init__(self, field: str, value: str, allowed: str) -> None:
-        super().__init__(f"{field} is {value}; allowed: {allowed}")
+        super().__init__(field, value, allowed)
         self.field = field
         self.value = value
         self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.field} is {self.value}; allowed: {self.allowed}"
 
 
 class KeyMismatch(ValueError):  # noqa: N818 - likewise
