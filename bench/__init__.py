@@ -1,0 +1,1 @@
+"""Benches that compare Muster with what others use, in one run on one machine."""

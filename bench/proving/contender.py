@@ -1,0 +1,51 @@
+"""A contender is a process that reads one JSON request a line and answers with one JSON line.
+
+So each measures its own CPU time (getrusage), with nothing else running in its process.
+"""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+
+class Contender:
+    """A running contender.
+
+    Raises RuntimeError when it ends before it has answered; its own message is on stderr.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], environment: dict[str, str]) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            bufsize=1,
+        )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """One request and its answer."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError(f"{self.name} was started without pipes")
+        self._process.stdin.write(json.dumps(request) + "\n")
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended during {request.get('do')}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
