@@ -1,7 +1,6 @@
 """Keys: made once, by the leader, and loaded by every replica."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from muster_coordinator.store.migrate import migrate
 from muster_proving import CircuitSpec
 from muster_testing.waiting import eventually
 
-from .harness import Replica, process, rows, settings
+from .harness import rows
 
 pytestmark = pytest.mark.integration
 
@@ -23,22 +22,19 @@ SPEC = CircuitSpec("addition")
 DEMO = Pool("demo", (SPEC,), insecure_setup=True)
 
 
-async def test_two_new_replicas_agree_on_one_key(dsn: str, tmp_path: Path) -> None:
-    with (
-        process(dsn, settings(id="c-0"), tmp_path / "c-0") as one,
-        process(dsn, settings(id="c-1"), tmp_path / "c-1") as other,
-    ):
-        replicas: list[Replica] = [await one.serving(), await other.serving()]
-        keys = [
-            (await replica.http.get("/api/v1/circuits/addition/verification-key")).json()
-            for replica in replicas
-        ]
-        assert keys[0] == keys[1]
-        for replica in replicas:
-            await replica.close()
-    assert await rows(dsn, "SELECT key_id, insecure FROM proving_keys") == [
-        ("addition-poseidon@bn254", True)
-    ]
+async def test_replicas_that_make_a_key_at_once_agree_on_one(dsn: str) -> None:
+    await migrate(dsn)
+    async with Database(dsn) as database:
+        rings = [KeyRing(PostgresKeys(database), Offers([DEMO])) for _ in range(3)]
+        epoch, _ = await PostgresLeadership(database).take_epoch("c-0")
+        await asyncio.gather(*(ring.make_missing(epoch) for ring in rings))
+        loading = [asyncio.create_task(ring.run()) for ring in rings]
+        await eventually(lambda: not any(ring.missing() for ring in rings))
+        keys = {key.record.version for ring in rings if (key := ring.current(DEMO, SPEC))}
+        assert len(keys) == 1
+        for one in loading:
+            one.cancel()
+    assert await rows(dsn, "SELECT key_id, insecure FROM proving_keys") == [(SPEC.key_id, True)]
 
 
 async def test_keys_are_made_where_it_is_allowed_and_once(dsn: str) -> None:

@@ -71,7 +71,7 @@ def health_limits(config: CoordinatorConfig) -> HealthLimits:
     return HealthLimits(
         suspect=timeout.total_seconds(),
         dead=3 * timeout.total_seconds(),
-        grace=1.2 * heartbeat_seconds(timeout),
+        grace=1.6 * heartbeat_seconds(timeout),
         replica=max(_SHORTEST_REPLICA_SILENCE_SECONDS, timeout.total_seconds() / 3),
     )
 

@@ -183,7 +183,7 @@ class HealthLimits:
     suspect: float = 30.0
     dead: float = 90.0
     forgotten: float = 7 * 24 * 3600.0
-    grace: float = 6.0
+    grace: float = 8.0
     replica: float = 10.0
 
 
