@@ -280,8 +280,12 @@ async def test_a_pool_waits_for_the_coordinator_that_it_names(space: Space) -> N
 
     await eventually(both, what="the coordinator knows both pools")
     assert await space.get(COORDINATORS, "one") is None
-    there = await space.the(COORDINATORS, "shared")
-    assert there["status"]["pools"] == 2
+
+    async def counted() -> bool:
+        there = await space.the(COORDINATORS, "shared")
+        return there.get("status", {}).get("pools") == 2
+
+    await eventually(counted, what="the coordinator's status counts both pools")
 
 
 async def test_a_paused_object_is_left_as_it_is(space: Space) -> None:
