@@ -39,10 +39,10 @@ lint: ## Check style, types, directions of imports, generated files
 	@$(TOOL) lint
 
 unit: ## Run unit tests, and integration tests against real servers
-	@$(TOOL) unit $(ARGS)
+	@$(TOOL) unit -- $(ARGS)
 
 e2e: ## Run end-to-end tests, on the cluster muster-test
-	@$(TOOL) e2e $(ARGS)
+	@$(TOOL) e2e -- $(ARGS)
 
 test: ## Run lint, unit and e2e
 	@$(TOOL) test
