@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from muster_coordinator.store.database import Database
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_protos import coordinator_pb2 as pb
+from muster_protos.coordinator_pb2_grpc import CoordinatorServiceStub
 from muster_testing.postgres import PostgresServer
 from muster_testing.waiting import eventually
 
@@ -230,6 +232,14 @@ async def test_nothing_acknowledged_is_lost_when_postgresql_restarts(
     assert tasks == results >= len(acknowledged)
 
 
+async def _heartbeat_code(replica: Replica) -> grpc.StatusCode:
+    async with grpc.aio.insecure_channel(replica.target) as channel:
+        stub: Any = CoordinatorServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.SendHeartbeat(pb.HeartbeatRequest(worker_id="w-0"))
+        return refused.value.code()
+
+
 async def test_a_replica_says_so_while_its_database_is_away(
     postgres: PostgresServer, dsn: str, tmp_path: Path
 ) -> None:
@@ -237,7 +247,10 @@ async def test_a_replica_says_so_while_its_database_is_away(
         task_id = await replica.add()
         await asyncio.to_thread(postgres.stop)
         try:
-            answer = await replica.http.get(f"/api/v1/tasks/{task_id}")
+            answer, code = await asyncio.gather(
+                replica.http.get(f"/api/v1/tasks/{task_id}"), _heartbeat_code(replica)
+            )
+            assert code is grpc.StatusCode.UNAVAILABLE
             assert answer.status_code == 503
             assert answer.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
             assert int(answer.headers["Retry-After"]) > 0
