@@ -53,8 +53,8 @@ protos: env ## Generate the gRPC code from protos/
 crds: env ## Generate CRDs and their reference from the models
 	@$(BIN)/python -m muster_api.generate
 
-lock: env ## Pin all dependencies anew
-	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+lock: ## Pin all dependencies anew
+	@$(TOOL) lock
 
 bench-proving: env ## Compare our prover with gnark, and with py_ecc's verifier
 	@$(BIN)/python bench/proving.py $(ARGS)

@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     env = commands.add_parser("env", help="the virtualenv of the checkout, .venv")
     env.set_defaults(command=lambda work, _: virtualenv.ensure(work))
+    lock = commands.add_parser("lock", help="pin all dependencies anew")
+    lock.set_defaults(command=lambda work, _: virtualenv.lock(work))
     _cluster_commands(commands.add_parser("cluster", help="a real Kubernetes cluster here"))
     _image_commands(commands.add_parser("images", help="the container images"))
     _demo_command(commands.add_parser("demo", help="install Muster and show verified proofs"))
@@ -162,25 +164,21 @@ def _cluster_status(work: Workspace, options: argparse.Namespace) -> None:
 
 
 def _images_build(work: Workspace, options: argparse.Namespace) -> None:
-    _print_images(images.build(work, options.only), "text")
+    print("\n".join(images.build(work, options.only)))
 
 
 def _images_load(work: Workspace, options: argparse.Namespace) -> None:
-    _print_images(image_loading.load(work, options.cluster, options.only), "text")
+    print("\n".join(image_loading.load(work, options.cluster, options.only)))
 
 
 def _images_list(work: Workspace, options: argparse.Namespace) -> None:
-    _print_images(images.references(work), options.output)
-
-
-def _print_images(found: dict[str, str], form: str) -> None:
-    if form == "json":
+    found = images.references(work)
+    if options.output == "json":
         print(json.dumps(found, indent=2))
-    elif form == "values":
+    elif options.output == "values":
         print(images.chart_values(found), end="")
     else:
-        for name, reference in found.items():
-            print(f"{name:<12} {reference}")
+        print("\n".join(f"{name:<12} {reference}" for name, reference in found.items()))
 
 
 def _demo(work: Workspace, options: argparse.Namespace) -> None:

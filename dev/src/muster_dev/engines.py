@@ -139,8 +139,9 @@ class Engine:
             if not root_filesystem.built(root_filesystem.NODE, work.paths):
                 with work.steps.step("Make the nodes' root file system"):
                     root_filesystem.build(root_filesystem.NODE, work.paths)
-        with work.steps.step("Build the node image"):
-            return own.build()
+            with work.steps.step("Build the node image"):
+                own.build()
+        return own.build()
 
     def _nft(self, image: str) -> Nft:
         if self.daemon is not None:

@@ -9,14 +9,15 @@ from muster_dev.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from muster_dev.docker import Docker
     from muster_dev.records import Record
     from muster_dev.workspace import Workspace
 
 
-def load(work: Workspace, cluster: str, names: Iterable[str]) -> dict[str, str]:
-    """Build images and bring them to a cluster; return the name with tag of each.
+def load(work: Workspace, cluster: str, names: Iterable[str]) -> list[str]:
+    """Build images and bring them to a cluster; return their names with tags.
 
     Values for the chart that name them are written beside the cluster's kubeconfig.
     Raises SetupError when there is no such cluster.
@@ -36,38 +37,33 @@ def load(work: Workspace, cluster: str, names: Iterable[str]) -> dict[str, str]:
             _load_onto_nodes(work, docker, record, built)
     values = images.chart_values(images.references(work), record.registry)
     (work.paths.cluster(cluster) / "values.json").write_text(values, encoding="utf-8")
-    return built
+    return list(built)
 
 
 def _load_onto_nodes(
-    work: Workspace, docker: Docker, record: Record, built: dict[str, str]
+    work: Workspace, docker: Docker, record: Record, built: dict[str, Path]
 ) -> None:
-    cluster = clusters.find(work, engines.choose(work), record.name)
-    for references, nodes in missing(docker, cluster.nodes(), list(built.values())):
-        title = f"Load {', '.join(references)} onto {len(nodes)} nodes"
-        with work.steps.step(title):
-            archive = work.paths.state / "build" / f"images-{record.name}.tar"
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            log = work.paths.logs / f"load-{record.name}.log"
-            docker.run("save", f"--output={archive}", *references, log=log)
-            kind = str(work.tool(go_tools.KIND) / "kind")
-            options = [f"--name={record.name}", f"--nodes={','.join(nodes)}"]
-            argv = [kind, "load", "image-archive", str(archive), *options]
+    nodes = clusters.find(work, engines.choose(work), record.name).nodes()
+    kind = str(work.tool(go_tools.KIND) / "kind")
+    log = work.paths.logs / f"load-{record.name}.log"
+    log.unlink(missing_ok=True)
+    for reference, lacking in missing(docker, nodes, list(built)).items():
+        with work.steps.step(f"Load {reference} onto {len(lacking)} nodes"):
+            options = [f"--name={record.name}", f"--nodes={','.join(lacking)}"]
+            argv = [kind, "load", "image-archive", str(built[reference]), *options]
             shell.run(argv, log=log, env=docker.env, timeout=900)
-            archive.unlink()
 
 
 def missing(
     docker: Docker, nodes: Sequence[str], references: Sequence[str]
-) -> list[tuple[list[str], list[str]]]:
-    """Return pairs of (images, nodes that lack just these)."""
-    groups: dict[tuple[str, ...], list[str]] = {}
+) -> dict[str, list[str]]:
+    """Return the nodes that lack an image, for each image that is lacking anywhere."""
+    found: dict[str, list[str]] = {}
     for node in nodes:
         listed = docker.output("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "-q")
-        lacking = lacking_images(listed, references)
-        if lacking:
-            groups.setdefault(tuple(lacking), []).append(node)
-    return [(list(images_), nodes_) for images_, nodes_ in groups.items()]
+        for reference in lacking_images(listed, references):
+            found.setdefault(reference, []).append(node)
+    return found
 
 
 def lacking_images(listed: str, references: Sequence[str]) -> list[str]:
@@ -80,7 +76,7 @@ def lacking_images(listed: str, references: Sequence[str]) -> list[str]:
     ]
 
 
-def _push(work: Workspace, docker: Docker, record: Record, built: dict[str, str]) -> None:
+def _push(work: Workspace, docker: Docker, record: Record, built: dict[str, Path]) -> None:
     if not record.registry:
         raise SetupError(
             f"Images for the context {record.context!r} have to come from a registry that it can "
@@ -88,8 +84,9 @@ def _push(work: Workspace, docker: Docker, record: Record, built: dict[str, str]
             hint="Name it: cluster up --context … --registry REGISTRY",
         )
     log = work.paths.logs / f"push-{record.name}.log"
-    for reference in built.values():
+    for reference, archive in built.items():
         target = f"{record.registry}/{reference}"
         with work.steps.step(f"Push {target}"):
+            docker.run("load", f"--input={archive}", log=log)
             docker.output("tag", reference, target)
             docker.run("push", target, log=log)

@@ -71,26 +71,64 @@ class Images:
         )
         return f"{image.repository}:{key[:12]}"
 
-    def build(self, name: str) -> str:
-        """Return the name and tag of an image, building it if Docker does not have it yet."""
-        if name == "postgres":
-            return self._build_postgres()
+    def archive(self, name: str) -> Path:
+        """Return an image as a file, building it if the cache does not have it yet.
+
+        Files outlive the daemon: after a clean-up nothing has to be built again.
+        """
         reference = self.reference(name)
-        if not self._docker.has_image(reference):
-            image = _find(name)
-            context = self._stage(image)
+        kind, key = f"image-{name}", self._cache_key(reference)
+
+        def build(out: Path) -> None:
             with self._work.steps.step(f"Build {reference}"):
-                dockerfile = self._work.paths.repo / image.folder / "Dockerfile"
-                self._docker_build(reference, dockerfile, self._bases.ensure_python(), context)
-            shutil.rmtree(context)
-            self._forget_old(image.repository)
-        return reference
+                if name == "postgres":
+                    self._build_postgres(reference)
+                else:
+                    self._build_python(reference, _find(name))
+                log = self._log(name)
+                self._docker.run("save", f"--output={out / 'image.tar'}", reference, log=log)
+            self._forget_old(reference.split(":")[0])
+
+        folder = cache.Cache(self._work.paths.cache).find(kind, key)
+        if folder is None:
+            self._prepare(name)
+        return cache.Cache(self._work.paths.cache).get(kind, key, build) / "image.tar"
 
     def build_all(self) -> None:
-        """Build every image that Docker does not have yet."""
+        """Build every image that is not in the cache yet."""
         with self._work.alone_at("images"):
             for name in NAMES:
-                self.build(name)
+                self.archive(name)
+
+    def _cache_key(self, reference: str) -> str:
+        if reference == POSTGRES:
+            # What a public tag names may change.
+            return self._docker.output("image", "inspect", "-f", "{{.Id}}", reference)[7:23]
+        return reference.split(":")[1]
+
+    def _prepare(self, name: str) -> None:
+        # Each of these is a step of its own where there is something to do.
+        if name == "postgres":
+            if not self._bases.public(POSTGRES):
+                self._bases.ensure_postgres()
+            return
+        image = _find(name)
+        self._bases.ensure_python()
+        wheels.wheelhouse(self._work, self._requirements(image))
+        for project in projects.closure(self._projects, image.project):
+            wheels.wheel(self._work, project)
+
+    def _build_python(self, reference: str, image: Image) -> None:
+        context = self._stage(image)
+        dockerfile = self._work.paths.repo / image.folder / "Dockerfile"
+        self._docker_build(reference, dockerfile, self._bases.ensure_python(), context)
+        shutil.rmtree(context)
+
+    def _build_postgres(self, reference: str) -> None:
+        if reference != POSTGRES:
+            folder = self._work.paths.repo / "images" / "postgres"
+            base = self._bases.ensure_postgres()
+            self._docker_build(reference, folder / "Dockerfile", base, folder)
 
     def _stage(self, image: Image) -> Path:
         work = self._work
@@ -98,8 +136,7 @@ class Images:
         shutil.rmtree(context, ignore_errors=True)
         (context / "own").mkdir(parents=True)
         for project in projects.closure(self._projects, image.project):
-            make = wheels.native_wheel if project.name == projects.NATIVE else wheels.own_wheel
-            shutil.copy2(make(work, project), context / "own")
+            shutil.copy2(wheels.wheel(work, project), context / "own")
         requirements = self._requirements(image)
         shutil.copytree(wheels.wheelhouse(work, requirements), context / "wheels")
         shutil.copy2(requirements, context / "requirements.txt")
@@ -113,21 +150,8 @@ class Images:
         key = cache.digest(_FORMAT, self._bases.postgres(), cache.digest_tree(folder))
         return f"muster/postgres:{key[:12]}"
 
-    def _build_postgres(self) -> str:
-        reference = self._postgres_reference()
-        if not self._docker.has_image(reference):
-            base = self._bases.ensure_postgres()
-            folder = self._work.paths.repo / "images" / "postgres"
-            with self._work.steps.step(f"Build {reference}"):
-                self._docker_build(reference, folder / "Dockerfile", base, folder)
-            self._forget_old("muster/postgres")
-        return reference
-
     def _docker_build(self, reference: str, dockerfile: Path, base: str, context: Path) -> None:
-        log = (
-            self._work.paths.logs
-            / f"image-{reference.split(':', maxsplit=1)[0].rsplit('/', maxsplit=1)[-1]}.log"
-        )
+        log = self._log(reference.split("/")[1].split(":", maxsplit=1)[0])
         log.unlink(missing_ok=True)
         # A daemon of ours has no network to offer, and everything is in the context.
         options = ["--network=none", f"--tag={reference}", f"--file={dockerfile}"]
@@ -141,24 +165,31 @@ class Images:
         for old in listed.splitlines()[_KEPT:]:
             shell.succeeds(["docker", "image", "rm", old], env=self._docker.env)
 
+    def _log(self, name: str) -> Path:
+        return self._work.paths.logs / f"image-{name}.log"
+
     def _requirements(self, image: Image) -> Path:
         return self._work.paths.repo / "requirements" / f"{image.name}.txt"
 
 
-def build(work: Workspace, names: Iterable[str]) -> dict[str, str]:
-    """Build images; return the name with tag of each."""
-    engine = engines.choose(work)
-    with work.alone_at("clusters"):
-        engine.start()
-    images = Images(work, engine)
+def build(work: Workspace, names: Iterable[str]) -> dict[str, Path]:
+    """Build images; return the file of each by its name with tag."""
+    images = _open(work)
     with work.alone_at("images"):
-        return {name: images.build(name) for name in names}
+        return {images.reference(name): images.archive(name) for name in names}
 
 
 def references(work: Workspace) -> dict[str, str]:
     """Return the names with tags of all images, built or not."""
-    images = Images(work, engines.choose(work))
+    images = _open(work)
     return {name: images.reference(name) for name in NAMES}
+
+
+def _open(work: Workspace) -> Images:
+    engine = engines.choose(work)
+    with work.alone_at("clusters"):
+        engine.start()
+    return Images(work, engine)
 
 
 def chart_values(built: dict[str, str], registry: str = "") -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muster_dev import cache, projects, shell, wheels
 from muster_dev.bootstrap import find_python
+from muster_dev.errors import SetupError
 
 if TYPE_CHECKING:
     from muster_dev.projects import Project
@@ -30,6 +32,18 @@ def ensure(work: Workspace) -> Path:
             _make(work, python, known)
             stamp.write_text(wanted, encoding="utf-8")
     return venv / "bin"
+
+
+def lock(work: Workspace) -> None:
+    """Pin all dependencies anew, with the uv that is pinned itself.
+
+    Raises SetupError when they cannot be resolved.
+    """
+    path = os.pathsep.join([str(work.bootstrap.programs()), os.environ.get("PATH", "")])
+    script = str(work.paths.repo / "requirements" / "lock.sh")
+    with work.steps.attended("Pin the dependencies"):
+        if shell.attend([script], env={"PATH": path}) != 0:
+            raise SetupError("The dependencies cannot be pinned, see above.")
 
 
 def _stamp(repo: Path, known: dict[str, Project], version: str) -> str:

@@ -6,6 +6,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from muster_dev import apt, cache, projects, shell
+from muster_dev.projects import NATIVE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +20,13 @@ _NEWEST_MANYLINUX = 41
 _OLDEST_MANYLINUX = 5
 
 
+def wheel(work: Workspace, project: Project) -> Path:
+    """Return the wheel of a package of ours, building it if its sources have changed."""
+    return native_wheel(work, project) if project.name == NATIVE else own_wheel(work, project)
+
+
 def own_wheel(work: Workspace, project: Project) -> Path:
-    """Return the wheel of one of our packages, building it if its sources have changed."""
+    """Return the wheel of one of our packages in Python."""
 
     def build(out: Path) -> None:
         log = work.paths.logs / f"wheel-{project.name}.log"
