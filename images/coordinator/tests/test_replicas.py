@@ -15,6 +15,7 @@ from muster_coordinator.store.database import Database
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_protos import coordinator_pb2 as pb
 from muster_protos.coordinator_pb2_grpc import CoordinatorServiceStub
+from muster_testing.apiserver import ControlPlane
 from muster_testing.postgres import PostgresServer
 from muster_testing.waiting import eventually
 
@@ -170,6 +171,27 @@ async def test_streams_of_a_killed_replica_end(dsn: str, tmp_path: Path) -> None
             async with Worker(survivor.target, "w-1"):
                 task = await survivor.ends(task_id)
                 assert (task["status"], task["worker_id"]) == ("completed", "w-1")
+
+
+async def test_replicas_of_a_cluster_elect_by_lease(
+    dsn: str, tmp_path: Path, apiserver: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig))
+
+    def by_lease(name: str) -> dict[str, Any]:
+        document = settings(id=name)
+        lease = {"backend": "lease", "lease_name": "demo-coordinator", "namespace": "default"}
+        return document | {"leader_election": document["leader_election"] | lease}
+
+    async with serving(dsn, by_lease("c-1"), tmp_path) as second:
+        await eventually(functools.partial(_sees_leader, second, "c-1"))
+        async with serving(dsn, by_lease("c-0"), tmp_path) as first:
+            await eventually(functools.partial(_sees_leader, first, "c-1"))
+    async with serving(dsn, by_lease("c-0"), tmp_path) as first:
+        await eventually(functools.partial(_sees_leader, first, "c-0"))
+        assert (await first.ops.get("/queue")).json()["epoch"] == 2
+        async with Worker(first.target, "w-0"):
+            assert (await first.ends(await first.add()))["status"] == "completed"
 
 
 async def test_a_leader_that_was_followed_without_knowing_leaves_a_trace(
