@@ -117,13 +117,19 @@ def _demo_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=_at_least_one, default=10, help="how many proofs")
 
 
+def _passed_on(options: argparse.Namespace) -> list[str]:
+    # Behind `--`, so that the next program's options are not taken for this one's.
+    arguments: list[str] = options.arguments
+    return arguments[1:] if arguments[:1] == ["--"] else arguments
+
+
 def _check_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     lint = commands.add_parser("lint", help="style, types, imports, generated files")
     lint.set_defaults(command=lambda work, _: checks.lint(work))
     unit = commands.add_parser("unit", help="unit and integration tests")
-    unit.set_defaults(command=lambda work, options: checks.unit(work, options.arguments))
+    unit.set_defaults(command=lambda work, options: checks.unit(work, _passed_on(options)))
     e2e = commands.add_parser("e2e", help="end-to-end tests on a cluster of their own")
-    e2e.set_defaults(command=lambda work, options: checks.e2e(work, options.arguments))
+    e2e.set_defaults(command=lambda work, options: checks.e2e(work, _passed_on(options)))
     for command in (unit, e2e):
         command.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest")
     everything = commands.add_parser("test", help="lint, unit and e2e")
