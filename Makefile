@@ -57,4 +57,4 @@ lock: ## Pin all dependencies anew
 	@$(TOOL) lock
 
 bench-proving: env ## Compare our prover with gnark, and with py_ecc's verifier
-	@$(BIN)/python bench/proving.py $(ARGS)
+	@$(BIN)/python -m bench.proving $(ARGS)

@@ -27,7 +27,7 @@ TEST_CLUSTER = "muster-test"
 _TEST_NODES = 3
 _CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e", "charts", "tests")
 _END_TO_END = ("e2e", "dev/tests/test_recovery.py")
-_TESTS = ("tests", "packages/*", "images/*", "operator", "cli", "charts", "dev", "native")
+_TESTS = ("tests", "packages/*", "images/*", "operator", "cli", "charts", "dev", "native", "bench")
 
 
 def lint(work: Workspace) -> None:
