@@ -197,7 +197,7 @@ def _create(
         api_port=ports.free(_FIRST_API_PORT),
         published=published,
         own_image=node.own,
-        runtime_wrapper=engine.runtime_wrapper(),
+        runtime_wrapper=engine.runtime_wrapper(node.image),
     )
     with work.steps.step(f"Create cluster {cluster.name} ({nodes} nodes)"):
         cluster.create(spec, node.image)

@@ -101,13 +101,15 @@ class Engine:
 
     def has_public_node(self) -> bool:
         """Tell whether nodes are made of the public image."""
-        # It knows no way around a missing capability.
+        if self.daemon is not None and capabilities.missing():
+            return False
+        # The public image knows no way around a missing capability.
         registry = Registry(self.docker, self._work.paths.state)
-        return not capabilities.missing() and registry.provides(NODE)
+        return registry.provides(NODE) and not self._lacking(NODE)
 
-    def runtime_wrapper(self) -> str | None:
+    def runtime_wrapper(self, image: str) -> str | None:
         """Return the file that nodes use as their runtime where a capability is missing."""
-        lacking = capabilities.missing()
+        lacking = self._lacking(image)
         if not lacking:
             return None
         path = self._work.paths.state / "node-runtime"
@@ -142,6 +144,13 @@ class Engine:
             with work.steps.step("Build the node image"):
                 own.build()
         return own.build()
+
+    def _lacking(self, image: str) -> list[str]:
+        if self.daemon is not None:
+            return capabilities.missing()
+        # The user's daemon may be on another machine, with other capabilities.
+        command = ["run", "--rm", "--privileged", "--network=none", "--entrypoint=cat"]
+        return capabilities.missing(self.docker.output(*command, image, "/proc/self/status"))
 
     def _nft(self, image: str) -> Nft:
         if self.daemon is not None:

@@ -7,7 +7,6 @@ group, all found by name. Containers live on when it dies.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -73,7 +72,7 @@ class PrivateDaemon:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"},
+                env=shell.merged(None),
             )
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self.docker.answers():

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
 class CommandError(SetupError):
     """A program ended with an error or did not end in time."""
 
@@ -123,14 +126,17 @@ def succeeds(
 
 
 def merged(env: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the environment of this process with some variables set anew."""
-    return {**os.environ, **(env or {})}
+    """Return the environment of this process with some variables set anew.
+
+    Its PATH has the system's folders, which that of a user may lack.
+    """
+    wanted = {**os.environ, **(env or {})}
+    return {**wanted, "PATH": os.pathsep.join([wanted.get("PATH", ""), *_SYSTEM])}
 
 
 def which(program: str) -> str | None:
-    """Find a program, also in the system folders that a user's PATH may lack."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-    return shutil.which(program, path=path)
+    """Find a program as it would be found when it is run."""
+    return shutil.which(program, path=merged(None)["PATH"])
 
 
 def tail(log: Path, lines: int = 15) -> str:
