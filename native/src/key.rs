@@ -38,7 +38,7 @@ impl<E: Curve> Statement<E> {
 
     /// The name of a key for this statement, e.g. `merkle-20-poseidon@bn254`.
     pub fn key_id(&self) -> String {
-        format!("{}@{}", self.circuit.id(), E::NAME)
+        id::<E>(self.circuit.as_ref())
     }
 
     /// The points that the key's polynomials are evaluated on.
@@ -61,6 +61,11 @@ impl<E: Curve> Statement<E> {
         }
         Ok(format!("sha256:{:x}", hash.finalize()))
     }
+}
+
+/// The name of the keys of a circuit on the curve `E`.
+pub fn id<E: Curve>(circuit: &dyn Circuit<E::ScalarField>) -> String {
+    format!("{}@{}", circuit.id(), E::NAME)
 }
 
 fn internal(error: impl std::fmt::Display) -> Error {

@@ -94,15 +94,7 @@ fn insecure_setup<'py>(
 #[pyfunction]
 fn key_id(py: Python<'_>, curve: &str, circuit: &str, size: usize) -> PyResult<String> {
     Ok(on_curve!(py, 1, curve, E => {
-        Ok(format!("{}@{}", circuits::find::<Field<E>>(circuit, size)?.id(), E::NAME))
-    })?)
-}
-
-/// The names of the inputs of a circuit, in the order that `prove` takes them.
-#[pyfunction]
-fn input_names(py: Python<'_>, circuit: &str, size: usize) -> PyResult<Vec<String>> {
-    Ok(on_curve!(py, 1, "bn254", E => {
-        Ok(circuits::find::<Field<E>>(circuit, size)?.inputs())
+        Ok(key::id::<E>(circuits::find(circuit, size)?.as_ref()))
     })?)
 }
 
@@ -335,7 +327,6 @@ fn native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<VerifyingKey>()?;
     m.add_function(wrap_pyfunction!(insecure_setup, m)?)?;
     m.add_function(wrap_pyfunction!(key_id, m)?)?;
-    m.add_function(wrap_pyfunction!(input_names, m)?)?;
     m.add_function(wrap_pyfunction!(public_signals, m)?)?;
     m.add_function(wrap_pyfunction!(merkle_path, m)?)?;
     m.add_function(wrap_pyfunction!(poseidon, m)?)?;

@@ -217,7 +217,8 @@ fn false_statements_and_wrong_inputs_are_told_apart() {
     assert!(assign(&["5", "1", "9", "3"]).is_ok());
     assert!(matches!(assign(&["0", "1", "9", "3"]), Err(Error::Unsatisfied { .. })));
     assert!(matches!(assign(&["5", "1", "9"]), Err(Error::Input(_))));
-    assert!(matches!(assign(&["5", "1", "9", "x"]), Err(Error::Input(_))));
+    let named = assign(&["5", "1", "9", "x"]).unwrap_err();
+    assert!(matches!(&named, Error::Input(reason) if reason.starts_with("blinding must be")));
     let modulus = Bn::MODULUS.to_string();
     assert!(matches!(assign(&["5", "1", "9", &modulus]), Err(Error::Input(_))));
 }

@@ -33,9 +33,6 @@ def insecure_setup(
 def key_id(curve: str, circuit: str, size: int) -> str:
     """The name of a circuit's keys, e.g. `merkle-20-poseidon@bn254`. Raises InputError."""
 
-def input_names(circuit: str, size: int) -> list[str]:
-    """The inputs of a circuit in the order that `prove` takes them. Raises InputError."""
-
 def public_signals(curve: str, circuit: str, size: int, inputs: list[str]) -> list[str]:
     """The public signals that a proof of `inputs` has. Raises InputError, UnsatisfiedError."""
 
@@ -65,6 +62,9 @@ class ProvingKey:
 
     def prove(self, inputs: list[str]) -> tuple[list[str], bytes]:
         """Public signals and proof, verified before it is returned.
+
+        The inputs are leaf, index, siblings from the leaf up; or value, min, max, blinding;
+        or a, b, blinding of a, blinding of b.
 
         Raises InputError, UnsatisfiedError, InternalError.
         """

@@ -7,7 +7,7 @@ mod range;
 use ark_ff::PrimeField;
 
 use crate::error::{Error, Result};
-use crate::field::parse_decimals;
+use crate::field::parse_decimal;
 use crate::poseidon::PoseidonField;
 use crate::r1cs::{Assignment, Builder, Shape};
 
@@ -19,7 +19,7 @@ pub trait Circuit<F: PrimeField>: Send + Sync {
     /// How many public signals a proof has.
     fn publics(&self) -> usize;
 
-    /// The private and public values that the prover gives, in order.
+    /// The names of the values that the prover gives, in order.
     fn inputs(&self) -> Vec<String>;
 
     /// Writes the constraints, computing all other values from `inputs`.
@@ -63,7 +63,16 @@ pub fn evaluate<F: PrimeField>(circuit: &dyn Circuit<F>, inputs: &[F]) -> Assign
 
 /// The full assignment for decimal inputs; an error if they do not satisfy the circuit.
 pub fn assign<F: PrimeField>(circuit: &dyn Circuit<F>, inputs: &[String]) -> Result<Assignment<F>> {
-    let inputs = parse_decimals("inputs", inputs, circuit.inputs().len())?;
+    let names = circuit.inputs();
+    if names.len() != inputs.len() {
+        let (wanted, given) = (names.len(), inputs.len());
+        return Err(Error::input(format!("inputs must have {wanted} entries, not {given}")));
+    }
+    let inputs: Vec<F> = names
+        .iter()
+        .zip(inputs)
+        .map(|(name, text)| parse_decimal(name, text))
+        .collect::<Result<_>>()?;
     let assignment = evaluate(circuit, &inputs);
     match assignment.violated {
         Some(row) => Err(Error::Unsatisfied { circuit: circuit.id(), row }),
