@@ -182,7 +182,7 @@ class Replica:
     """An operator that runs in this process."""
 
     operator: Operator
-    task: asyncio.Task[int]
+    task: asyncio.Task[None]
     stop: asyncio.Event
     metrics_port: int
 
@@ -191,10 +191,10 @@ class Replica:
         """Whether it leads."""
         return self.operator.metrics.registry.get_sample_value("muster_operator_leading") == 1
 
-    async def close(self) -> int:
-        """Stop it in order; returns its exit status."""
+    async def close(self) -> None:
+        """Stop it in order."""
         self.stop.set()
-        return await self.task
+        await self.task
 
 
 class Operators:

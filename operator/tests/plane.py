@@ -121,6 +121,13 @@ async def grant(admin: Cluster) -> None:
     await admin.apply(_BINDINGS, bound(_BINDINGS, _ROLES, reader, namespace="kube-system"))
 
 
+async def revoke(admin: Cluster) -> None:
+    """Take the operator's rights in all namespaces away."""
+    binding = await admin.get(_CLUSTER_BINDINGS, None, f"{OPERATOR}-{OPERATOR}")
+    assert binding
+    await admin.delete(_CLUSTER_BINDINGS, binding)
+
+
 def ready_status(pod: Manifest) -> dict[str, Any]:
     """The status of a pod that runs and is ready."""
     name = pod["spec"]["containers"][0]["name"]

@@ -5,18 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from muster_operator.cluster import Cluster
+from muster_operator.cluster import Cluster, ClusterError
 from muster_operator.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
 from .conftest import Operators, Space
-from .plane import SECRET, SERVICE, SYSTEM, Plane
+from .plane import SECRET, SERVICE, SYSTEM, Plane, grant, revoke
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +36,7 @@ async def test_the_other_replica_takes_over_when_the_leader_stops(
     await space.pool(name="one")
     await space.the(DEPLOYMENTS, "one-worker")
     assert not second.leads
-    assert await first.close() == 0
+    await first.close()
     await eventually(lambda: second.leads, deadline=10, what="the second leads")
     await space.pool(name="two")
     await space.the(DEPLOYMENTS, "two-worker")
@@ -62,26 +63,44 @@ async def test_what_happened_while_nobody_led_is_made_up_for(
     await eventually(made_up, what="both changes are made up for")
 
 
+async def answers(admin: Cluster) -> bool:
+    try:
+        await admin.list(LEASES, SYSTEM)
+    except ClusterError as error:
+        raise AssertionError(str(error)) from error
+    return True
+
+
+@pytest.mark.parametrize("revoked", [False, True], ids=["", "without its rights"])
 async def test_an_operator_outlives_the_absence_of_the_api_server(
-    plane: Plane, operators: Operators, space: Space
+    plane: Plane, operators: Operators, admin: Cluster, space: Space, revoked: bool
 ) -> None:
-    replica = await operators.start()
+    replica = await operators.start(resync_interval=timedelta(hours=1))
     await eventually(lambda: replica.leads, what="it leads")
     await space.pool()
     deployment = await space.the(DEPLOYMENTS, "demo-worker")
+    if revoked:
+        await revoke(admin)
     plane.stop_apiserver()
     try:
         await eventually(lambda: not replica.leads, what="it leads no more")
     finally:
         plane.start_apiserver()
-    await eventually(lambda: replica.leads, deadline=60, what="it leads again")
+        await eventually(lambda: answers(admin), deadline=60, what="the API server is back")
     await space.cluster.delete(DEPLOYMENTS, deployment)
+    if revoked:
+        assert not replica.leads
+        await grant(admin)
+    await eventually(lambda: replica.leads, deadline=60, what="it leads again")
 
     async def back() -> bool:
         there = await space.get(DEPLOYMENTS, "demo-worker")
         return bool(there and there["metadata"]["uid"] != deployment["metadata"]["uid"])
 
     await eventually(back, deadline=60, what="it reconciles again")
+    # Watches, too: a resync would not see this one for minutes.
+    await space.pool(name="another")
+    await space.the(DEPLOYMENTS, "another-worker")
     assert not replica.task.done()
 
 

@@ -89,3 +89,13 @@ def test_a_complete_list_finds_what_the_watch_has_missed() -> None:
     assert known.of_kind("Coordinator") == [SHARED]
     assert known.coordinator_of(OTHER) == Key("Coordinator", "ns", "other")
     assert known.coordinator_of(DEMO) is None
+
+
+def test_a_rollout_of_the_coordinator_does_not_make_its_pools_wait() -> None:
+    known = Inventory()
+    known.put(refers(DEMO, "shared"))
+    ready = status("True", "2 of 2")
+    known.put(body(SHARED, status=ready))
+    rolling = status("False", "2 of 2")
+    rolling["conditions"][0]["reason"] = "RollingOut"
+    assert known.put(body(SHARED, status=rolling)) == set()

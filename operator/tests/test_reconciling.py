@@ -276,7 +276,9 @@ async def test_a_pool_waits_for_the_coordinator_that_it_names(space: Space) -> N
     async def both() -> bool:
         config = await space.the(CONFIG_MAPS, "shared-coordinator")
         text = config["data"]["coordinator.yaml"]
-        return "name: one" in text and "name: two" in text
+        assert "name: one" in text
+        assert "name: two" in text
+        return True
 
     await eventually(both, what="the coordinator knows both pools")
     assert await space.get(COORDINATORS, "one") is None

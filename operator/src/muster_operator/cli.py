@@ -35,6 +35,7 @@ def main() -> int:
     )
 
     async def run(stop: asyncio.Event) -> int:
-        return await Operator(config, identity).run(stop)
+        await Operator(config, identity).run(stop)
+        return 0
 
     return run_until_signalled(run)

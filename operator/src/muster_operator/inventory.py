@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from muster_operator import naming
-from muster_operator.reconcile.reconciler import is_ready, ready_message
+from muster_operator.reconcile.reconciler import is_serving, ready_message
 from muster_operator.resources import COORDINATORS, PROVER_POOLS, Key, Manifest
 
 
@@ -25,7 +25,7 @@ class Known:
     Args:
         coordinator: for a pool, the name of its Coordinator.
         version: changes with the spec, labels, annotations or deletion, not with the status.
-        standing: whether it is ready, and what it says about that.
+        standing: whether it hands out work, and what it says about being ready.
     """
 
     uid: str
@@ -116,4 +116,4 @@ def _known(body: Manifest) -> Known:
         tuple(sorted((metadata.get("annotations") or {}).items())),
         tuple(reference["uid"] for reference in metadata.get("ownerReferences", [])),
     )
-    return Known(metadata["uid"], version, (is_ready(body), ready_message(body)), coordinator)
+    return Known(metadata["uid"], version, (is_serving(body), ready_message(body)), coordinator)

@@ -64,8 +64,8 @@ class Operator:
         self._timings = timings
         self.metrics = OperatorMetrics()
 
-    async def run(self, stop: asyncio.Event) -> int:
-        """Run until `stop`; returns the exit status, 1 where the watches broke down.
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`.
 
         Raises:
             OSError: a port is taken.
@@ -73,15 +73,15 @@ class Operator:
         async with connect() as api:
             cluster = Cluster(api)
             if not await _known_kinds(cluster, stop):
-                return 0
+                return
             elector = LeaseElector(
                 kube_leases(api, self._identity.namespace, self._config.lease_name),
                 self._identity.name,
                 self._timings,
             )
-            return await self._serve(cluster, elector, stop)
+            await self._serve(cluster, elector, stop)
 
-    async def _serve(self, cluster: Cluster, elector: LeaseElector, stop: asyncio.Event) -> int:
+    async def _serve(self, cluster: Cluster, elector: LeaseElector, stop: asyncio.Event) -> None:
         inventory = Inventory()
         telemetry = self._telemetry(inventory)
         server = self._metrics_server(cluster)
@@ -101,7 +101,7 @@ class Operator:
             tasks.append(server.run(api.application()))
 
         async def alive() -> Health:
-            return Health(not watcher.ended.is_set(), {"watching": watcher.watching})
+            return Health(not watcher.stuck, {"watching": watcher.watching})
 
         async def ready() -> Health:
             serving = server is None or server.serving
@@ -124,9 +124,8 @@ class Operator:
             ready=ready,
         ):
             async with _running(*(asyncio.ensure_future(task) for task in tasks)) as failed:
-                await _first(stop, watcher.ended, failed)
+                await _first(stop, failed)
             await watcher.stop()
-        return 0 if stop.is_set() else 1
 
     def _telemetry(self, inventory: Inventory) -> Telemetry:
         return Telemetry(

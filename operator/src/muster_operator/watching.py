@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,9 @@ _IDENTITY = "muster-operator"
 _SERVER_SECONDS = 300
 _CLIENT_SECONDS = 330
 _REQUEST_SECONDS = 30
+_BACKOFF_SECONDS = (1.0, 2.0, 2.0)
+_RESTART_SECONDS = 2.0
+_STUCK_SECONDS = 120.0
 _STOP_SECONDS = 5.0
 
 
@@ -41,13 +45,24 @@ class Watcher:
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._ready = threading.Event()
+        self._down_since: float | None = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
-        self.ended = asyncio.Event()
 
     @property
     def watching(self) -> bool:
         """Whether the watches run."""
-        return self._ready.is_set() and self._thread.is_alive() and not self.ended.is_set()
+        return self._ready.is_set() and self._thread.is_alive()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the watches have not run for so long that a new process should try."""
+        if self.watching:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = time.monotonic()
+        return self._down_since is not None and (
+            time.monotonic() - self._down_since > _STUCK_SECONDS
+        )
 
     def start(self) -> None:
         """Begin to watch; the kinds must be known to the API server."""
@@ -60,22 +75,26 @@ class Watcher:
             await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
 
     def _run(self) -> None:
-        try:
-            kopf.run(
-                registry=self._registry(),
-                settings=_settings(),
-                clusterwide=True,
-                standalone=True,
-                # Otherwise kopf asks for the user's name, and in a container there is none.
-                identity=_IDENTITY,  # type: ignore[arg-type]
-                stop_flag=self._stop,
-                ready_flag=self._ready,
-            )
-        except Exception:
-            log.exception("the watches broke down")
-        finally:
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self.ended.set)
+        while not self._stop.is_set():
+            try:
+                self._watch()
+            except Exception:
+                log.exception("the watches broke down")
+            self._ready.clear()
+            # What happens meanwhile is seen in the first list, or missed until the next resync.
+            self._stop.wait(_RESTART_SECONDS)
+
+    def _watch(self) -> None:
+        kopf.run(
+            registry=self._registry(),
+            settings=_settings(),
+            clusterwide=True,
+            standalone=True,
+            # Otherwise kopf asks for the user's name, and in a container there is none.
+            identity=_IDENTITY,  # type: ignore[arg-type]
+            stop_flag=self._stop,
+            ready_flag=self._ready,
+        )
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -112,6 +131,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = _REQUEST_SECONDS
+    # Short, so that watches are back soon after the API server is; each begins anew for ever.
+    settings.networking.error_backoffs = _BACKOFF_SECONDS
     settings.watching.server_timeout = _SERVER_SECONDS
     settings.watching.client_timeout = _CLIENT_SECONDS
     for resource in WATCHED:

@@ -18,7 +18,7 @@ class PoolFacts:
 
     Args:
         pods: of the workers.
-        coordinator_ready: whether its Coordinator is ready, with what it says of itself.
+        coordinator_ready: whether its Coordinator hands out work, with what it says of itself.
         workers: names of the worker pods.
         report: what its Coordinator said; None while unknown.
     """
@@ -120,7 +120,7 @@ def _scheduled(facts: PoolFacts) -> Verdict:
 def _coordinator(facts: PoolFacts) -> Verdict:
     kind, name = ConditionType.COORDINATOR_READY, facts.given.coordinator
     if facts.coordinator_ready:
-        return verdict(kind, True, Reason.ALL_READY, f"Coordinator {name} is ready")
+        return verdict(kind, True, Reason.ALL_READY, f"Coordinator {name} hands out work")
     return verdict(kind, False, Reason.WAITING_FOR_COORDINATOR, _waiting(facts))
 
 

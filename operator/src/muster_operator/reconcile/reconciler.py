@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from muster_api.conditions import ConditionType, EventReason
+from muster_api.conditions import ConditionType, EventReason, Reason
 from muster_api.model import Model
 from muster_operator import naming
 from muster_operator.children.base import Defaults
 from muster_operator.cluster import Cluster, NotFoundError
 from muster_operator.events import EventRecorder
-from muster_operator.reconcile.conditions import Verdict, find, is_true, merged
+from muster_operator.reconcile.conditions import Verdict, find, merged
 from muster_operator.resources import Key, Manifest, Resource
 from muster_operator.telemetry.report import Report
 
@@ -65,11 +65,10 @@ def is_paused(body: Manifest) -> bool:
     return annotations.get(naming.PAUSED) == "true"
 
 
-def is_ready(body: Manifest) -> bool:
-    """Whether the object was found ready in its present generation."""
-    status = body.get("status", {})
-    current = status.get("observedGeneration") == body["metadata"]["generation"]
-    return current and is_true(status.get("conditions", []), ConditionType.READY)
+def is_serving(coordinator: Manifest) -> bool:
+    """Whether a Coordinator hands out work: it is ready, or pods of its former spec still are."""
+    found = find(coordinator.get("status", {}).get("conditions", []), ConditionType.READY)
+    return found.get("status") == "True" or found.get("reason") == Reason.ROLLING_OUT.value
 
 
 def ready_message(body: Manifest) -> str:

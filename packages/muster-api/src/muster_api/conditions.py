@@ -31,7 +31,7 @@ class ConditionType(Documented):
     INSECURE_SETUP = "InsecureSetup", "The proving keys were made inside the cluster."
     PROOFS_VERIFIED = "ProofsVerified", "Every proof is verified before it is handed out."
     WORKERS_SCHEDULED = "WorkersScheduled", "Every worker pod has found a node."
-    COORDINATOR_READY = "CoordinatorReady", "The coordinator that hands out the work is ready."
+    COORDINATOR_READY = "CoordinatorReady", "The pool's coordinator hands out work."
     DATABASE_READY = "DatabaseReady", "The database is there, as far as Kubernetes can tell."
     HIGHLY_AVAILABLE = "HighlyAvailable", "The loss of one pod stops nothing."
 
