@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,13 @@ from .harness import Process, Replica, prepare, process, rows, serving, settings
 from .workers import Worker, ignore
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def restartable() -> Iterator[PostgresServer]:
+    """A server that nobody else uses; one with many databases takes long to recover."""
+    with PostgresServer() as server:
+        yield server
 
 
 class Pair:
@@ -214,8 +221,9 @@ async def test_a_leader_that_was_followed_without_knowing_leaves_a_trace(
 
 
 async def test_nothing_acknowledged_is_lost_when_postgresql_restarts(
-    postgres: PostgresServer, dsn: str, tmp_path: Path
+    restartable: PostgresServer, tmp_path: Path
 ) -> None:
+    dsn = await restartable.create_database()
     acknowledged: list[str] = []
     refused: list[int] = []
 
@@ -240,7 +248,7 @@ async def test_nothing_acknowledged_is_lost_when_postgresql_restarts(
         until = asyncio.Event()
         clients = [asyncio.create_task(submit(replica, i, until)) for i in range(3)]
         await eventually(lambda: len(acknowledged) > 20)
-        await asyncio.to_thread(postgres.restart, "immediate")
+        await asyncio.to_thread(restartable.restart, "immediate")
         seen = len(acknowledged)
         await eventually(lambda: len(acknowledged) > seen + 20)
         until.set()
@@ -263,11 +271,12 @@ async def _heartbeat_code(replica: Replica) -> grpc.StatusCode:
 
 
 async def test_a_replica_says_so_while_its_database_is_away(
-    postgres: PostgresServer, dsn: str, tmp_path: Path
+    restartable: PostgresServer, tmp_path: Path
 ) -> None:
+    dsn = await restartable.create_database()
     async with serving(dsn, settings(), tmp_path) as replica:
         task_id = await replica.add()
-        await asyncio.to_thread(postgres.stop)
+        await asyncio.to_thread(restartable.stop)
         try:
             answer, code = await asyncio.gather(
                 replica.http.get(f"/api/v1/tasks/{task_id}"), _heartbeat_code(replica)
@@ -285,21 +294,22 @@ async def test_a_replica_says_so_while_its_database_is_away(
             assert (health.status_code, health.json()["status"]) == (200, "degraded")
             assert (await replica.ops.get("/queue")).status_code == 503
         finally:
-            await asyncio.to_thread(postgres.start)
+            await asyncio.to_thread(restartable.start)
         await replica.ready()
         async with Worker(replica.target, "w-0"):
             assert (await replica.ends(task_id))["status"] == "completed"
 
 
 async def test_a_replica_that_starts_before_its_database_waits_for_it(
-    postgres: PostgresServer, dsn: str, tmp_path: Path
+    restartable: PostgresServer, tmp_path: Path
 ) -> None:
-    await asyncio.to_thread(postgres.stop)
+    dsn = await restartable.create_database()
+    await asyncio.to_thread(restartable.stop)
     with process(dsn, settings(), tmp_path / "c-0") as early:
         try:
             await eventually(lambda: early.said("waiting for the database"))
         finally:
-            await asyncio.to_thread(postgres.start)
+            await asyncio.to_thread(restartable.start)
         replica = await early.serving()
         assert (await replica.ops.get("/ready")).json()["dependencies"] == {
             "database": "connected",
