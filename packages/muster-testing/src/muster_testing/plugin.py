@@ -2,11 +2,18 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
 from muster_testing.apiserver import ControlPlane
 from muster_testing.postgres import PostgresServer
+
+# How long an example takes says nothing on a machine that does other things too.
+hypothesis.settings.register_profile(
+    "muster", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("muster")
 
 
 @pytest.fixture(scope="session")
