@@ -39,7 +39,8 @@ def test_uninstalling_takes_the_aggregated_api_along_and_keeps_the_custom_resour
         services = cluster.kubectl("get", "apiservices", "-o", "name")
         assert "external.metrics.k8s.io" not in services
         assert "proverpools.muster.dev" in cluster.kubectl("get", "crd", "-o", "name")
-        assert not cluster.list("all", muster)
+        # Pods end in their own time after their Deployment is gone.
+        eventually_sync(lambda: not cluster.list("all", muster), deadline=90, what="all is gone")
     finally:
         cluster.helm(
             *("install", "muster", str(CHART), "-n", muster, "--values", str(values)),
