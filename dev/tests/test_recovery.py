@@ -169,6 +169,16 @@ def test_a_machine_that_was_reset(machine: Machine) -> None:
     assert firewall.in_force(names)
 
 
+def test_a_state_folder_that_somebody_emptied(machine: Machine) -> None:
+    machine.up()
+    orphans = processes.with_mark(str(machine.paths.state / "docker"))
+    shutil.rmtree(machine.paths.state, ignore_errors=True)
+    machine.up()
+    assert orphans
+    assert not set(orphans) & set(processes.with_mark(str(machine.paths.state / "docker")))
+    assert machine.kubectl("get", "nodes", "-o", "name").count("node/") == 2
+
+
 def test_two_clusters_side_by_side(machine: Machine) -> None:
     machine.up()
     machine.run("cluster", "up", "--name", "beside", "--nodes", "1", "--publish", "30080")

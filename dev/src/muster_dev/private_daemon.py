@@ -60,6 +60,9 @@ class PrivateDaemon:
                 f"MUSTER_STATE is too long for a socket in it ({self._socket}); at most "
                 f"{_SOCKET_PATH_MAX} characters are possible."
             )
+        if self.process() is None and (self._strays() or not (self._home / "data").exists()):
+            # Somebody emptied the state folder: of what runs still, nothing is known any more.
+            self.remove()
         self._stop_daemon()
         self._forget_containerd()
         self._pid_file.unlink(missing_ok=True)
@@ -88,6 +91,8 @@ class PrivateDaemon:
     def remove(self) -> None:
         """Remove the daemon, dead or alive, with its containers, networks, mounts and folders."""
         self._stop_daemon()
+        for process in self._strays():
+            processes.send(process, signal.SIGKILL)
         deadline = time.monotonic() + _STOP_TIMEOUT_S
         group = self._instance.control_group
         while control_groups.kill(group) or not control_groups.empty(group):
@@ -111,6 +116,10 @@ class PrivateDaemon:
             if time.monotonic() > deadline:
                 processes.send(process, signal.SIGKILL)
             time.sleep(0.05)
+
+    def _strays(self) -> list[int]:
+        # Daemons of this folder, also such whose pid file is gone.
+        return processes.with_mark(f"--pidfile={self._pid_file}")
 
     def _forget_containerd(self) -> None:
         # It dies with the daemon that started it, but the next one waits for it in vain as long as
