@@ -55,7 +55,7 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
     for tool in (go_tools.KUBERNETES, go_tools.ETCD, go_tools.HELM, go_tools.KUBECTL):
         work.tool(tool)
     for folder in _test_folders(work.paths.repo):
-        pytest = [str(programs / "pytest"), "--quiet", str(folder), *arguments]
+        pytest = [str(programs / "pytest"), "--quiet", "-m", "not e2e", str(folder), *arguments]
         _show(work, f"Tests of {folder}", pytest)
 
 
