@@ -68,8 +68,11 @@ def test_what_a_killed_run_left_half_built_is_swept_away(tmp_path: Path) -> None
 def test_what_a_killed_run_had_started_is_ended(tmp_path: Path) -> None:
     partial = tmp_path / "tool" / ".partial-v1-1"
     partial.mkdir(parents=True)
-    argv = [sys.executable, "-c", "import time; time.sleep(60)", str(partial)]
-    with subprocess.Popen(argv) as orphan:
+    script = "import time; print('begun', flush=True); time.sleep(60)"
+    argv = [sys.executable, "-c", script, str(partial)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as orphan:
+        assert orphan.stdout is not None
+        assert orphan.stdout.readline() == "begun\n"
         Cache(tmp_path).get("tool", "v1", write_answer)
         assert orphan.wait(timeout=10) == -signal.SIGKILL
 

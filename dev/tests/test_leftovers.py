@@ -12,7 +12,7 @@ MOUNTINFO = """21 1 254:0 / / rw - ext4 /dev/vda rw
 33 21 0:33 / /state/docker-of-another rw - tmpfs tmpfs rw
 34 21 0:34 / /state/docker/with\\040space rw - tmpfs tmpfs rw
 """
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"]
 
 
 def test_mounts_below_a_folder_come_deepest_first() -> None:
@@ -29,7 +29,11 @@ def test_a_pid_file_of_another_program_is_not_believed(tmp_path: Path) -> None:
     assert processes.of_pid_file(file, "mark") is None
     file.write_text("not a number")
     assert processes.of_pid_file(file, "mark") is None
-    with subprocess.Popen([*SLEEP, str(tmp_path)]) as other:
+    argv = [*SLEEP, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as other:
+        # The kernel shows a command line only a moment after the program was started.
+        assert other.stdout is not None
+        assert other.stdout.readline() == "begun\n"
         file.write_text(str(other.pid))
         assert processes.of_pid_file(file, "/another/folder") is None
         assert processes.of_pid_file(file, str(tmp_path)) == other.pid
