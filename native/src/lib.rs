@@ -16,6 +16,7 @@ pub mod prover;
 pub mod qap;
 pub mod r1cs;
 pub mod snarkjs;
+mod sums;
 pub mod table;
 pub mod threads;
 pub mod verifier;
