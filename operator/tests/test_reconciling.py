@@ -410,6 +410,22 @@ async def test_a_pool_made_anew_at_once_gets_its_own_children(space: Space) -> N
     await eventually(its_own, deadline=60, what="children of the new pool")
 
 
+async def test_the_keys_in_use_stand_in_the_status(space: Space, operators: Operators) -> None:
+    version = "sha256:" + "ab" * 32
+    key = {"key_id": "merkle-20-poseidon@bn254", "version": version}
+    async with FakeCoordinator(pool_numbers("demo")).serving() as coordinator:
+        coordinator.queue["keys"] = [{"pool": "demo", **key}, {"pool": "another", **key}]
+        operators.urls[Key("Coordinator", space.name, "demo")] = coordinator.url
+        await space.pool()
+
+        async def shown() -> bool:
+            status = (await space.the(PROVER_POOLS, "demo")).get("status", {})
+            assert status.get("keys") == [{"keyId": key["key_id"], "version": version}]
+            return True
+
+        await eventually(shown, what="the key and its version")
+
+
 async def test_busy_workers_cost_more_to_delete(
     space: Space, operators: Operators, admin: Cluster
 ) -> None:

@@ -1,6 +1,7 @@
 """Keys: made once, by the leader, and loaded by every replica."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from muster_coordinator.store.migrate import migrate
 from muster_proving import CircuitSpec
 from muster_testing.waiting import eventually
 
-from .harness import rows
+from .harness import rows, serving, settings
 
 pytestmark = pytest.mark.integration
 
@@ -72,6 +73,7 @@ async def test_an_insecure_key_is_no_key_of_a_pool_that_wants_a_real_one(dsn: st
         loading = asyncio.create_task(ring.run())
         await eventually(lambda: ring.current(DEMO, SPEC) is not None)
         assert ring.current(real, SPEC) is None
+        assert [(pool, key.insecure) for pool, key in ring.in_use()] == [("demo", True)]
         loading.cancel()
 
 
@@ -90,3 +92,12 @@ async def test_a_damaged_key_is_refused_and_the_others_load(dsn: str) -> None:
         await eventually(lambda: ring.current(pool, tree) is not None)
         assert ring.missing() == [f"demo/{SPEC.key_id}"]
         loading.cancel()
+
+
+async def test_the_queue_names_the_keys_in_use(dsn: str, tmp_path: Path) -> None:
+    async with serving(dsn, settings(), tmp_path) as replica:
+        stored = await rows(dsn, "SELECT key_id, version FROM proving_keys")
+        assert len(stored) == 1
+        assert (await replica.ops.get("/queue")).json()["keys"] == [
+            {"pool": "demo", "key_id": key_id, "version": version} for key_id, version in stored
+        ]

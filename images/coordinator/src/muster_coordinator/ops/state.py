@@ -108,7 +108,7 @@ class OpsState:
         )
 
     async def queue(self) -> Mapping[str, Any]:
-        """What waits and runs in each pool, from the database; 503 while that is away."""
+        """What waits and runs in each pool, and with which keys; 503 while the database is away."""
         try:
             return await self._queue_now()
         except Unavailable as error:
@@ -144,6 +144,10 @@ class OpsState:
                     "oldest_pending_seconds": round(pool.oldest_pending_seconds, 3),
                 }
                 for pool in pools.values()
+            ],
+            "keys": [
+                {"pool": pool, "key_id": key.key_id, "version": key.version}
+                for pool, key in self._keyring.in_use()
             ],
             "leader": self._leader_id,
             "epoch": await self._stores.leadership.epoch(),

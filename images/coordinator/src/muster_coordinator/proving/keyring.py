@@ -57,6 +57,15 @@ class KeyRing:
         ]
         return fitting[-1] if fitting else None
 
+    def in_use(self) -> list[tuple[str, KeyRecord]]:
+        """The key of every circuit on offer that has one, beside the name of its pool."""
+        return [
+            (pool.name, key.record)
+            for pool in self._offers.pools.values()
+            for spec in pool.circuits
+            if (key := self.current(pool, spec)) is not None
+        ]
+
     def verifier(self, key_id: str, version: str) -> Verifier | None:
         """The verifying key of exactly this version, or None."""
         key = self._loaded.get((key_id, version))
