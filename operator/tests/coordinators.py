@@ -1,5 +1,6 @@
 """A coordinator's operations port, with answers of the test's choice."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,17 +22,23 @@ def pool_numbers(
 
 
 class FakeCoordinator:
-    """A real HTTP server; `queue` and `workers` are what it answers, `asked` how often it has."""
+    """A real HTTP server; `queue` and `workers` are what it answers, `asked` how often it was.
+
+    It answers while `answering` is set.
+    """
 
     def __init__(self, *pools: dict[str, Any]) -> None:
         self.queue: dict[str, Any] = {"pools": list(pools), "leader": "demo-coordinator-0"}
         self.workers: list[dict[str, Any]] = []
         self.status = 200
         self.asked = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.url = ""
 
     async def _queue(self, _: web.Request) -> web.Response:
         self.asked += 1
+        await self.answering.wait()
         return web.json_response(self.queue, status=self.status)
 
     async def _workers(self, _: web.Request) -> web.Response:

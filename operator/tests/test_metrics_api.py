@@ -16,6 +16,7 @@ from muster_operator.rbac import METRICS_API_SERVICE
 from muster_operator.resources import (
     API_SERVICES,
     AUTOSCALERS,
+    COORDINATORS,
     DEPLOYMENTS,
     PROVER_POOLS,
     SECRETS,
@@ -25,6 +26,7 @@ from muster_operator.resources import (
     Resource,
 )
 from muster_operator.telemetry import poll
+from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
 from .conftest import Operators, Replica, Space
@@ -304,3 +306,37 @@ async def test_an_api_of_another_server_is_left_alone(
         assert "caBundle" not in found["spec"]
     finally:
         await admin.delete(API_SERVICES, theirs)
+
+
+async def test_a_new_replica_is_not_ready_before_it_knows_the_queues(
+    plane: Plane,
+    operator: Replica,
+    operators: Operators,
+    coordinator: FakeCoordinator,
+    space: Space,
+) -> None:
+    await space.pool()
+    await space.the(COORDINATORS, "demo")
+    await eventually(lambda: coordinator.asked, what="the first replica asks")
+    await operator.close()
+    coordinator.asked = 0
+    coordinator.answering.clear()
+    port = free_port()
+    async with aiohttp.ClientSession() as session:
+        second = await operators.start("second", ops_port=port)
+        await eventually(lambda: coordinator.asked, what="the second replica asks")
+
+        async def readiness() -> tuple[int, bool]:
+            async with session.get(f"http://127.0.0.1:{port}/ready") as answer:
+                return answer.status, (await answer.json())["coordinators_asked"]
+
+        assert await readiness() == (503, False)
+        coordinator.answering.set()
+
+        async def ready() -> bool:
+            assert await readiness() == (200, True)
+            return True
+
+        await eventually(ready, what="it is ready")
+        status, answer = await Client(plane, second).ask(path(space))
+        assert (status, answer["items"][0]["value"]) == (200, "6")

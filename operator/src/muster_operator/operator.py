@@ -71,18 +71,19 @@ class Operator:
             OSError: a port is taken.
         """
         async with connect() as api:
-            cluster = Cluster(api)
-            if not await _known_kinds(cluster, stop):
+            cluster, inventory = Cluster(api), Inventory()
+            if not await _known_kinds(cluster, inventory, stop):
                 return
             elector = LeaseElector(
                 kube_leases(api, self._identity.namespace, self._config.lease_name),
                 self._identity.name,
                 self._timings,
             )
-            await self._serve(cluster, elector, stop)
+            await self._serve(cluster, inventory, elector, stop)
 
-    async def _serve(self, cluster: Cluster, elector: LeaseElector, stop: asyncio.Event) -> None:
-        inventory = Inventory()
+    async def _serve(
+        self, cluster: Cluster, inventory: Inventory, elector: LeaseElector, stop: asyncio.Event
+    ) -> None:
         telemetry = self._telemetry(inventory)
         server = self._metrics_server(cluster)
         leadership = self._leadership(cluster, inventory, telemetry, server)
@@ -106,10 +107,12 @@ class Operator:
         async def ready() -> Health:
             serving = server is None or server.serving
             return Health(
-                watcher.watching and serving,
+                # Before it has asked, it would tell the autoscaler that nobody answers.
+                watcher.watching and serving and telemetry.asked,
                 {
                     "watching": watcher.watching,
                     "metrics_api": serving,
+                    "coordinators_asked": telemetry.asked,
                     "is_leader": leadership.leading,
                     "leader": elector.leader,
                 },
@@ -185,13 +188,17 @@ def _delivery(
     return deliver
 
 
-async def _known_kinds(cluster: Cluster, stop: asyncio.Event) -> bool:
-    """Wait until the API server knows our kinds; False where `stop` came first."""
+async def _known_kinds(cluster: Cluster, inventory: Inventory, stop: asyncio.Event) -> bool:
+    """Wait until the API server knows our kinds, and take note of what there is of them.
+
+    Returns:
+        False where `stop` came first.
+    """
     told = False
     while not stop.is_set():
         try:
             for resource in CUSTOM:
-                await cluster.list(resource)
+                inventory.replace(resource.kind, await cluster.list(resource))
             return True
         except ClusterError as error:
             if not told:

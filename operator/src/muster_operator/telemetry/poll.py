@@ -54,6 +54,8 @@ class Telemetry:
         self._url = url
         self._interval = interval
         self._taken: dict[Key, _Taken] = {}
+        self.asked = False
+        """Whether every Coordinator has been asked once, with or without an answer."""
         self.changed: Callable[[Key], None] = lambda _: None
         """Called with a Coordinator whose report differs from the one before."""
 
@@ -74,6 +76,7 @@ class Telemetry:
                 for key in self._taken.keys() - set(known):
                     del self._taken[key]
                 await asyncio.gather(*(self._ask(session, key) for key in known))
+                self.asked = True
                 await asyncio.sleep(self._interval)
 
     async def _ask(self, session: aiohttp.ClientSession, key: Key) -> None:
