@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from muster_dev import control_groups, firewall, instance, mounts, processes, sysctls
 from muster_dev.paths import Paths, from_environment
+from muster_testing.waiting import eventually_sync
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -73,13 +73,6 @@ class Machine:
         return int((self.paths.state / "docker" / "dockerd.pid").read_text())
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"not within a minute: {what}"
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
     return {
@@ -112,8 +105,8 @@ def test_a_run_killed_while_it_makes_a_cluster(machine: Machine) -> None:
     machine.run("cluster", "down", "--name", NAME)
     config = machine.paths.cluster(NAME) / "kind.json"
     with machine.start("cluster", "up", "--name", NAME, "--nodes", "2") as tool:
-        eventually(config.exists, "kind is started")
-        eventually(lambda: set(machine.started()) == NODES, "both nodes run")
+        eventually_sync(config.exists, what="kind is started")
+        eventually_sync(lambda: set(machine.started()) == NODES, deadline=60, what="both nodes run")
         tool.kill()
     assert processes.with_mark(str(config)), "kind should have outlived the tool"
     said = machine.up()
