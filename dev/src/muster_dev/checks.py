@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Callable
 
 from muster_dev import (
     apt,
@@ -11,14 +12,18 @@ from muster_dev import (
     image_loading,
     images,
     preparation,
+    rust,
     shell,
+    suites,
     virtualenv,
 )
 from muster_dev.demo import NODE_PROGRAMS
 from muster_dev.errors import SetupError
+from muster_dev.suites import Suite
+from muster_dev.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from muster_dev.workspace import Workspace
@@ -27,7 +32,10 @@ TEST_CLUSTER = "muster-test"
 _TEST_NODES = 3
 _CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e", "charts", "tests")
 _END_TO_END = ("e2e", "dev/tests/test_recovery.py")
-_TESTS = ("tests", "packages/*", "images/*", "operator", "cli", "charts", "dev", "native", "bench")
+# Those that take longest begin first.
+_TESTS = ("images/*", "operator", "charts", "packages/*", "dev", "cli", "native", "bench", "tests")
+# What pytest ends with where it finds no test.
+_NO_TESTS = 5
 
 
 def lint(work: Workspace) -> None:
@@ -43,6 +51,9 @@ def lint(work: Workspace) -> None:
     stubs = [python, "packages/muster-protos/generate.py", "--check"]
     _show(work, "Generated gRPC code", stubs)
     _show(work, "Generated CRDs", [python, "-m", "muster_api.generate", "--check"])
+    rust.restore_lock(work, python)
+    for title, command in rust.checks(work).items():
+        _show(work, title, command, rust.environment(work))
 
 
 def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
@@ -54,9 +65,27 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
     # An API server without a cluster, for the tests of elections; helm, for those of the chart.
     for tool in (go_tools.KUBERNETES, go_tools.ETCD, go_tools.HELM, go_tools.KUBECTL):
         work.tool(tool)
-    for folder in _test_folders(work.paths.repo):
-        pytest = [str(programs / "pytest"), "--quiet", "-m", "not e2e", str(folder), *arguments]
-        _show(work, f"Tests of {folder}", pytest)
+    rust.restore_lock(work, str(programs / "python"))
+    found = [
+        _suite(programs / "pytest", folder, arguments) for folder in _test_folders(work.paths.repo)
+    ]
+    if not arguments:
+        found.append(_rust_suite(work))
+    suites.Run(work, found).all()
+
+
+def _suite(pytest: Path, folder: Path, arguments: Sequence[str]) -> Suite:
+    # A cache of each one's own: they are written at the same time.
+    options = ["--quiet", "-m", "not e2e", "-o", f"cache_dir=.pytest_cache/{folder}"]
+    argv = [str(pytest), *options, str(folder), *arguments]
+    again = shlex.join([".venv/bin/pytest", str(folder), "-m", "not e2e", *arguments])
+    return Suite(f"Tests of {folder}", argv, again, empty=_NO_TESTS)
+
+
+def _rust_suite(work: Workspace) -> Suite:
+    command = rust.compiled_tests(work)
+    again = "cargo test --locked --manifest-path=native/Cargo.toml"
+    return Suite("Tests of native in Rust", command, again, rust.environment(work))
 
 
 def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
@@ -78,14 +107,26 @@ def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
 
 def test(work: Workspace) -> None:
     """Run everything; the test cluster is gone afterwards if all was well."""
-    lint(work)
-    unit(work)
-    e2e(work)
-    clusters.down(work, TEST_CLUSTER)
+    timings = Timings(work.steps)
+    try:
+        for name, part in (("lint", lint), ("unit", unit), ("e2e", e2e)):
+            with timings.part(f"make {name}"):
+                _part(work, name, part)
+        clusters.down(work, TEST_CLUSTER)
+    finally:
+        work.steps.say(timings.table())
+
+
+def _part(work: Workspace, name: str, part: Callable[[Workspace], None]) -> None:
+    try:
+        part(work)
+    except SetupError as failure:
+        failure.hint = "\n  ".join(filter(None, [failure.hint, f"This part alone: make {name}"]))
+        raise
 
 
 def _show(
-    work: Workspace, title: str, argv: Sequence[str], env: dict[str, str] | None = None
+    work: Workspace, title: str, argv: Sequence[str], env: Mapping[str, str] | None = None
 ) -> None:
     # What a check prints is for the reader, not for a log.
     with work.steps.attended(title):

@@ -111,6 +111,24 @@ def attend(
     return done.returncode
 
 
+def capture(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> tuple[int, str]:
+    """Run a program to its end; return its exit code and all that it wrote."""
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=merged(env),
+        cwd=cwd,
+        check=False,
+        text=True,
+        errors="replace",
+    )
+    return done.returncode, done.stdout
+
+
 def succeeds(
     argv: Sequence[str],
     *,

@@ -39,6 +39,9 @@ class Step:
         self.title = title
         self.notes: list[str] = []
         self.started = time.monotonic()
+        self.ended: float | None = None
+        # Set by a block that goes on in spite of it.
+        self.failed = False
 
     def note(self, text: str) -> None:
         """Add a few words to the line of this step."""
@@ -46,8 +49,8 @@ class Step:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the step began."""
-        return time.monotonic() - self.started
+        """Seconds since the step began, or that it took."""
+        return (time.monotonic() if self.ended is None else self.ended) - self.started
 
     @property
     def line(self) -> str:
@@ -64,6 +67,8 @@ class Steps:
         self._lock = threading.Lock()
         self._running: list[Step] = []
         self._drawn = False
+        # In the order of their ends.
+        self.ended: list[Step] = []
 
     @contextmanager
     def attended(self, title: str) -> Iterator[None]:
@@ -76,7 +81,7 @@ class Steps:
             mark = "ok"
         finally:
             with self._lock:
-                self._print(mark, step)
+                self._end(mark, step)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
@@ -91,12 +96,12 @@ class Steps:
         mark = "FAIL"
         try:
             yield step
-            mark = "ok"
+            mark = "FAIL" if step.failed else "ok"
         finally:
             ended.set()
             with self._lock:
                 self._running.remove(step)
-                self._print(mark, step)
+                self._end(mark, step)
                 self._draw()
 
     def say(self, text: str) -> None:
@@ -115,6 +120,11 @@ class Steps:
         if failure.hint:
             lines.append(f"  {failure.hint}")
         self.say("\n".join(lines))
+
+    def _end(self, mark: str, step: Step) -> None:
+        step.ended = time.monotonic()
+        self.ended.append(step)
+        self._print(mark, step)
 
     def _print(self, mark: str, step: Step) -> None:
         self._erase()

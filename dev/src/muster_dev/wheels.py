@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
-from muster_dev import apt, cache, projects, shell
+from muster_dev import cache, projects, rust, shell
 from muster_dev.projects import NATIVE
 
 if TYPE_CHECKING:
@@ -53,18 +53,12 @@ def native_wheel(work: Workspace, project: Project) -> Path:
     kind, key = f"wheel-{project.name}", projects.digest([project])
 
     def build(out: Path) -> None:
-        cargo = work.bootstrap.cargo()
-        if shell.which("cc") is None:
-            # Rust links with it.
-            log = work.paths.logs / "apt.log"
-            apt.ensure(["gcc", "libc6-dev"], work.steps, log, "Compiling the prover")
+        env = rust.environment(work)
         log = work.paths.logs / "wheel-native.log"
         log.unlink(missing_ok=True)
-        target = work.paths.cache / "cargo-target"
         script = str(project.folder / "build_wheel.py")
-        argv = [work.bootstrap.python(), script, "--out", str(out), "--target-dir", str(target)]
-        path = f"{cargo.rsplit('/', 1)[0]}:{shell.merged(None).get('PATH', '')}"
-        shell.run(argv, log=log, env={"PATH": path}, timeout=3600)
+        argv = [work.bootstrap.python(), script, "--out", str(out)]
+        shell.run(argv, log=log, env=env, timeout=3600)
 
     if home.find(kind, key) is None:
         with work.steps.step("Compile the prover"):
