@@ -53,7 +53,7 @@ def cluster_rules() -> list[Rule]:
         # "update" beside "patch", because nobody may grant what they don't have themselves.
         _rule(LEASES, sorted({"get", "list", "create", "patch", "delete", *LEASE_VERBS})),
         _rule(SECRETS, ["get", "create"]),
-        _rule(PODS, ["get", "list", "watch", "patch"]),
+        _rule(PODS, ["list", "watch", "patch"]),
         _rule(EVENTS, ["create", "patch"]),
         _rule(ACCESS_REVIEWS, ["create"]),
         _rule(API_SERVICES, ["get", "patch"], names=(METRICS_API_SERVICE,)),
