@@ -36,6 +36,12 @@ def test_the_application_renders_the_chart(tmp_path: Path) -> None:
     assert rendered.names("Deployment") == {"muster-operator"}
 
 
+def test_argocd_is_given_no_lease_which_it_would_leave_out_with_a_warning(tmp_path: Path) -> None:
+    rendered = rendered_as_argocd_does(application("application.yaml")["spec"], tmp_path)
+    assert render().names("Lease") == {"muster-operator"}
+    assert rendered.of("Lease") == []
+
+
 def test_each_ignored_difference_is_an_object_of_the_chart_without_that_field() -> None:
     spec = application("application.yaml")["spec"]
     for ignored in spec["ignoreDifferences"]:

@@ -19,6 +19,13 @@ pytestmark = pytest.mark.integration
 APISERVICE = "apiservice/v1beta1.external.metrics.k8s.io"
 CRDS = ("crd/proverpools.muster.dev", "crd/coordinators.muster.dev")
 GITOPS = ("--server-side", "--field-manager=gitops", "--filename=-")
+TERM = {
+    "holderIdentity": "muster-operator-0",
+    "leaseDurationSeconds": 15,
+    "acquireTime": "2026-01-01T00:00:00.000000Z",
+    "renewTime": "2026-01-01T00:00:02.000000Z",
+    "leaseTransitions": 3,
+}
 POOL = {
     "apiVersion": "muster.dev/v1alpha1",
     "kind": "ProverPool",
@@ -95,6 +102,14 @@ def cluster(apiserver: ControlPlane) -> Iterator[Cluster]:
     )
     yield found
     found.clean()
+
+
+def an_operator_leads(cluster: Cluster) -> None:
+    """Write into the Lease what an elected operator does."""
+    cluster.kubectl(
+        *("patch", "lease", "muster-operator", "--field-manager=muster-operator", "--type=merge"),
+        f"--patch=spec: {yaml.safe_dump(TERM, default_flow_style=True)}",
+    )
 
 
 def the_operator_writes_its_certificate(cluster: Cluster) -> str:
@@ -176,6 +191,7 @@ def test_an_upgrade_brings_new_definitions_and_keeps_what_the_operator_wrote(
 ) -> None:
     cluster.install()
     authority = the_operator_writes_its_certificate(cluster)
+    an_operator_leads(cluster)
     newer = shutil.copytree(CHART, tmp_path / "muster")
     path = newer / "files/crds/proverpools.muster.dev.yaml"
     definition = yaml.safe_load(path.read_text())
@@ -188,6 +204,9 @@ def test_an_upgrade_brings_new_definitions_and_keeps_what_the_operator_wrote(
     assert cluster.get("deployment/muster-operator")["spec"]["replicas"] == 1
     assert cluster.get(APISERVICE)["spec"]["caBundle"] == authority
     assert cluster.get("secret/muster-metrics-tls")["data"] == {"ca.crt": authority}
+    assert cluster.get("lease/muster-operator")["spec"] == TERM
+    cluster.helm("rollback", "muster")
+    assert cluster.get("lease/muster-operator")["spec"] == TERM
 
 
 def test_uninstalling_removes_all_but_the_definitions_and_their_objects(cluster: Cluster) -> None:
@@ -196,7 +215,8 @@ def test_uninstalling_removes_all_but_the_definitions_and_their_objects(cluster:
     cluster.apply(POOL)
     cluster.helm("uninstall", "muster")
     assert not cluster.exists(APISERVICE)
-    for kind in ("deployment", "service", "secret", "role", "rolebinding", "pdb", "networkpolicy"):
+    kinds = ("deployment", "service", "secret", "role", "rolebinding", "pdb", "networkpolicy")
+    for kind in (*kinds, "lease"):
         assert not cluster.exists(kind), kind
     for kind in ("clusterrole", "clusterrolebinding"):
         selected = f"{kind} --selector=app.kubernetes.io/name=muster".split()
@@ -230,7 +250,9 @@ def test_what_is_templated_can_be_applied_and_then_does_not_differ(cluster: Clus
     manifests = cluster.templated()
     kubectl("apply", *GITOPS, kubeconfig=cluster.kubeconfig, stdin=manifests)
     authority = the_operator_writes_its_certificate(cluster)
+    an_operator_leads(cluster)
     # A difference would be an exit status of its own, and so an error.
     assert kubectl("diff", *GITOPS, kubeconfig=cluster.kubeconfig, stdin=manifests) == ""
     kubectl("apply", *GITOPS, kubeconfig=cluster.kubeconfig, stdin=manifests)
     assert cluster.get(APISERVICE)["spec"]["caBundle"] == authority
+    assert cluster.get("lease/muster-operator")["spec"] == TERM

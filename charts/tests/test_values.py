@@ -21,6 +21,7 @@ FULL: dict[str, Any] = {
     "images.worker": {"repository": "w/worker", "tag": "1.2.3", "digest": "sha256:" + "a" * 64},
     "operator.replicas": 3,
     "operator.logLevel": "debug",
+    "operator.createLease": False,
     "operator.priorityClassName": "system-cluster-critical",
     "operator.nodeSelector": {"kubernetes.io/os": "linux"},
     "operator.tolerations": [{"key": "control", "operator": "Exists"}],
