@@ -27,7 +27,7 @@ class Cluster:
     bin: Path
 
     def run(self, program: str, *words: str, stdin: str | None = None) -> str:
-        """Run kubectl or helm in at most five minutes and return what it printed.
+        """Run kubectl or helm in at most ten minutes and return what it printed.
 
         Raises:
             CommandError: it failed; with its words.
@@ -38,7 +38,7 @@ class Cluster:
             input=stdin or "",
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         if done.returncode != 0:
             raise CommandError(f"{program} {' '.join(words)}: {done.stderr.strip()}")

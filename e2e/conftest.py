@@ -9,11 +9,20 @@ import pytest
 
 from e2e.cluster import Cluster
 from e2e.fleet import Fleet
-
-CHART = Path(__file__).parents[1] / "charts" / "muster"
-SYSTEM = "muster-system"
+from e2e.installation import Installation
 
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+# Seconds: no test is ended from outside while one of its own deadlines may still pass.
+TEST_SECONDS = 1800
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests on a cluster longer than all other tests."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 def _setting(name: str) -> Path:
@@ -36,14 +45,17 @@ def values() -> Path:
 
 
 @pytest.fixture(scope="session")
-def muster(cluster: Cluster, values: Path) -> Iterator[str]:
+def installation(cluster: Cluster, values: Path) -> Iterator[Installation]:
+    """Muster on the cluster, for tests that install and remove it themselves."""
+    made = Installation(cluster, values)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def muster(installation: Installation) -> str:
     """Muster, installed from the chart; its namespace."""
-    cluster.helm(
-        *("upgrade", "--install", "muster", str(CHART), "-n", SYSTEM, "--create-namespace"),
-        *("--values", str(values), "--wait", "--timeout", "4m"),
-    )
-    yield SYSTEM
-    cluster.helm("uninstall", "muster", "-n", SYSTEM, "--wait", "--timeout", "2m")
+    return installation.ensure()
 
 
 @pytest.fixture
@@ -51,11 +63,13 @@ def fleet(cluster: Cluster, muster: str, request: pytest.FixtureRequest) -> Iter
     """A namespace that enforces restricted pods, for a pool `demo`; gone after the test."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:50].strip("-")
     namespace = f"e2e-{name}"
+    # One may be left of a run that was killed.
+    cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=5m")
     cluster.kubectl("create", "namespace", namespace)
     cluster.kubectl("label", "namespace", namespace, RESTRICTED)
     made = Fleet(cluster, namespace, "demo")
     yield made
-    cluster.kubectl("delete", "namespace", namespace, "--timeout=3m")
+    cluster.kubectl("delete", "namespace", namespace, "--timeout=5m")
 
 
 @pytest.fixture
@@ -66,7 +80,7 @@ def ready(fleet: Fleet) -> Callable[..., Fleet]:
         fleet.cluster.apply(fleet.manifest(**spec), fleet.namespace)
         fleet.cluster.kubectl(
             *("wait", f"proverpool/{fleet.pool}", "-n", fleet.namespace),
-            *("--for=condition=Ready", "--timeout=240s"),
+            *("--for=condition=Ready", "--timeout=6m"),
         )
         return fleet
 

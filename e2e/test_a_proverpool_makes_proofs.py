@@ -20,7 +20,7 @@ async def test_fifty_proofs_of_the_example_are_accepted_by_py_ecc(fleet: Fleet) 
     fleet.cluster.kubectl("apply", "-n", fleet.namespace, "-f", str(EXAMPLE))
     fleet.cluster.kubectl(
         *("wait", f"proverpool/{fleet.pool}", "-n", fleet.namespace),
-        *("--for=condition=Ready", "--timeout=240s"),
+        *("--for=condition=Ready", "--timeout=6m"),
     )
     spec = parse_circuit("merkle")
     leaves = [hex(1000 + n) for n in range(PROOFS)]

@@ -1,4 +1,4 @@
-"""Upgrade and uninstall; in its own order, because there is one Muster on a cluster."""
+"""Upgrade and uninstall the one Muster of the cluster."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster import Cluster
-from e2e.conftest import CHART
 from e2e.fleet import Fleet
+from e2e.installation import CHART
 from muster_testing.waiting import eventually_sync
 
 pytestmark = pytest.mark.e2e
@@ -20,29 +20,24 @@ def test_an_upgrade_keeps_the_fleets_working(
     before = {pod["metadata"]["uid"] for pod in fleet.pods("worker")}
     cluster.helm(
         *("upgrade", "muster", str(CHART), "-n", muster, "--values", str(values)),
-        *("--set", "operator.podAnnotations.upgraded=yes", "--wait", "--timeout", "4m"),
+        *("--set", "operator.podAnnotations.upgraded=yes", "--wait", "--timeout", "6m"),
     )
-    cluster.helm("test", "muster", "-n", muster, "--timeout", "2m")
+    cluster.helm("test", "muster", "-n", muster, "--timeout", "4m")
 
     def settled() -> bool:
         return fleet.cluster.condition("proverpool", fleet.pool, fleet.namespace, "Ready") == "True"
 
-    eventually_sync(settled, deadline=120, what="the pool is Ready under the new operator")
+    eventually_sync(settled, deadline=240, every=1, what="the pool is Ready under the new operator")
     assert {pod["metadata"]["uid"] for pod in fleet.pods("worker")} == before
 
 
 def test_uninstalling_takes_the_aggregated_api_along_and_keeps_the_custom_resources(
-    cluster: Cluster, values: Path, muster: str
+    cluster: Cluster, muster: str
 ) -> None:
-    cluster.helm("uninstall", "muster", "-n", muster, "--wait", "--timeout", "2m")
-    try:
-        services = cluster.kubectl("get", "apiservices", "-o", "name")
-        assert "external.metrics.k8s.io" not in services
-        assert "proverpools.muster.dev" in cluster.kubectl("get", "crd", "-o", "name")
-        # Pods end in their own time after their Deployment is gone.
-        eventually_sync(lambda: not cluster.list("all", muster), deadline=90, what="all is gone")
-    finally:
-        cluster.helm(
-            *("install", "muster", str(CHART), "-n", muster, "--values", str(values)),
-            *("--wait", "--timeout", "4m"),
-        )
+    cluster.helm("uninstall", "muster", "-n", muster, "--wait", "--timeout", "5m")
+    services = cluster.kubectl("get", "apiservices", "-o", "name")
+    assert "external.metrics.k8s.io" not in services
+    assert "proverpools.muster.dev" in cluster.kubectl("get", "crd", "-o", "name")
+    # Pods end in their own time after their Deployment is gone.
+    eventually_sync(lambda: not cluster.list("all", muster), deadline=180, what="all is gone")
+    assert not cluster.list("leases", muster)

@@ -14,7 +14,6 @@ import yaml
 CHART = Path(__file__).parents[1] / "muster"
 RELEASE = "muster"
 NAMESPACE = "muster-system"
-KUBERNETES = "1.36.0"
 SECONDS = 120
 
 Manifest = dict[str, Any]
@@ -132,6 +131,5 @@ def _render(release: str, arguments: tuple[str, ...]) -> str:
         release,
         str(CHART),
         f"--namespace={NAMESPACE}",
-        f"--kube-version={KUBERNETES}",
         *arguments,
     )

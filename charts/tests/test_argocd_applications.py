@@ -25,7 +25,6 @@ def rendered_as_argocd_does(spec: dict[str, Any], folder: Path) -> Rendered:
         str(ROOT / spec["source"]["path"]),
         f"--namespace={spec['destination']['namespace']}",
         f"--values={values}",
-        "--kube-version=1.36.0",
         "--include-crds",
     )
     return Rendered(tuple(m for m in yaml.safe_load_all(text) if m is not None))

@@ -64,7 +64,7 @@ class Cluster:
 
     def templated(self) -> str:
         """What `helm template` prints for this cluster."""
-        return self.helm("template", "muster", str(CHART), "--kube-version=1.36.0", "--skip-tests")
+        return self.helm("template", "muster", str(CHART), "--skip-tests")
 
     def allows(self, account: str, verb: str, group: str, resource: str, **where: str) -> bool:
         """Whether an account (`namespace:name`) may do something, in all namespaces if not said."""
