@@ -28,9 +28,16 @@ def test_every_tool_is_pinned(tool: go_tools.GoTool) -> None:
 
 
 def test_kubernetes_says_its_own_version() -> None:
-    flags = link_flags(go_tools.KUBERNETES, "v1.36.3")
+    flags = link_flags(go_tools.KUBERNETES, "require k8s.io/kubernetes v1.36.3\n")
     assert "-X k8s.io/component-base/version.gitVersion=v1.36.3" in flags
     assert "-X k8s.io/client-go/pkg/version.gitMinor=36" in flags
+
+
+def test_helm_renders_for_the_kubernetes_of_its_libraries() -> None:
+    go_mod = "require (\n\thelm.sh/helm/v3 v3.22.0\n\tk8s.io/client-go v0.37.0 // indirect\n)\n"
+    flags = link_flags(go_tools.HELM, go_mod)
+    assert "-X helm.sh/helm/v3/internal/version.version=v3.22.0" in flags
+    assert "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37" in flags
 
 
 def test_a_changed_pin_is_another_key(tmp_path: Path) -> None:

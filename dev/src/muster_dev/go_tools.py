@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from muster_dev.paths import Paths
 
+# Its minor version is that of Kubernetes.
+_KUBERNETES_LIBRARY = "k8s.io/client-go"
 _KUBERNETES_FLAGS = tuple(
     f"-X {package}.{variable}"
     for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
@@ -41,7 +43,8 @@ class GoTool:
 
     name: str
     module: str
-    # Flags of the linker; {version}, {major} and {minor} stand for those of the module.
+    # Flags of the linker; {version}, {major} and {minor} stand for those of the module, and
+    # {kubernetes_minor} for that of the Kubernetes whose libraries it is made with.
     link_flags: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     # (name that Go gives a program, name that it should have)
@@ -67,7 +70,16 @@ CONTAINERD = GoTool(
     tags=("no_btrfs", "no_devmapper", "no_zfs"),
 )
 COREDNS = GoTool("coredns", "github.com/coredns/coredns")
-HELM = GoTool("helm", "helm.sh/helm/v3", ("-X helm.sh/helm/v3/internal/version.version={version}",))
+# Without a cluster Helm takes the Kubernetes of its own libraries for the one to render for.
+HELM = GoTool(
+    "helm",
+    "helm.sh/helm/v3",
+    (
+        "-X helm.sh/helm/v3/internal/version.version={version}",
+        "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={kubernetes_minor}",
+        "-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor={kubernetes_minor}",
+    ),
+)
 KIND = GoTool("kind", "sigs.k8s.io/kind")
 LOCAL_PATH = GoTool(
     "local-path-provisioner",
@@ -110,7 +122,8 @@ class GoTools:
         return self._paths.dev / "tools" / (tool.folder or tool.name)
 
     def _build(self, tool: GoTool, out: Path) -> None:
-        flags = ["-s", "-w", *link_flags(tool, self.version(tool))]
+        go_mod = (self._folder(tool) / "go.mod").read_text(encoding="utf-8")
+        flags = ["-s", "-w", *link_flags(tool, go_mod)]
         argv = [self._go(), "build", "-trimpath", f"-ldflags={' '.join(flags)}"]
         if tool.tags:
             argv.append(f"-tags={','.join(tool.tags)}")
@@ -144,10 +157,14 @@ def pinned_version(go_mod: str, module: str) -> str:
     return found.group(1)
 
 
-def link_flags(tool: GoTool, version: str) -> Sequence[str]:
-    """Return the linker's flags of a tool with its version filled in."""
+def link_flags(tool: GoTool, go_mod: str) -> Sequence[str]:
+    """Return the linker's flags of a tool with the versions of its go.mod filled in."""
+    version = pinned_version(go_mod, tool.module)
     major, minor = version.lstrip("v").split(".")[:2]
-    return [flag.format(version=version, major=major, minor=minor) for flag in tool.link_flags]
+    known = {"version": version, "major": major, "minor": minor}
+    if any("{kubernetes_minor}" in flag for flag in tool.link_flags):
+        known["kubernetes_minor"] = pinned_version(go_mod, _KUBERNETES_LIBRARY).split(".")[1]
+    return [flag.format_map(known) for flag in tool.link_flags]
 
 
 def programs(folder: Path) -> list[Path]:
