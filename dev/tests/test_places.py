@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from muster_dev import instance
 from muster_dev.errors import SetupError
 from muster_dev.instance import choose_subnet, name_for
 from muster_dev.paths import Paths, from_environment
@@ -40,12 +41,36 @@ def test_two_state_folders_have_different_names_that_fit_an_interface() -> None:
     assert all(len(name) <= 15 for name in names)
 
 
-def test_the_subnet_is_the_first_that_overlaps_nothing() -> None:
-    assert choose_subnet([]) == "172.29.0.0/24"
-    assert choose_subnet(["172.29.0.128/25", "10.0.0.0/8"]) == "172.30.0.0/24"
-    assert choose_subnet(["172.28.0.0/14"]) == "172.27.0.0/24"
+def test_the_subnet_overlaps_nothing_in_use() -> None:
+    first = choose_subnet("muster-1", [])
+    second = choose_subnet("muster-1", [first, "10.0.0.0/8"])
+    assert second != first
+    third = choose_subnet("muster-1", [f"{second[:-4]}128/25", first])
+    assert third not in {first, second}
+    assert choose_subnet("muster-1", ["172.28.0.0/14"]) in {
+        f"172.{n}.0.0/24" for n in range(24, 28)
+    }
+
+
+def test_two_state_folders_that_choose_at_once_seldom_choose_the_same() -> None:
+    chosen = [choose_subnet(f"muster-{n}", []) for n in range(80)]
+    assert len(set(chosen)) == 8
+
+
+def test_a_subnet_that_was_taken_meanwhile_is_chosen_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = Paths(tmp_path, tmp_path / "cache", tmp_path / "state")
+    in_use: list[str] = []
+    monkeypatch.setattr(instance, "_networks_in_use", lambda: in_use)
+    before = instance.load(paths)
+    assert instance.renew(paths) == before
+    in_use.append(before.subnet)
+    after = instance.renew(paths)
+    assert after.subnet != before.subnet
+    assert instance.load(paths) == after
 
 
 def test_no_free_subnet_is_one_sentence() -> None:
     with pytest.raises(SetupError, match="is in use on this machine"):
-        choose_subnet(["172.16.0.0/12"])
+        choose_subnet("muster-1", ["172.16.0.0/12"])

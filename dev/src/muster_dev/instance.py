@@ -60,7 +60,24 @@ def load(paths: Paths) -> Instance:
         kept = Instance(**json.loads(record.read_text(encoding="utf-8")))
         if kept.name == name:
             return kept
-    instance = Instance(name, choose_subnet(_networks_in_use()))
+    return _choose(paths)
+
+
+def renew(paths: Paths) -> Instance:
+    """Return the names, with another subnet if somebody else has begun to use ours.
+
+    Only for a moment when there is no network of ours yet.
+    """
+    kept = load(paths)
+    if _overlaps(kept.subnet, _networks_in_use()):
+        return _choose(paths)
+    return kept
+
+
+def _choose(paths: Paths) -> Instance:
+    record = paths.state / "instance.json"
+    name = name_for(paths)
+    instance = Instance(name, choose_subnet(name, _networks_in_use()))
     record.parent.mkdir(parents=True, exist_ok=True)
     partial = record.with_suffix(".new")
     partial.write_text(json.dumps(asdict(instance)), encoding="utf-8")
@@ -73,17 +90,23 @@ def name_for(paths: Paths) -> str:
     return f"muster-{hashlib.sha256(str(paths.state).encode()).hexdigest()[:6]}"
 
 
-def choose_subnet(in_use: Iterable[str]) -> str:
-    """Return the first candidate that overlaps no network in use.
+def choose_subnet(name: str, in_use: Iterable[str]) -> str:
+    """Return a candidate that overlaps no network in use.
 
-    Raises SetupError when every candidate does.
+    Two names that choose at the same moment seldom choose the same.
+    Raises SetupError when every candidate is in use.
     """
-    taken = [ipaddress.ip_network(network, strict=False) for network in in_use]
-    for candidate in _CANDIDATES:
-        network = ipaddress.ip_network(candidate)
-        if not any(network.overlaps(other) for other in taken):
+    taken = list(in_use)
+    first = int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(_CANDIDATES)
+    for candidate in (*_CANDIDATES[first:], *_CANDIDATES[:first]):
+        if not _overlaps(candidate, taken):
             return candidate
     raise SetupError(f"Every network of {', '.join(_CANDIDATES)} is in use on this machine.")
+
+
+def _overlaps(subnet: str, networks: Iterable[str]) -> bool:
+    network = ipaddress.ip_network(subnet)
+    return any(network.overlaps(ipaddress.ip_network(each, strict=False)) for each in networks)
 
 
 def _networks_in_use() -> list[str]:
