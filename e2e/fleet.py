@@ -1,7 +1,6 @@
 """A ProverPool under test: its API, its database, its pods."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -95,8 +94,15 @@ class Fleet:
         return f"http://{self.cluster.node_address()}:{port}"
 
 
+class UnexpectedAnswerError(Exception):
+    """The API answered what it never may, such as that it does not know an accepted task."""
+
+
 class Client:
-    """A client of the API that does not give up while replicas come and go."""
+    """A client of the API that does not give up while replicas come and go.
+
+    It tries again where nobody answers, and where the answer is 503; nothing else is forgiven.
+    """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -105,33 +111,35 @@ class Client:
         """Queue a task; its id once the coordinator has acknowledged it."""
 
         async def accepted() -> str | None:
-            try:
-                answer = await self._http.post(f"/api/v1/tasks/{circuit}", json=inputs)
-            except httpx.TransportError:
-                return None
-            if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-                return None
-            assert answer.status_code == httpx.codes.ACCEPTED, answer.text
-            return str(answer.json()["task_id"])
+            request = self._http.build_request("POST", f"/api/v1/tasks/{circuit}", json=inputs)
+            answer = await self._answer(request, httpx.codes.ACCEPTED)
+            return None if answer is None else str(answer["task_id"])
 
-        return await eventually(accepted, deadline=120, what="the task is accepted")
+        return await eventually(accepted, deadline=300, what="the task is accepted")
 
     async def ended(self, task_id: str, deadline: float) -> dict[str, Any]:
         """Wait until a task has ended, and return it."""
-        end = time.monotonic() + deadline
 
         async def found() -> dict[str, Any] | None:
-            try:
-                answer = await self._http.get(f"/api/v1/tasks/{task_id}", params={"wait": "5s"})
-            except httpx.TransportError:
-                return None
-            if answer.status_code != httpx.codes.OK:
-                return None
-            task: dict[str, Any] = answer.json()
-            return task if task["status"] in ENDED else None
+            path = f"/api/v1/tasks/{task_id}"
+            request = self._http.build_request("GET", path, params={"wait": "5s"})
+            task = await self._answer(request, httpx.codes.OK)
+            return task if task is not None and task["status"] in ENDED else None
 
-        left = max(1.0, end - time.monotonic())
-        return await eventually(found, deadline=left, every=0.2, what=f"task {task_id} has ended")
+        what = f"task {task_id} has ended"
+        return await eventually(found, deadline=deadline, every=0.2, what=what)
+
+    async def _answer(self, request: httpx.Request, wanted: int) -> dict[str, Any] | None:
+        try:
+            answer = await self._http.send(request)
+        except httpx.TransportError:
+            return None
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return None
+        if answer.status_code != wanted:
+            raise UnexpectedAnswerError(f"{request.url}: {answer.status_code} {answer.text}")
+        found: dict[str, Any] = answer.json()
+        return found
 
     async def key(self, circuit: str) -> dict[str, Any]:
         """The verifying key of a circuit."""

@@ -27,7 +27,7 @@ async def test_fifty_proofs_of_the_example_are_accepted_by_py_ecc(fleet: Fleet) 
     asked = [{"leaves": leaves, "leaf_index": index} for index in range(PROOFS)]
     async with client(fleet) as api:
         ids = await asyncio.gather(*(api.submit("merkle", inputs) for inputs in asked))
-        tasks = await api.all_ended(ids, deadline=300)
+        tasks = await api.all_ended(ids, deadline=900)
         key = await api.key("merkle")
     for task, inputs in zip(tasks, asked, strict=True):
         assert task["status"] == "completed", task["error"]

@@ -31,4 +31,4 @@ def test_a_deleted_pool_takes_everything_with_it(ready: Callable[..., Fleet]) ->
         assert not left, left
         return True
 
-    eventually_sync(gone, deadline=180, every=1, what="nothing is left")
+    eventually_sync(gone, deadline=400, every=1, what="nothing is left")

@@ -26,7 +26,7 @@ async def _some_completed(fleet: Fleet) -> bool:
 
 
 async def _completed_once(fleet: Fleet, api: Client, ids: list[str]) -> None:
-    tasks = await api.all_ended(ids, deadline=240)
+    tasks = await api.all_ended(ids, deadline=900)
     assert {task["status"] for task in tasks} == {"completed"}
     assert all(task["verified"] for task in tasks)
     sql = """SELECT count(*), count(DISTINCT workload_id)
@@ -40,7 +40,7 @@ async def _completed_once(fleet: Fleet, api: Client, ids: list[str]) -> None:
 async def _while_proving(fleet: Fleet, kill: Callable[[], None]) -> None:
     async with client(fleet) as api:
         ids = await asyncio.gather(*(api.submit("merkle", _inputs(n)) for n in range(TASKS)))
-        await eventually(lambda: _some_completed(fleet), deadline=120, what="proofs flow")
+        await eventually(lambda: _some_completed(fleet), deadline=300, what="proofs flow")
         await asyncio.to_thread(kill)
         await _completed_once(fleet, api, list(ids))
 
@@ -56,10 +56,11 @@ async def test_the_leading_coordinator_is_killed(ready: READY) -> None:
     before = fleet.leader()
     assert before
     await _while_proving(fleet, lambda: fleet.kill(before))
-    after = await eventually(
-        lambda: asyncio.to_thread(fleet.leader), deadline=60, what="somebody leads"
-    )
-    assert after != before
+
+    async def another_leads() -> bool:
+        return await asyncio.to_thread(fleet.leader) not in {"", before}
+
+    await eventually(another_leads, deadline=120, what="another coordinator leads")
 
 
 async def test_the_operator_is_killed(ready: READY, muster: str) -> None:
@@ -76,6 +77,6 @@ async def test_the_operator_is_killed(ready: READY, muster: str) -> None:
     fleet.cluster.apply(fleet.manifest(**fixed(1)), fleet.namespace)
     await eventually(
         lambda: asyncio.to_thread(lambda: len(fleet.pods("worker")) == 1),
-        deadline=120,
+        deadline=300,
         what="the pool has shrunk to one worker",
     )

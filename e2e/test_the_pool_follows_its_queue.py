@@ -28,7 +28,7 @@ async def test_it_grows_under_load_and_shrinks_after_with_no_task_lost(
     async def workers(wanted: int, what: str) -> None:
         await eventually(
             lambda: asyncio.to_thread(lambda: len(fleet.pods("worker")) == wanted),
-            deadline=180,
+            deadline=400,
             every=1,
             what=what,
         )
@@ -37,10 +37,10 @@ async def test_it_grows_under_load_and_shrinks_after_with_no_task_lost(
     async with client(fleet) as api:
         ids = await asyncio.gather(*(api.submit("merkle", inputs) for _ in range(TASKS)))
         await workers(AUTOSCALING["maxReplicas"], "the pool has grown to its limit")
-        tasks = await api.all_ended(list(ids), deadline=300)
+        tasks = await api.all_ended(list(ids), deadline=900)
         assert {task["status"] for task in tasks} == {"completed"}
         await workers(AUTOSCALING["minReplicas"], "the pool has shrunk again")
         # What is submitted while workers leave is not lost either.
         ids = await asyncio.gather(*(api.submit("merkle", inputs) for _ in range(10)))
-        tasks = await api.all_ended(list(ids), deadline=120)
+        tasks = await api.all_ended(list(ids), deadline=400)
         assert {task["status"] for task in tasks} == {"completed"}
