@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import tarfile
 from pathlib import Path
@@ -64,3 +65,27 @@ def test_a_layer_has_modes_links_and_folders_of_root(tmp_path: Path) -> None:
         "tmp",
     ]
     assert {(member.uid, member.gid, member.mtime) for member in members.values()} == {(0, 0, 0)}
+
+
+def test_merged_images_have_a_common_layer_once(tmp_path: Path) -> None:
+    base = tmp_path / "base.tar"
+    with image_archive.Layer(base) as layer:
+        layer.text("etc/name", "base")
+    archives = []
+    for name in ("one", "two"):
+        own = tmp_path / f"{name}-layer.tar"
+        with image_archive.Layer(own) as layer:
+            layer.text("etc/name", name)
+        archives.append(tmp_path / f"{name}.tar")
+        image_archive.write(archives[-1], f"example/{name}:1", [base, own], {"Cmd": [name]})
+    out = io.BytesIO()
+    image_archive.merge(archives, out)
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as merged:
+        names = merged.getnames()
+        content = merged.extractfile("manifest.json")
+        assert content is not None
+        manifest = json.load(content)
+    assert [image["RepoTags"] for image in manifest] == [["example/one:1"], ["example/two:1"]]
+    assert manifest[0]["Layers"][0] == manifest[1]["Layers"][0]
+    needed = {name for image in manifest for name in (image["Config"], *image["Layers"])}
+    assert sorted(names) == sorted([*needed, "manifest.json"])

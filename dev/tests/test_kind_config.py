@@ -3,7 +3,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from muster_dev.component_images import Tags
-from muster_dev.kind_cluster import renewed_since
+from muster_dev.kind_cluster import renewed_since, untainted
 from muster_dev.kind_config import ClusterSpec, render
 
 TAGS = Tags(kubernetes="v1.36.3", etcd="3.7.3-0", coredns="v1.15.0", local_path="v0.0.30")
@@ -74,3 +74,16 @@ def test_a_kubelet_is_back_when_it_has_renewed_its_lease() -> None:
         ]
     }
     assert renewed_since(leases, since) == {"new"}
+
+
+def test_pods_can_come_to_all_nodes_but_those_kept_for_the_control_plane() -> None:
+    taint = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+    passing = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+    listed = {
+        "items": [
+            {"metadata": {"name": "first"}, "spec": {"taints": [taint]}},
+            {"metadata": {"name": "second"}, "spec": {"taints": [passing]}},
+            {"metadata": {"name": "third"}, "spec": {}},
+        ]
+    }
+    assert untainted(listed) == ["second", "third"]

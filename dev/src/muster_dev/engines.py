@@ -18,6 +18,7 @@ from muster_dev import (
     sysctls,
 )
 from muster_dev.docker import Docker
+from muster_dev.instance import renew
 from muster_dev.node_image import NodeImage
 from muster_dev.private_daemon import PrivateDaemon
 from muster_dev.registry import NODE, Registry
@@ -79,6 +80,8 @@ class Engine:
         instance = self._work.instance
         names = self.docker.output("network", "ls", "--format", "{{.Name}}").splitlines()
         if instance.network not in names:
+            # Since it was chosen, another state folder may have taken it.
+            instance = renew(self._work.paths)
             bridge = f"com.docker.network.bridge.name={instance.bridge}"
             options = ["--driver=bridge", f"--subnet={instance.subnet}", f"--opt={bridge}"]
             self.docker.output("network", "create", *options, instance.network)

@@ -13,12 +13,15 @@ import platform
 import stat
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK = 1 << 20
+_MANIFEST = "manifest.json"
+# What newer Dockers write beside it, saying the same.
+_OTHER_INDICES = {"index.json", "oci-layout", "repositories"}
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -111,7 +114,27 @@ def write(path: Path, name: str, layers: Sequence[Path], config: Mapping[str, ob
             info.size = layer.stat().st_size
             with layer.open("rb") as content:
                 archive.addfile(info, content)
-        _add(archive, "manifest.json", json.dumps(manifest).encode())
+        _add(archive, _MANIFEST, json.dumps(manifest).encode())
+
+
+def merge(archives: Iterable[Path], out: BinaryIO) -> None:
+    """Write several images as one archive, in which a layer that some have in common is once.
+
+    ``out`` need not be seekable. The archives are those of ``docker save`` or of ``write``.
+    """
+    manifest: list[object] = []
+    written: set[str] = set()
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as merged:
+        for path in archives:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    content = archive.extractfile(member) if member.isfile() else None
+                    if member.name == _MANIFEST:
+                        manifest += json.load(content) if content else []
+                    elif member.name not in {*written, *_OTHER_INDICES}:
+                        written.add(member.name)
+                        merged.addfile(member, content)
+        _add(merged, _MANIFEST, json.dumps(manifest).encode())
 
 
 def environment(values: Mapping[str, str]) -> list[str]:

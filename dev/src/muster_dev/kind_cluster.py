@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _READY_TIMEOUT_S = 180
 _COME_BACK_TIMEOUT_S = 120
 _LABEL = "io.x-k8s.kind.cluster"
+_CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class KindCluster:
     def nodes(self, *, running: bool | None = None) -> list[str]:
         """Return the containers of the nodes, in the order in which they were made."""
         return self._docker.containers(f"label={_LABEL}={self.name}", running=running)
+
+    def nodes_for_pods(self) -> list[str]:
+        """Return the nodes that pods of ours can come to: all but a control plane with workers."""
+        asked = ["get", "nodes", "--output=json"]
+        return untainted(json.loads(shell.output([*self._kubectl, *asked])))
 
     @property
     def is_ours(self) -> bool:
@@ -187,6 +193,15 @@ class KindCluster:
             **proxies,
             "KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network,
         }
+
+
+def untainted(nodes: dict[str, Any]) -> list[str]:
+    """Return the nodes that are not kept for the control plane."""
+    return [
+        node["metadata"]["name"]
+        for node in nodes["items"]
+        if _CONTROL_PLANE not in {taint["key"] for taint in node["spec"].get("taints", [])}
+    ]
 
 
 def renewed_since(leases: dict[str, Any], since: datetime) -> set[str]:

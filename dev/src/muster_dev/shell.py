@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Callable, cast
 
 from muster_dev.errors import SetupError
 
@@ -127,6 +129,38 @@ def capture(
         errors="replace",
     )
     return done.returncode, done.stdout
+
+
+def feed(
+    argv: Sequence[str],
+    write: Callable[[BinaryIO], None],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float,
+) -> None:
+    """Run a program to its end with an input that ``write`` writes; its output goes to ``log``.
+
+    Raises CommandError when it does not end with 0 within ``timeout`` seconds.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as out:
+        out.write(f"$ {shlex.join(argv)}\n")
+        out.flush()
+        program = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=merged(env)
+        )
+        late = threading.Timer(timeout, program.kill)
+        late.start()
+        try:
+            # What ends early has said why; its exit code is looked at below.
+            with contextlib.suppress(BrokenPipeError), cast("BinaryIO", program.stdin) as given:
+                write(given)
+        finally:
+            code = program.wait()
+            late.cancel()
+    if code != 0:
+        raise CommandError(argv, f"ended with {code}", tail(log), log)
 
 
 def succeeds(
