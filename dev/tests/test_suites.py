@@ -56,6 +56,15 @@ def test_all_suites_run_although_some_fail_and_those_are_named(
     assert marks == ["FAIL", "FAIL", "ok", "ok", "ok"]
 
 
+def test_only_a_suite_that_passes_is_noted_as_passed(work: Workspace, tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "import sys; raise SystemExit(int(sys.argv[1]))"]
+    good = Suite("A", [*argv, "0"], "", passed=tmp_path / "passed" / "a")
+    bad = Suite("B", [*argv, "1"], "", passed=tmp_path / "passed" / "b")
+    with pytest.raises(SetupError, match="B: failed"):
+        Run(work, [good, bad]).all()
+    assert [path.name for path in (tmp_path / "passed").iterdir()] == ["a"]
+
+
 def test_suites_run_at_the_same_time(work: Workspace, tmp_path: Path) -> None:
     # Each waits until the other has begun.
     (tmp_path / "meet.py").write_text(

@@ -69,7 +69,9 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
     found = [
         _suite(programs / "pytest", folder, arguments) for folder in _test_folders(work.paths.repo)
     ]
-    if not arguments:
+    if not arguments and rust.passed(work).exists():
+        work.steps.say("  ok         Tests of native in Rust (passed already on the same sources)")
+    elif not arguments:
         found.append(_rust_suite(work))
     suites.Run(work, found).all()
 
@@ -85,7 +87,8 @@ def _suite(pytest: Path, folder: Path, arguments: Sequence[str]) -> Suite:
 def _rust_suite(work: Workspace) -> Suite:
     command = rust.compiled_tests(work)
     again = "cargo test --locked --manifest-path=native/Cargo.toml"
-    return Suite("Tests of native in Rust", command, again, rust.environment(work))
+    env, passed = rust.environment(work), rust.passed(work)
+    return Suite("Tests of native in Rust", command, again, env, passed=passed)
 
 
 def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muster_dev import apt, shell
+from muster_dev import apt, cache, shell
 from muster_dev.errors import SetupError
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ def checks(work: Workspace) -> dict[str, list[str]]:
         "Format of native (rustfmt)": [cargo, "fmt", _MANIFEST, "--check"],
         "Style of native (clippy)": [cargo, "clippy", _MANIFEST, *_STRICT],
     }
+
+
+def passed(work: Workspace) -> Path:
+    """Return the file that is there when the prover's own tests passed on these very sources."""
+    native = work.paths.repo / "native"
+    code = [file for folder in ("src", "tests") for file in (native / folder).rglob("*.rs")]
+    sources = [*code, native / "Cargo.toml", native / "Cargo.pins"]
+    compiler = shell.output([work.bootstrap.cargo(), "--version"])
+    key = cache.digest(compiler, cache.digest_files(native, sources))
+    return work.paths.cache / "rust-tests" / key
 
 
 def compiled_tests(work: Workspace) -> list[str]:

@@ -13,6 +13,8 @@ from muster_dev.background import Background
 from muster_dev.errors import SetupError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from muster_dev.workspace import Workspace
 
 # Each waits about half of its time.
@@ -29,6 +31,8 @@ class Suite:
     env: Mapping[str, str] = field(default_factory=dict)
     # The exit code that says that it has none of the tests that were asked for.
     empty: int | None = None
+    # Made when it passes.
+    passed: Path | None = None
 
 
 class Run:
@@ -77,4 +81,7 @@ class Run:
             if code != 0:
                 step.failed = True
                 self._failed.append(suite)
+            elif suite.passed is not None:
+                suite.passed.parent.mkdir(parents=True, exist_ok=True)
+                suite.passed.touch()
         self._work.steps.say(f"{said.rstrip()}\n")
