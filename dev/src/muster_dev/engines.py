@@ -17,6 +17,7 @@ from muster_dev import (
     shell,
     sysctls,
 )
+from muster_dev.background import Background
 from muster_dev.docker import Docker
 from muster_dev.instance import renew
 from muster_dev.node_image import NodeImage
@@ -139,14 +140,20 @@ class Engine:
             preflight.require_root("Building a node image (no image registry answers)")
             log = work.paths.logs / "apt.log"
             apt.ensure(IMAGE_PACKAGES, work.steps, log, "Building a node image")
+            # It mostly waits for the network, and compiling does not.
+            packages = Background(self._make_root_filesystem)
             for tool in go_tools.IN_THE_NODE:
                 work.tool(tool)
-            if not root_filesystem.built(root_filesystem.NODE, work.paths):
-                with work.steps.step("Make the nodes' root file system"):
-                    root_filesystem.build(root_filesystem.NODE, work.paths)
+            packages.wait()
             with work.steps.step("Build the node image"):
                 own.build()
         return own.build()
+
+    def _make_root_filesystem(self) -> None:
+        work = self._work
+        if not root_filesystem.built(root_filesystem.NODE, work.paths):
+            with work.steps.step("Make the nodes' root file system"):
+                root_filesystem.build(root_filesystem.NODE, work.paths)
 
     def _lacking(self, image: str) -> list[str]:
         if self.daemon is not None:
