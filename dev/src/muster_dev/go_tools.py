@@ -69,7 +69,9 @@ CONTAINERD = GoTool(
     ("-X github.com/containerd/containerd/v2/version.Version={version}",),
     tags=("no_btrfs", "no_devmapper", "no_zfs"),
 )
-COREDNS = GoTool("coredns", "github.com/coredns/coredns")
+# These have the libraries of Kubernetes in common: in one module they are compiled once.
+_ADDONS = "addons"
+COREDNS = GoTool("coredns", "github.com/coredns/coredns", folder=_ADDONS, packages=("./coredns",))
 # Without a cluster Helm takes the Kubernetes of its own libraries for the one to render for.
 HELM = GoTool(
     "helm",
@@ -79,12 +81,16 @@ HELM = GoTool(
         "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={kubernetes_minor}",
         "-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor={kubernetes_minor}",
     ),
+    folder=_ADDONS,
+    packages=("helm.sh/helm/v3/cmd/helm",),
 )
 KIND = GoTool("kind", "sigs.k8s.io/kind")
 LOCAL_PATH = GoTool(
     "local-path-provisioner",
     "github.com/rancher/local-path-provisioner",
     ("-X main.VERSION={version}",),
+    folder=_ADDONS,
+    packages=("github.com/rancher/local-path-provisioner",),
 )
 
 ON_THE_HOST = (KIND, HELM, KUBECTL)
