@@ -46,6 +46,9 @@ class Store:
     async def recover(self, *_: Any) -> Sequence[Any]:
         return []
 
+    async def expire(self, *_: Any) -> Sequence[Any]:
+        return []
+
     async def maintain(self, *_: Any) -> None:
         return None
 

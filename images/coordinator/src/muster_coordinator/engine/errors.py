@@ -17,6 +17,10 @@ class InvalidState(EngineError):  # noqa: N818 - likewise
     """The object is in a state that does not allow this."""
 
 
+class Conflict(EngineError):  # noqa: N818 - likewise
+    """The caller contradicts what it said before."""
+
+
 class Fenced(EngineError):  # noqa: N818 - likewise
     """A worker reported on an assignment that is no longer its own."""
 

@@ -184,7 +184,10 @@ class Leader:
         moved = await self._store.recover(epoch, since, self._settings.limits, self._policy.lost)
         for one in moved:
             log.warning("recovered", extra={"task_id": str(one.id), "state": one.after})
-        self._meter.ended(moved, {})
+        expired = await self._store.expire(epoch, self._policy.expired)
+        for one in expired:
+            log.info("deadline passed", extra={"task_id": str(one.id)})
+        self._meter.ended([*moved, *expired], {})
 
     async def _clean(self, epoch: int) -> None:
         patience = _Patience(self._settings.patience)

@@ -27,7 +27,12 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class NewWorkload:
-    """A workload as it is submitted; `input` is secret and leaves the row at its end."""
+    """A workload as it is submitted; `input` is secret and leaves the row at its end.
+
+    Args:
+        deadline: when it fails if it still waits for a worker.
+        timeout_seconds: the same, counted from when it is stored.
+    """
 
     id: UUID
     requirement: Requirement
@@ -37,6 +42,21 @@ class NewWorkload:
     customer_id: str = "default"
     request_id: str = ""
     traceparent: str = ""
+    deadline: datetime | None = None
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A submission that must not be taken in twice.
+
+    Args:
+        key_sha256: of the key that its customer chose.
+        fingerprint: differs between two requests that are not the same.
+    """
+
+    key_sha256: bytes
+    fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,7 @@ class Workload:
     scheduled_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
+    deadline: datetime | None = None
     result: Result | None = None
 
 

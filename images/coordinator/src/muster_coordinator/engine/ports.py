@@ -20,6 +20,7 @@ from muster_coordinator.engine.model import (
     Move,
     Moved,
     NewWorkload,
+    Once,
     QueueDepth,
     Registration,
     Requirement,
@@ -47,6 +48,9 @@ Decide = Callable[[Claim, Held | None], Decision | EngineError]
 Recover = Callable[[Held, str], Move]
 """What becomes of a workload whose worker is gone, for the given reason."""
 
+Expire = Callable[[Held, datetime], Move]
+"""What becomes of a workload that still waits at its deadline."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -69,6 +73,24 @@ class QueueStore(Protocol):
 
     async def submit(self, batch: Sequence[NewWorkload]) -> None:
         """Store new workloads and wake the leader; storing one again changes nothing."""
+        ...
+
+    async def submit_once(self, batch: Sequence[NewWorkload], once: Once) -> list[UUID]:
+        """Store new workloads of one customer, or nothing where its key was used before.
+
+        The ids of the workloads that are stored under the key.
+
+        Raises:
+            Conflict: the key was used for another request.
+        """
+        ...
+
+    async def submitted(self, once: Once, customer_id: str) -> list[UUID] | None:
+        """The ids of what was stored under a key, None where it was not used within 24 hours.
+
+        Raises:
+            Conflict: the key was used for another request.
+        """
         ...
 
     async def get(self, workload_id: UUID, customer_id: str) -> Workload | None:
@@ -235,8 +257,12 @@ class LeaderStore(Protocol):
         """
         ...
 
+    async def expire(self, epoch: int, expire: Expire) -> list[Moved]:
+        """Move what waits beyond its deadline."""
+        ...
+
     async def maintain(self, epoch: int, limits: HealthLimits) -> None:
-        """Forget long dead workers and replicas, and keep the audit's partitions."""
+        """Forget long dead workers and replicas and old keys, and keep the audit's partitions."""
         ...
 
 

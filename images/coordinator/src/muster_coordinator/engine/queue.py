@@ -1,12 +1,19 @@
 """The queue as its customers use it: submit, look, wait, list, cancel."""
 
 import asyncio
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from muster_coordinator.engine.batching import Batcher
 from muster_coordinator.engine.errors import NotFound, QueueFull
-from muster_coordinator.engine.model import NewWorkload, QueueDepth, Workload, WorkloadQuery
+from muster_coordinator.engine.model import (
+    NewWorkload,
+    Once,
+    QueueDepth,
+    Workload,
+    WorkloadQuery,
+)
 from muster_coordinator.engine.ports import QueueStore
 from muster_coordinator.engine.states import TERMINAL
 from muster_coordinator.engine.waiters import Waiters
@@ -16,29 +23,46 @@ class Queue:
     """Workloads of customers.
 
     Args:
-        limit: how many workloads may wait in one pool; more are refused with `QueueFull`.
+        limit: how many workloads may wait in one pool; more are refused with `QueueFull`. 0 stands
+            for any number.
     """
 
     def __init__(self, store: QueueStore, waiters: Waiters, limit: int) -> None:
         self._store = store
         self._waiters = waiters
         self._limit = limit
-        self._full: frozenset[str] = frozenset()
+        self._waiting: Counter[str] = Counter()
         self._submit: Batcher[NewWorkload, None] = Batcher(self._store_batch, size=200)
 
-    async def submit(self, workload: NewWorkload) -> None:
-        """Store a workload; when this returns it is safe.
+    async def submit(
+        self, workloads: Sequence[NewWorkload], once: Once | None = None
+    ) -> list[UUID]:
+        """Store workloads of one customer together, or none of them; the ids of what is stored.
+
+        Args:
+            once: where it was used before, nothing is stored and the ids are those of then.
 
         Raises:
-            QueueFull: too much waits in its pool.
+            Conflict: `once` was used for another request.
+            QueueFull: not all of them have room in their pools.
             Unavailable: the database is away.
         """
-        if workload.requirement.pool in self._full:
-            raise QueueFull(
-                f"pool {workload.requirement.pool}: {self._limit} tasks or more wait; "
-                "come back later"
-            )
-        await self._submit(workload)
+        self._admit(workloads)
+        if once is not None:
+            return await self._store.submit_once(workloads, once)
+        if len(workloads) == 1:
+            await self._submit(workloads[0])
+        else:
+            await self._store.submit(workloads)
+        return [workload.id for workload in workloads]
+
+    async def submitted(self, once: Once, customer_id: str = "default") -> list[UUID] | None:
+        """The ids of what was stored under a key, None where it was not used.
+
+        Raises:
+            Conflict: it was used for another request.
+        """
+        return await self._store.submitted(once, customer_id)
 
     async def get(self, workload_id: UUID, customer_id: str = "default") -> Workload:
         """One workload with its result.
@@ -87,14 +111,28 @@ class Queue:
 
     def sampled(self, depths: Collection[QueueDepth]) -> None:
         """Take note of how much waits, for `limit`."""
-        waiting: dict[str, int] = {}
+        self._waiting = Counter()
         for depth in depths:
-            waiting[depth.pool] = waiting.get(depth.pool, 0) + depth.pending
-        self._full = frozenset(pool for pool, count in waiting.items() if count >= self._limit)
+            self._waiting[depth.pool] += depth.pending
 
     async def idle(self) -> None:
         """Wait until all submissions under way are answered."""
         await self._submit.idle()
+
+    def _admit(self, workloads: Sequence[NewWorkload]) -> None:
+        """Count workloads in, on top of what waited when that was last looked at.
+
+        Raises:
+            QueueFull: a pool has no room for its share of them; then none is counted.
+        """
+        wanted = Counter(workload.requirement.pool for workload in workloads)
+        for pool, count in wanted.items():
+            if self._limit and self._waiting[pool] + count > self._limit:
+                raise QueueFull(
+                    f"pool {pool}: {self._waiting[pool]} tasks wait, of at most {self._limit}; "
+                    "come back later"
+                )
+        self._waiting += wanted
 
     async def _store_batch(self, batch: list[NewWorkload]) -> list[None]:
         await self._store.submit(batch)

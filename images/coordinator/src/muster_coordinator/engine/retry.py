@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from muster_coordinator.engine.model import Held, Move
 from muster_coordinator.engine.states import State
@@ -69,6 +70,11 @@ class RetryPolicy:
     def released(self, held: Held, reason: str) -> Move:
         """A worker handed its assignment back unfinished; that is no failure."""
         return Move(held.id, held.state, State.PENDING, "workload.released", reason)
+
+    def expired(self, held: Held, deadline: datetime) -> Move:
+        """It still waits for a worker at its deadline."""
+        when = deadline.astimezone(UTC).isoformat(timespec="milliseconds")
+        return _ended(held, f"its deadline, {when}, passed while it waited for a worker", None)
 
     def lost(self, held: Held, reason: str) -> Move:
         """The worker is gone, or stuck."""

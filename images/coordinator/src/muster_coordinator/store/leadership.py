@@ -9,7 +9,7 @@ import asyncpg
 
 from muster_coordinator.engine.errors import StaleEpoch
 from muster_coordinator.engine.model import Move, Moved, Requirement
-from muster_coordinator.engine.ports import HealthLimits, Recover
+from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement
 from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store.database import Connection, Database
@@ -62,6 +62,7 @@ CROSS JOIN LATERAL (
     WHERE pool = lane.pool AND type = lane.type
       AND key_id = lane.key_id AND key_version = lane.key_version
       AND state IN ('PENDING', 'REDISTRIBUTING') AND not_before <= now()
+      AND (deadline_at IS NULL OR deadline_at > now())
       AND (NOT excluded_workers @> lane.free OR excluded_workers @> lane.able)
     ORDER BY rank DESC, id LIMIT lane.room
     FOR UPDATE SKIP LOCKED
@@ -124,6 +125,15 @@ SELECT id, 'leader', 'worker.status', 'ACTIVE', 'SUSPECT', $2, 'a task took long
 FROM suspected
 """
 
+_EXPIRED = """
+SELECT id, pool, type, key_id, key_version, state, worker_id, generation, retry_count, max_retries,
+       redistributions, started_at, deadline_at
+FROM workloads
+WHERE state IN ('PENDING', 'REDISTRIBUTING') AND deadline_at <= now()
+ORDER BY deadline_at LIMIT 1000
+FOR UPDATE SKIP LOCKED
+"""
+
 _FORGET_WORKERS = """
 WITH gone AS (
     DELETE FROM workers WHERE status IN ('DEAD', 'QUARANTINED')
@@ -134,6 +144,8 @@ SELECT id, 'leader', 'worker.forgotten', status, $2 FROM gone
 """
 
 _FORGET_REPLICAS = "DELETE FROM replicas WHERE last_seen_at < now() - interval '1 hour'"
+
+_FORGET_KEYS = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"
 
 _AUDIT_MONTHS = """
 SELECT make_audit_month(now()), make_audit_month(now() + interval '1 month')
@@ -251,6 +263,17 @@ class PostgresLeadership:
 
         return await self._database.run(run)
 
+    async def expire(self, epoch: int, expire: Expire) -> list[Moved]:
+        """See `LeaderStore.expire`."""
+
+        async def run(connection: Connection) -> list[Moved]:
+            await fence(connection, epoch)
+            rows = await connection.fetch(_EXPIRED)
+            moves = [expire(held(row), row["deadline_at"]) for row in rows]
+            return await apply(connection, moves, "leader", epoch)
+
+        return await self._database.run(run)
+
     async def maintain(self, epoch: int, limits: HealthLimits) -> None:
         """See `LeaderStore.maintain`."""
 
@@ -258,6 +281,7 @@ class PostgresLeadership:
             await fence(connection, epoch)
             await connection.execute(_FORGET_WORKERS, timedelta(seconds=limits.forgotten), epoch)
             await connection.execute(_FORGET_REPLICAS)
+            await connection.execute(_FORGET_KEYS)
             for row in await connection.fetch(_OLD_AUDIT_MONTHS):
                 await connection.execute(f'DROP TABLE "{row["relname"]}"')
                 log.info("old audit dropped", extra={"table": row["relname"]})

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from muster_coordinator.engine.errors import InvalidState, NotFound
+from muster_coordinator.engine.errors import Conflict, InvalidState, NotFound, Unavailable
 from muster_coordinator.engine.model import (
     Move,
     NewWorkload,
+    Once,
     QueueDepth,
     Result,
     Workload,
@@ -23,10 +25,15 @@ from muster_coordinator.store.transitions import apply, lock, requirement
 _SUBMIT = """
 WITH submitted AS (
     INSERT INTO workloads (id, customer_id, type, pool, key_id, key_version, priority, rank, input,
-                           max_retries, request_id, traceparent)
-    SELECT * FROM unnest(
+                           max_retries, request_id, traceparent, deadline_at)
+    SELECT id, customer_id, type, pool, key_id, key_version, priority, rank, input, max_retries,
+           request_id, traceparent, coalesce(deadline, now() + make_interval(secs => timeout))
+    FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[],
-        $8::float8[], $9::bytea[], $10::int[], $11::text[], $12::text[])
+        $8::float8[], $9::bytea[], $10::int[], $11::text[], $12::text[], $13::timestamptz[],
+        $14::float8[])
+    AS new (id, customer_id, type, pool, key_id, key_version, priority, rank, input, max_retries,
+            request_id, traceparent, deadline, timeout)
     ON CONFLICT (id) DO NOTHING
     RETURNING id, customer_id, state
 ), logged AS (
@@ -37,11 +44,26 @@ WITH submitted AS (
 SELECT pg_notify('muster_work', '')
 """
 
+# A key that is too old is taken over.
+_CLAIM = """
+INSERT INTO idempotency_keys AS known (customer_id, key_sha256, fingerprint, workload_ids)
+VALUES ($1, $2, $3, $4::uuid[])
+ON CONFLICT (customer_id, key_sha256) DO UPDATE SET
+    fingerprint = excluded.fingerprint, workload_ids = excluded.workload_ids, created_at = now()
+WHERE known.created_at < now() - interval '24 hours'
+RETURNING key_sha256
+"""
+
+_CLAIMED = """
+SELECT fingerprint, workload_ids FROM idempotency_keys
+WHERE customer_id = $1 AND key_sha256 = $2 AND created_at >= now() - interval '24 hours'
+"""
+
 _GET = """
 SELECT workload.id, workload.customer_id, workload.pool, workload.type, workload.key_id,
        workload.key_version, workload.state, workload.priority, workload.generation,
        workload.worker_id, workload.retry_count, workload.error, workload.created_at,
-       workload.scheduled_at, workload.started_at, workload.completed_at,
+       workload.scheduled_at, workload.started_at, workload.completed_at, workload.deadline_at,
        result.proof, result.public, result.encoding,
        result.key_version AS result_key_version, result.verified, result.duration_ms,
        result.merkle_root
@@ -54,7 +76,7 @@ _FIND = """
 SELECT workload.id, workload.customer_id, workload.pool, workload.type, workload.key_id,
        workload.key_version, workload.state, workload.priority, workload.generation,
        workload.worker_id, workload.retry_count, workload.error, workload.created_at,
-       workload.scheduled_at, workload.started_at, workload.completed_at
+       workload.scheduled_at, workload.started_at, workload.completed_at, workload.deadline_at
 FROM workloads AS workload
 WHERE workload.customer_id = $1
   AND ($2::text[] = '{}' OR workload.state = ANY ($2))
@@ -84,22 +106,31 @@ class PostgresQueue:
 
     async def submit(self, batch: Sequence[NewWorkload]) -> None:
         """See `QueueStore.submit`."""
-        now = time.time()
-        await self._database.fetch(
-            _SUBMIT,
-            [one.id for one in batch],
-            [one.customer_id for one in batch],
-            [one.requirement.type for one in batch],
-            [one.requirement.pool for one in batch],
-            [one.requirement.key_id for one in batch],
-            [one.requirement.key_version for one in batch],
-            [one.priority for one in batch],
-            [rank(one.priority, now) for one in batch],
-            [one.input for one in batch],
-            [one.max_retries for one in batch],
-            [one.request_id for one in batch],
-            [one.traceparent for one in batch],
-        )
+        await self._database.fetch(_SUBMIT, *_columns(batch))
+
+    async def submit_once(self, batch: Sequence[NewWorkload], once: Once) -> list[UUID]:
+        """See `QueueStore.submit_once`."""
+        ids = [one.id for one in batch]
+        customer_id = batch[0].customer_id
+
+        async def submit(connection: Connection) -> list[UUID]:
+            # Waits for another transaction that is storing the same key.
+            claimed = await connection.fetchval(
+                _CLAIM, customer_id, once.key_sha256, once.fingerprint, ids
+            )
+            if claimed is not None:
+                await connection.fetch(_SUBMIT, *_columns(batch))
+                return ids
+            stored = _same(await connection.fetchrow(_CLAIMED, customer_id, once.key_sha256), once)
+            if stored is None:
+                raise Unavailable("the Idempotency-Key has just been forgotten; come back later")
+            return stored
+
+        return await self._database.run(submit)
+
+    async def submitted(self, once: Once, customer_id: str) -> list[UUID] | None:
+        """See `QueueStore.submitted`."""
+        return _same(await self._database.fetchrow(_CLAIMED, customer_id, once.key_sha256), once)
 
     async def get(self, workload_id: UUID, customer_id: str) -> Workload | None:
         """See `QueueStore.get`."""
@@ -156,6 +187,40 @@ class PostgresQueue:
         return list(depths.values())
 
 
+def _columns(batch: Sequence[NewWorkload]) -> list[list[Any]]:
+    """The arguments of `_SUBMIT`."""
+    now = time.time()
+    return [
+        [one.id for one in batch],
+        [one.customer_id for one in batch],
+        [one.requirement.type for one in batch],
+        [one.requirement.pool for one in batch],
+        [one.requirement.key_id for one in batch],
+        [one.requirement.key_version for one in batch],
+        [one.priority for one in batch],
+        [rank(one.priority, now) for one in batch],
+        [one.input for one in batch],
+        [one.max_retries for one in batch],
+        [one.request_id for one in batch],
+        [one.traceparent for one in batch],
+        [one.deadline for one in batch],
+        [one.timeout_seconds for one in batch],
+    ]
+
+
+def _same(row: asyncpg.Record | None, once: Once) -> list[UUID] | None:
+    """What was stored under a key, if anything.
+
+    Raises:
+        Conflict: for another request.
+    """
+    if row is None:
+        return None
+    if row["fingerprint"] != once.fingerprint:
+        raise Conflict("the Idempotency-Key was used for another request; allowed: a new one")
+    return list(row["workload_ids"])
+
+
 def _workload(row: asyncpg.Record, result: Result | None) -> Workload:
     return Workload(
         row["id"],
@@ -171,6 +236,7 @@ def _workload(row: asyncpg.Record, result: Result | None) -> Workload:
         row["scheduled_at"],
         row["started_at"],
         row["completed_at"],
+        row["deadline_at"],
         result,
     )
 
