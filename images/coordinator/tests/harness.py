@@ -43,6 +43,7 @@ def settings(**coordinator: Any) -> dict[str, Any]:
             "drain_timeout": "10s",
         }
         | coordinator,
+        "http": {"rate_limit": 0},
         "leader_election": {
             "backend": "advisory-lock",
             "lease_duration": "3s",

@@ -17,7 +17,7 @@ Seen = list[tuple[str, int]]
 @contextlib.asynccontextmanager
 async def _client(seen: Seen) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
-    errors.install(app)
+    errors.install(app, {})
 
     async def broken() -> None:
         raise RuntimeError("a secret detail")

@@ -10,6 +10,7 @@ import pytest
 
 from muster_testing.waiting import eventually
 
+from .answers import refused
 from .harness import Replica
 from .workers import Worker
 
@@ -18,15 +19,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 ADDITIONS = "/api/v1/tasks/addition"
 CALLS = 'grpc_server_handled_total{grpc_code="OK",grpc_method="'
 UNARY = '",grpc_service="coordinator.CoordinatorService",grpc_type="unary"}'
-
-
-def _error(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    error: dict[str, Any] = answer.json()["error"]
-    assert error["code"] == code
-    assert set(error) == {"code", "message", "details", "request_id"}
-    assert error["request_id"] == answer.headers["X-Request-ID"]
-    return error
 
 
 class TestSubmitting:
@@ -48,47 +40,9 @@ class TestSubmitting:
         )
         assert answer.status_code == 202
 
-    @pytest.mark.parametrize(
-        ("body", "said"),
-        [
-            (b"", "body is 0 bytes that are no JSON; allowed: a JSON object"),
-            (b"{", "body is 1 bytes that are no JSON"),
-            (b"[1]", "body is a JSON list"),
-            (b'"text"', "body is a JSON str"),
-            (b'{"a": NaN, "b": 2}', "no JSON"),
-            (b"\xff\xfe", "no JSON"),
-            (b"[" * 100_000, "body is 100000 bytes with more than 64 brackets"),
-            (b"1" * 5000, "no JSON"),
-            (b"{}", "a is missing; allowed: an integer"),
-            (b'{"a": 1}', "b is missing; allowed: an integer"),
-            (b'{"a": -1, "b": 2}', "allowed: an integer from 0"),
-            (b'{"a": 1.5, "b": 2}', "allowed: an integer from 0"),
-            (b'{"a": true, "b": 2}', "a is a boolean"),
-            (b'{"a": "x", "b": 2}', "a is a string of 1 characters"),
-            (b'{"a": 340282366920938463463374607431768211456, "b": 2}', "allowed: an integer"),
-            (b'{"a": 1, "b": 2, "c": 3}', "'c' is not a field of the inputs; allowed: a, b"),
-            (b'{"a": 1, "b": 2, "curve": "p256"}', "curve is 'p256'; allowed: bn254 or bls12-381"),
-            (b'{"a": 1, "b": 2, "curve": 5}', "curve is 5; allowed"),
-            (b'{"a": 1, "b": 2, "size": 20}', "size is 20; allowed"),
-            (b'{"a": 1, "b": 2, "size": "1"}', "size is '1'; allowed: an integer"),
-            (b'{"a": 1, "b": 2, "pool": 5}', "pool is a int; allowed: the name of a pool"),
-            (b'{"a": 1, "b": 2, "pool": "other"}', "pool other is not on offer; allowed: "),
-            (b'{"a": 1, "b": 2, "curve": "bls12-381"}', "is not on offer; allowed: addition"),
-            (b'{"a": 1, "b": 2, "priority": 1001}', "priority is 1001; allowed: an integer from 0"),
-            (b'{"a": 1, "b": 2, "priority": -1}', "priority is -1; allowed"),
-            (b'{"a": 1, "b": 2, "priority": "high"}', "priority is 'high'; allowed"),
-            (b'{"a": 1, "b": 2, "priority": true}', "priority is True; allowed"),
-        ],
-    )
-    async def test_each_mistake_has_its_sentence(
-        self, replica: Replica, body: bytes, said: str
-    ) -> None:
-        error = _error(await replica.http.post(ADDITIONS, content=body), 400, "INVALID_INPUT")
-        assert said in error["message"]
-
     async def test_a_mistake_names_field_value_and_allowed(self, replica: Replica) -> None:
         answer = await replica.http.post(ADDITIONS, json={"a": 1, "b": 2, "priority": -1})
-        assert _error(answer, 400, "INVALID_INPUT")["details"] == {
+        assert refused(answer, 400, "INVALID_INPUT")["details"] == {
             "field": "priority",
             "value": "-1",
             "allowed": "an integer from 0 to 1000",
@@ -97,12 +51,12 @@ class TestSubmitting:
     async def test_a_circuit_of_no_pool_is_not_on_offer(self, replica: Replica) -> None:
         inputs = {"leaves": ["0x1"], "leaf_index": 0}
         answer = await replica.http.post("/api/v1/tasks/merkle", json=inputs)
-        message = _error(answer, 400, "INVALID_INPUT")["message"]
+        message = refused(answer, 400, "INVALID_INPUT")["message"]
         assert "circuit 'merkle'" in message
         assert message.endswith("allowed: addition-poseidon@bn254 in pool demo")
 
     async def test_an_unknown_circuit_is_not_found(self, replica: Replica) -> None:
-        error = _error(await replica.http.post("/api/v1/tasks/sudoku", json={}), 404, "NOT_FOUND")
+        error = refused(await replica.http.post("/api/v1/tasks/sudoku", json={}), 404, "NOT_FOUND")
         assert "addition, merkle" in error["message"]
 
     @pytest.mark.parametrize("announced", [True, False])
@@ -115,7 +69,7 @@ class TestSubmitting:
             yield body
 
         content = body if announced else chunks()
-        error = _error(await replica.http.post(ADDITIONS, content=content), 413, "INVALID_INPUT")
+        error = refused(await replica.http.post(ADDITIONS, content=content), 413, "INVALID_INPUT")
         assert "allowed: 5242880 bytes" in error["message"]
 
 
@@ -136,20 +90,12 @@ class TestAsking:
         task = await replica.task(await replica.add(), wait="50ms")
         assert task["status"] in {"pending", "assigned"}
 
-    @pytest.mark.parametrize("wait", ["30", "31s", "1h", "-1s", "soon", ""])
-    async def test_a_wrong_wait_is_refused(self, replica: Replica, wait: str) -> None:
-        path = f"/api/v1/tasks/{uuid.uuid4()}"
-        answer = await replica.http.get(path, params={"wait": wait})
-        assert "wait: allowed: a duration" in _error(answer, 400, "INVALID_INPUT")["message"]
-
     @pytest.mark.parametrize("path", ["/api/v1/tasks/{}", "/api/v1/tasks/{}/cancel"])
     async def test_an_unknown_task_is_not_found(self, replica: Replica, path: str) -> None:
         method = "POST" if "cancel" in path else "GET"
         unknown = uuid.uuid4()
-        error = _error(await replica.http.request(method, path.format(unknown)), 404, "NOT_FOUND")
+        error = refused(await replica.http.request(method, path.format(unknown)), 404, "NOT_FOUND")
         assert error["message"] == f"task {unknown}: there is none"
-        error = _error(await replica.http.request(method, path.format("7")), 400, "INVALID_INPUT")
-        assert error["message"].startswith("task_id: allowed: ")
 
     async def test_tasks_are_listed_newest_first_page_by_page(self, replica: Replica) -> None:
         ids = [await replica.add() for _ in range(5)]
@@ -161,6 +107,23 @@ class TestAsking:
             found += [task["task_id"] for task in page["tasks"]]
             cursor = page["next_cursor"]
         assert found[:5] == ids[::-1]
+
+    async def test_the_last_page_says_so(self, replica: Replica) -> None:
+        await replica.add()
+        count = len(
+            (await replica.http.get("/api/v1/tasks", params={"limit": "500"})).json()["tasks"]
+        )
+        full = await replica.http.get("/api/v1/tasks", params={"limit": str(count)})
+        assert (len(full.json()["tasks"]), full.json()["next_cursor"]) == (count, None)
+
+    async def test_a_page_stays_the_same_while_tasks_are_added(self, replica: Replica) -> None:
+        first = await replica.add()
+        last = await replica.add()
+        params = {"limit": "1", "cursor": last}
+        before = (await replica.http.get("/api/v1/tasks", params=params)).json()["tasks"]
+        await replica.add()
+        after = (await replica.http.get("/api/v1/tasks", params=params)).json()["tasks"]
+        assert [one["task_id"] for one in before] == [one["task_id"] for one in after] == [first]
 
     async def test_tasks_are_listed_by_status_circuit_and_pool(self, replica: Replica) -> None:
         task_id = await replica.add()
@@ -177,30 +140,12 @@ class TestAsking:
             listed = [task["task_id"] for task in answer.json()["tasks"]]
             assert (task_id in listed) is there, params
 
-    @pytest.mark.parametrize(
-        ("params", "status", "said"),
-        [
-            ({"limit": "0"}, 400, "limit: allowed: "),
-            ({"limit": "501"}, 400, "limit: allowed: "),
-            ({"limit": "many"}, 400, "limit: allowed: "),
-            ({"cursor": "x"}, 400, "cursor: allowed: "),
-            ({"status": "done"}, 400, "status: allowed: pending, assigned, in_progress, paused"),
-            ({"circuit": "sudoku"}, 404, "circuit is 'sudoku'; allowed: "),
-        ],
-    )
-    async def test_a_wrong_filter_is_refused(
-        self, replica: Replica, params: dict[str, str], status: int, said: str
-    ) -> None:
-        answer = await replica.http.get("/api/v1/tasks", params=params)
-        code = "NOT_FOUND" if status == 404 else "INVALID_INPUT"
-        assert said in _error(answer, status, code)["message"]
-
     async def test_a_finished_task_can_not_be_cancelled(self, replica: Replica) -> None:
         async with Worker(replica.target, "w-http"):
             task_id = await replica.add()
             await replica.ends(task_id)
         answer = await replica.http.post(f"/api/v1/tasks/{task_id}/cancel")
-        error = _error(answer, 409, "INVALID_STATE")
+        error = refused(answer, 409, "INVALID_STATE")
         assert error["message"] == f"task {task_id}: it is COMPLETED, which is final"
 
 
@@ -224,56 +169,11 @@ class TestVerifying:
         body["proof_bytes"] = base64.b64encode(b"nonsense").decode()
         assert (await replica.http.post("/api/v1/verify", json=body)).json()["valid"] is False
 
-    @pytest.mark.parametrize(
-        ("differing", "said"),
-        [
-            ({"circuit": None}, "circuit is None; allowed: "),
-            ({"circuit": "sudoku"}, "circuit is 'sudoku'; allowed: "),
-            ({"circuit": "merkle"}, "is not on offer"),
-            ({"curve": "x"}, "curve is 'x'; allowed: "),
-            ({"pool": "other"}, "is not on offer"),
-            ({"proof_bytes": None}, "proof_bytes is missing; allowed: "),
-            ({"proof_bytes": "%%%"}, "proof_bytes is no base64; allowed: "),
-            ({"proof_bytes": 5}, "proof_bytes is no base64; allowed: "),
-            ({"public_inputs": None}, "public_inputs is missing; allowed: "),
-            ({"public_inputs": ["0x1"]}, "public_inputs is something else; allowed: "),
-            ({"public_inputs": [1]}, "public_inputs is something else; allowed: "),
-            ({"key_version": "sha256:0"}, "key_version is 'sha256:0'; allowed: "),
-            ({"key_version": {}}, "key_version is {}; allowed: "),
-        ],
-    )
-    async def test_each_mistake_has_its_sentence(
-        self, replica: Replica, differing: dict[str, Any], said: str
-    ) -> None:
-        body = {"circuit": "addition", "proof_bytes": "AAAA", "public_inputs": ["1"]} | differing
-        answer = await replica.http.post("/api/v1/verify", json=body)
-        assert said in _error(answer, 400, "INVALID_INPUT")["message"]
-
     async def test_the_verification_key_is_snarkjs_own_format(self, replica: Replica) -> None:
         answer = await replica.http.get("/api/v1/circuits/addition/verification-key")
         key = answer.json()
         assert (key["protocol"], key["curve"], key["nPublic"]) == ("groth16", "bn128", 3)
         assert len(key["IC"]) == 4
-
-    @pytest.mark.parametrize(
-        ("path", "params", "status", "said"),
-        [
-            ("sudoku", {}, 404, "circuit is 'sudoku'"),
-            ("merkle", {}, 400, "is not on offer"),
-            ("addition", {"curve": "x"}, 400, "curve is 'x'"),
-            ("addition", {"curve": "bls12-381"}, 400, "is not on offer"),
-            ("addition", {"pool": "other"}, 400, "is not on offer"),
-            ("addition", {"size": "x"}, 400, "size: allowed: "),
-            ("merkle", {"size": "33"}, 400, "depth is 33"),
-        ],
-    )
-    async def test_a_wrong_key_is_refused(
-        self, replica: Replica, path: str, params: dict[str, str], status: int, said: str
-    ) -> None:
-        url = f"/api/v1/circuits/{path}/verification-key"
-        answer = await replica.http.get(url, params=params)
-        code = "NOT_FOUND" if status == 404 else "INVALID_INPUT"
-        assert said in _error(answer, status, code)["message"]
 
 
 class TestFraming:
@@ -300,7 +200,7 @@ class TestFraming:
     async def test_other_paths_and_methods_are_refused_in_the_same_form(
         self, replica: Replica, method: str, path: str, status: int, code: str
     ) -> None:
-        _error(await replica.http.request(method, path), status, code)
+        refused(await replica.http.request(method, path), status, code)
 
     async def test_the_trace_context_reaches_the_worker(self, replica: Replica) -> None:
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -310,17 +210,6 @@ class TestFraming:
         async with Worker(replica.target, "w-trace") as worker:
             assert (await worker.got(answer.json()["task_id"])).traceparent == trace
             await replica.ends(answer.json()["task_id"])
-
-    async def test_the_api_describes_itself(self, replica: Replica) -> None:
-        document = (await replica.http.get("/api/v1/openapi.json")).json()
-        assert set(document["paths"]) == {
-            "/api/v1/tasks",
-            "/api/v1/tasks/{circuit}",
-            "/api/v1/tasks/{task_id}",
-            "/api/v1/tasks/{task_id}/cancel",
-            "/api/v1/circuits/{circuit}/verification-key",
-            "/api/v1/verify",
-        }
 
 
 class TestOperations:
@@ -408,4 +297,6 @@ async def test_a_document_of_many_leaves_is_read(replica: Replica) -> None:
     """Larger than what is parsed on the loop itself."""
     body = json.dumps({"a": 1, "b": 2, "filler": "x" * 100_000}).encode()
     answer = await replica.http.post(ADDITIONS, content=body)
-    assert "'filler' is not a field" in _error(answer, 400, "INVALID_INPUT")["message"]
+    assert (
+        "'filler' is not a field of the request" in refused(answer, 400, "INVALID_INPUT")["message"]
+    )

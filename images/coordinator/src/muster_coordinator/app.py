@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
+from starlette.types import ASGIApp
 
 from muster_coordinator.config import CoordinatorConfig
 from muster_coordinator.engine.delivery import Delivery
@@ -25,8 +26,10 @@ from muster_coordinator.engine.waiters import Waiters
 from muster_coordinator.grpc_face.server import GrpcServer
 from muster_coordinator.grpc_face.service import CoordinatorService, Engine
 from muster_coordinator.http_face.api import ProofApi, create_app
-from muster_coordinator.http_face.frame import Frame
-from muster_coordinator.http_face.server import HttpServer
+from muster_coordinator.http_face.frame import Frame, Gate
+from muster_coordinator.http_face.intake import Intake
+from muster_coordinator.http_face.ratelimit import RateLimit
+from muster_coordinator.http_face.server import HttpServer, for_pages_of
 from muster_coordinator.ops.metrics import Metrics
 from muster_coordinator.ops.state import OpsState, Stores
 from muster_coordinator.proving.acceptance import ProofAcceptance
@@ -245,11 +248,7 @@ class Coordinator:
     async def _serve(self, elector: Elector, stop: asyncio.Event, ops_port: int) -> None:
         grpc = GrpcServer(self._service(), self._metrics, self._section.grpc_port)
         drain = self._section.drain_timeout.total_seconds()
-        http = HttpServer(
-            Frame(create_app(self._api()), self._metrics.requested),
-            self._section.http_port,
-            drain,
-        )
+        http = HttpServer(self._web(), self._section.http_port, drain)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(work)
@@ -320,8 +319,14 @@ class Coordinator:
         timeout = self._lease * _WORKERS_SHARE_OF_THE_LEASE
         return CoordinatorService(engine, round(heartbeat * 1000), round(timeout * 1000))
 
-    def _api(self) -> ProofApi:
-        return ProofApi(self._queue, self._keyring, self._offers, self._section.max_retries)
+    def _web(self) -> ASGIApp:
+        section = self._config.http
+        intake = Intake(self._keyring, self._offers, self._section.max_retries)
+        api = ProofApi(self._queue, self._keyring, self._offers, intake)
+        limit = RateLimit(section.rate_limit, section.rate_burst, time.monotonic)
+        gate = Gate(limit if section.rate_limit else None, section.trusted_proxies)
+        framed = Frame(create_app(api), self._metrics.requested, gate)
+        return for_pages_of(framed, section.cors_origins)
 
     def _listener(self) -> signals.Signals:
         return signals.Signals(

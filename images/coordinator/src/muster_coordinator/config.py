@@ -1,13 +1,16 @@
 """The coordinator's configuration; see docs/coordinator.md for each key."""
 
+import re
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     ValidationInfo,
     field_validator,
@@ -18,6 +21,8 @@ from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
 from muster_runtime.config import Duration, Section
 from muster_runtime.election import Timings
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 
 
 def _positive(value: timedelta) -> timedelta:
@@ -45,7 +50,7 @@ class CoordinatorSection(Section):
     cleanup_interval: Span = timedelta(minutes=1)
     strategy: str = "least-loaded"
     max_retries: int = Field(default=3, ge=0, le=100)
-    max_queued: int = Field(default=100_000, ge=1)
+    max_queued: int = Field(default=100_000, ge=0)
     drain_timeout: Span = timedelta(seconds=30)
 
     @field_validator("strategy")
@@ -58,6 +63,30 @@ class CoordinatorSection(Section):
     def identity(self, env: Mapping[str, str]) -> str:
         """This replica's name: `id`, else POD_NAME, else the host's name."""
         return self.id or env.get("POD_NAME") or socket.gethostname()
+
+
+def _network(value: object) -> object:
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise ValueError("an address or a network such as 10.0.0.0/8") from None
+
+
+def _origin(value: object) -> str:
+    if value == "*" or (isinstance(value, str) and _ORIGIN.fullmatch(value)):
+        return value
+    raise ValueError("an origin such as https://example.com, or *")
+
+
+class HttpSection(Section):
+    """How much one client of the HTTP API may ask, and from which web pages."""
+
+    rate_limit: float = Field(default=10.0, ge=0, le=1_000_000, allow_inf_nan=False)
+    rate_burst: int = Field(default=20, ge=1, le=1_000_000)
+    trusted_proxies: tuple[
+        Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...
+    ] = ()
+    cors_origins: tuple[Annotated[str, BeforeValidator(_origin)], ...] = ()
 
 
 class DatabaseSection(Section):
@@ -159,6 +188,7 @@ class CoordinatorConfig(Section):
     """The whole file."""
 
     coordinator: CoordinatorSection = CoordinatorSection()
+    http: HttpSection = HttpSection()
     database: DatabaseSection = DatabaseSection()
     leader_election: LeaderElectionSection = Field(default_factory=LeaderElectionSection)
     proving: ProvingSection = ProvingSection()

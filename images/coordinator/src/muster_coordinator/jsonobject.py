@@ -1,22 +1,30 @@
 """JSON from outside: one flat reader for all faces."""
 
 import json
+import re
 from typing import Any, NoReturn
 
 _MAX_BRACKETS = 64
+_MAX_DEPTH = 16
+_BRACKET = re.compile(rb"[\[\]{}]")
 
 
-def read(data: bytes) -> dict[str, Any]:
+def read(data: bytes, brackets: int = _MAX_BRACKETS) -> dict[str, Any]:
     """The object that `data` says.
 
     Nothing that is sent here needs more than a few brackets, and no string has any; so they are
     counted, and text that would exhaust the parser's stack is never given to it.
 
+    Args:
+        brackets: most brackets that open.
+
     Raises:
         ValueError: it is no JSON, no object, or nested without need; the text says which.
     """
-    if data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
-        raise ValueError(f"{len(data)} bytes with more than {_MAX_BRACKETS} brackets")
+    if data.count(b"[") + data.count(b"{") > brackets:
+        raise ValueError(f"{len(data)} bytes with more than {brackets} brackets")
+    if brackets > _MAX_BRACKETS and _depth(data, brackets) > _MAX_DEPTH:
+        raise ValueError(f"{len(data)} bytes nested more than {_MAX_DEPTH} deep")
     try:
         loaded = json.loads(data, parse_constant=_refuse)
     except ValueError:
@@ -24,6 +32,17 @@ def read(data: bytes) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ValueError(f"a JSON {type(loaded).__name__}")  # noqa: TRY004 - one error for all
     return loaded
+
+
+def _depth(data: bytes, brackets: int) -> int:
+    """How deep brackets are nested; those that close too much make no JSON and count as much."""
+    if data.count(b"]") + data.count(b"}") > brackets:
+        return brackets
+    depth = deepest = 0
+    for bracket in _BRACKET.finditer(data):
+        depth += 1 if bracket[0] in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _refuse(_: str) -> NoReturn:

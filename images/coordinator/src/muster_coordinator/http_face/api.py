@@ -1,195 +1,219 @@
 """The endpoints of the proof API."""
 
-from datetime import timedelta
+import asyncio
+import logging
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request
-from pydantic import BeforeValidator
+from fastapi import APIRouter, FastAPI, Header, Path, Query, Request, Response
+from pydantic import TypeAdapter, WithJsonSchema
 
-from muster_coordinator.engine.errors import NotFound, Unavailable
-from muster_coordinator.engine.identity import new_id
-from muster_coordinator.engine.model import NewWorkload, Requirement, WorkloadQuery
+from muster_coordinator.engine.errors import NotFound
+from muster_coordinator.engine.model import NewWorkload, WorkloadQuery
 from muster_coordinator.engine.queue import Queue
 from muster_coordinator.engine.states import State
-from muster_coordinator.http_face import bodies, errors, views
+from muster_coordinator.http_face import bodies, errors, openapi, views
 from muster_coordinator.http_face.frame import TIMEOUT_SECONDS
-from muster_coordinator.proving.keyring import KeyRing, LoadedKey
-from muster_coordinator.proving.offers import PREFIX, Offers, Pool
-from muster_proving import CircuitSpec, InvalidInput, parse_circuit
-from muster_runtime.config import parse_duration
+from muster_coordinator.http_face.intake import Intake, Origin, once
+from muster_coordinator.http_face.requests import (
+    IDEMPOTENCY_KEY,
+    PARAMETERS,
+    TASK_ID,
+    AdditionTask,
+    Batch,
+    CircuitName,
+    KeyChoice,
+    Listing,
+    Look,
+    MerkleTask,
+    ProofToVerify,
+    RangeTask,
+    Task,
+)
+from muster_coordinator.proving.keyring import KeyRing
+from muster_coordinator.proving.offers import PREFIX, Offers
+from muster_proving import InvalidInput, parse_circuit
 
-MAX_PAGE = 500
+log = logging.getLogger(__name__)
 
 # So that an answer is out before the request's time is.
 _LONGEST_WAIT = TIMEOUT_SECONDS - 1
 
-
-def _wait(value: object) -> timedelta:
-    span = parse_duration(value)
-    if not timedelta() <= span <= timedelta(seconds=TIMEOUT_SECONDS):
-        raise ValueError(f"a duration from 0s to {TIMEOUT_SECONDS:g}s")
-    return span
-
-
-def _status(value: object) -> list[str]:
-    named = [str(one) for one in value] if isinstance(value, list) else [str(value)]
-    for one in named:
-        if one not in views.STATUSES.values():
-            raise ValueError(", ".join(dict.fromkeys(views.STATUSES.values())))
-    return named
-
-
-CircuitPath = Annotated[str, Path(description="merkle, range or addition")]
-TaskPath = Annotated[UUID, Path(description="as in the answer to the submission")]
-Wait = Annotated[
-    timedelta,
-    BeforeValidator(_wait),
-    Query(description="how long to wait for the end of the task, as in 30s; at most 30s"),
+TaskPath = Annotated[UUID, Path(description=TASK_ID)]
+CircuitPath = Annotated[
+    str,
+    WithJsonSchema(TypeAdapter(CircuitName).json_schema()),
+    Path(description="merkle, range or addition"),
 ]
-Statuses = Annotated[list[str], BeforeValidator(_status), Query(description="one or more")]
-
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": errors.ErrorAnswer},
-    404: {"model": errors.ErrorAnswer},
-    503: {"model": errors.ErrorAnswer},
-}
-
-
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"} | schema}}
-    return {"requestBody": {"required": True, "content": content}}
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+        description=f"{IDEMPOTENCY_KEY}; the same request with the same key is taken in once",
+    ),
+]
 
 
-_SUBMIT_BODY = _body(
-    {
-        "description": "The circuit's inputs, and optionally curve, size, pool and priority.",
-        "properties": {
-            "curve": {"type": "string", "enum": ["bn254", "bls12-381"]},
-            "size": {"type": "integer"},
-            "pool": {"type": "string"},
-            "priority": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 10},
-        },
-        "additionalProperties": True,
-    }
-)
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Tasks that are stored, in which pools; `replayed` where an earlier request stored them."""
 
-_VERIFY_BODY = _body(
-    {
-        "required": ["circuit", "proof_bytes", "public_inputs"],
-        "properties": {
-            "circuit": {"type": "string"},
-            "curve": {"type": "string", "enum": ["bn254", "bls12-381"]},
-            "size": {"type": "integer"},
-            "pool": {"type": "string"},
-            "key_version": {"type": "string"},
-            "proof_bytes": {"type": "string", "format": "byte"},
-            "public_inputs": {"type": "array", "items": {"type": "string"}},
-        },
-    }
-)
+    ids: list[UUID]
+    pools: list[str]
+    replayed: bool
+
+    @property
+    def message(self) -> str:
+        if self.replayed:
+            return "taken in before with this Idempotency-Key"
+        return f"queued in pool {', '.join(self.pools)}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Idempotency-Replayed": "true"} if self.replayed else {}
 
 
 class ProofApi:
     """The endpoints, over one queue."""
 
-    def __init__(self, queue: Queue, keyring: KeyRing, offers: Offers, max_retries: int) -> None:
+    def __init__(self, queue: Queue, keyring: KeyRing, offers: Offers, intake: Intake) -> None:
         self._queue = queue
         self._keyring = keyring
         self._offers = offers
-        self._max_retries = max_retries
+        self._intake = intake
 
-    async def submit(self, circuit: CircuitPath, request: Request) -> views.Submitted:
-        """Take in one task; it is safe when this is answered."""
-        name = _circuit(circuit)
-        body = await bodies.json_object(request)
-        options = bodies.take_options(body, name)
-        pool, spec = self._offers.find(name, options.curve, options.size, options.pool)
-        length = len(await request.body())
-        inputs = await bodies.canonical_inputs(spec, body, length)
-        key = self._key(pool, spec)
-        need = Requirement(pool.name, spec.task_type, spec.key_id, key.record.version)
-        workload = NewWorkload(
-            id=new_id(),
-            requirement=need,
-            input=inputs,
-            priority=options.priority,
-            max_retries=self._max_retries,
-            request_id=request.state.request_id,
-            traceparent=bodies.traceparent(request),
-        )
-        await self._queue.submit(workload)
-        return views.Submitted(
-            task_id=str(workload.id),
-            message=f"queued in pool {pool.name}",
+    async def submit_merkle(
+        self, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+    ) -> views.Submitted:
+        """Take in one merkle task; it is safe when this is answered."""
+        return await self._submit(MerkleTask, request, response, idempotency_key)
+
+    async def submit_range(
+        self, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+    ) -> views.Submitted:
+        """Take in one range task; it is safe when this is answered."""
+        return await self._submit(RangeTask, request, response, idempotency_key)
+
+    async def submit_addition(
+        self, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+    ) -> views.Submitted:
+        """Take in one addition task; it is safe when this is answered."""
+        return await self._submit(AdditionTask, request, response, idempotency_key)
+
+    async def submit_unknown(self, circuit: str) -> None:
+        """Say which circuits there are."""
+        _circuit(circuit)
+
+    async def submit_batch(
+        self, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+    ) -> views.SubmittedBatch:
+        """Take in several tasks together, or none of them; they are safe when this is answered."""
+        taken = await self._take(Batch, request, idempotency_key)
+        response.headers.update(taken.headers)
+        return views.SubmittedBatch(
+            task_ids=[str(one) for one in taken.ids],
+            message=taken.message,
             request_id=request.state.request_id,
         )
 
-    async def get(self, task_id: TaskPath, wait: Wait = timedelta()) -> views.ProvedTask:
+    async def get(self, task_id: TaskPath, look: Annotated[Look, Query()]) -> views.ProvedTask:
         """One task, at its end or after `wait`, whichever comes first."""
-        seconds = min(wait.total_seconds(), _LONGEST_WAIT)
+        seconds = min(look.wait.total_seconds(), _LONGEST_WAIT)
         workload = await self._queue.wait(task_id, seconds)
         return views.proved_task(workload, self._keyring)
 
-    async def find(
-        self,
-        status: Statuses = [],  # noqa: B006 - FastAPI copies it
-        circuit: Annotated[str | None, Query()] = None,
-        pool: Annotated[str | None, Query()] = None,
-        cursor: Annotated[UUID | None, Query(description="next_cursor of the page before")] = None,
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    ) -> views.TaskList:
+    async def find(self, listing: Annotated[Listing, Query()]) -> views.TaskList:
         """Tasks without their proofs, newest first."""
-        states = frozenset(state for state in State if views.STATUSES[state] in status)
-        kind = None if circuit is None else PREFIX + _circuit(circuit)
+        states = frozenset(state for state in State if views.STATUSES[state] in listing.status)
+        kind = None if listing.circuit is None else PREFIX + parse_circuit(listing.circuit).name
         found = await self._queue.find(
-            WorkloadQuery(state=states, type=kind, pool=pool, before=cursor, limit=limit)
+            WorkloadQuery(
+                state=states,
+                type=kind,
+                pool=listing.pool,
+                before=listing.cursor,
+                # One more, to know whether this is the last page.
+                limit=listing.limit + 1,
+            )
         )
-        more = str(found[-1].id) if len(found) == limit else None
-        return views.TaskList(tasks=[views.task(one) for one in found], next_cursor=more)
+        page = found[: listing.limit]
+        more = str(page[-1].id) if len(found) > len(page) else None
+        return views.TaskList(tasks=[views.task(one) for one in page], next_cursor=more)
 
     async def cancel(self, task_id: TaskPath) -> views.ProvedTask:
-        """Cancel a task that is not at its end."""
-        return views.proved_task(await self._queue.cancel(task_id), self._keyring)
+        """Cancel a task that is not at its end; to cancel it again changes nothing."""
+        workload = await self._queue.cancel(task_id)
+        log.info("task cancelled", extra={"task_id": str(task_id)})
+        return views.proved_task(workload, self._keyring)
 
     async def verification_key(
-        self,
-        circuit: CircuitPath,
-        curve: Annotated[str | None, Query()] = None,
-        size: Annotated[int | None, Query()] = None,
-        pool: Annotated[str | None, Query()] = None,
-    ) -> dict[str, Any]:
+        self, circuit: CircuitPath, choice: Annotated[KeyChoice, Query()]
+    ) -> views.VerificationKey:
         """The verifying key as snarkjs' verification_key.json."""
         name = _circuit(circuit)
-        options = bodies.take_options({"curve": curve, "size": size, "pool": pool}, name)
-        offer, spec = self._offers.find(name, options.curve, size, pool)
-        return self._key(offer, spec).verifier.verifying_key_json()
+        # Raises for a size that no pool could ever offer.
+        parse_circuit(name, curve=choice.curve or "bn254", size=choice.size)
+        offer, spec = self._offers.find(name, choice.curve, choice.size, choice.pool)
+        key = self._intake.key(offer, spec)
+        return views.VerificationKey(key.verifier.verifying_key_json())
 
     async def verify(self, request: Request) -> views.Verification:
         """Check one proof, made here or elsewhere, against a key of this coordinator."""
-        body = await bodies.json_object(request)
-        circuit = parse_circuit(body.get("circuit")).name
-        proof, public = bodies.proof_bytes(body), bodies.public_inputs(body)
-        options = bodies.take_options(body, circuit)
-        pool, spec = self._offers.find(circuit, options.curve, options.size, options.pool)
-        version = body.get("key_version", self._key(pool, spec).record.version)
-        known = isinstance(version, str)
-        verifier = self._keyring.verifier(spec.key_id, version) if known else None
+        claim = await bodies.body(request, ProofToVerify)
+        name = parse_circuit(claim.circuit).name
+        parse_circuit(name, curve=claim.curve or "bn254", size=claim.size)
+        pool, spec = self._offers.find(name, claim.curve, claim.size, claim.pool)
+        version = claim.key_version or self._intake.key(pool, spec).record.version
+        verifier = self._keyring.verifier(spec.key_id, version)
         if verifier is None:
-            raise InvalidInput("key_version", repr(version)[:100], "a version of this key")
+            raise InvalidInput("key_version", bodies.shown(version), "a version of this key")
+        valid = await asyncio.to_thread(verifier.verify, claim.public_inputs, claim.proof_bytes)
         return views.Verification(
-            valid=verifier.verify(public, proof),
-            circuit=spec.name,
-            curve=spec.curve.value,
-            key_version=version,
+            valid=valid, circuit=spec.name, curve=spec.curve.value, key_version=version
         )
 
-    def _key(self, pool: Pool, spec: CircuitSpec) -> LoadedKey:
-        key = self._keyring.current(pool, spec)
-        if key is None:
-            raise Unavailable(f"key {spec.key_id} of pool {pool.name} is not there yet")
-        return key
+    async def _submit(
+        self, model: type[Task], request: Request, response: Response, key: str | None
+    ) -> views.Submitted:
+        taken = await self._take(model, request, key)
+        response.headers.update(taken.headers)
+        return views.Submitted(
+            task_id=str(taken.ids[0]),
+            message=taken.message,
+            request_id=request.state.request_id,
+        )
+
+    async def _take(self, model: type[Task | Batch], request: Request, key: str | None) -> _Taken:
+        """Take in what a request asks for, or find what it was taken in as before."""
+        data = await request.body()
+        unique = once(key, request.url.path, data) if key else None
+        stored = await self._queue.submitted(unique) if unique else None
+        made: list[NewWorkload] = []
+        if stored is None:
+            asked = await bodies.body(request, model)
+            origin = Origin(request.state.request_id, bodies.traceparent(request))
+            made = await bodies.off_loop(len(data), lambda: self._intake.workloads(asked, origin))
+            stored = await self._queue.submit(made, unique)
+        taken = _Taken(
+            stored,
+            sorted({workload.requirement.pool for workload in made}),
+            # Another request with the same key may have been first.
+            replayed=stored != [workload.id for workload in made],
+        )
+        log.info(
+            "tasks submitted",
+            extra={
+                "task_id": str(stored[0]),
+                "count": len(stored),
+                "replayed": taken.replayed,
+            },
+        )
+        return taken
 
 
 def _circuit(name: str) -> str:
@@ -205,30 +229,53 @@ def create_app(api: ProofApi) -> FastAPI:
     app = FastAPI(
         title="Muster proofs",
         version="1",
-        openapi_url="/api/v1/openapi.json",
+        openapi_url="/openapi.json",
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
     )
-    errors.install(app)
-    router = APIRouter(prefix="/api/v1", responses=_ERRORS)
-    add = router.add_api_route
-    add(
-        "/tasks/{circuit}",
-        api.submit,
-        methods=["POST"],
-        status_code=HTTPStatus.ACCEPTED,
-        openapi_extra=_SUBMIT_BODY,
+    errors.install(app, PARAMETERS)
+    router = APIRouter(prefix="/api/v1")
+    submissions = (
+        ("merkle", "merkle_proof", api.submit_merkle, MerkleTask),
+        ("range", "range_proof", api.submit_range, RangeTask),
+        ("addition", None, api.submit_addition, AdditionTask),
+        ("batch", None, api.submit_batch, Batch),
     )
-    add("/tasks/{task_id}", api.get, methods=["GET"])
-    add("/tasks", api.find, methods=["GET"])
+    add = router.add_api_route
+    accepted: dict[str, Any] = {"methods": ["POST"], "status_code": HTTPStatus.ACCEPTED}
+    for name, wire_name, endpoint, model in submissions:
+        add(
+            f"/tasks/{name}",
+            endpoint,
+            responses=openapi.errors(409, body=True),
+            openapi_extra=openapi.body(model),
+            **accepted,
+        )
+        if wire_name is not None:
+            add(f"/tasks/{wire_name}", endpoint, include_in_schema=False, **accepted)
+    add("/tasks/{circuit}", api.submit_unknown, methods=["POST"], include_in_schema=False)
+    add("/tasks/{task_id}", api.get, methods=["GET"], responses=openapi.errors(404))
+    add("/tasks", api.find, methods=["GET"], responses=openapi.errors())
     add(
         "/tasks/{task_id}/cancel",
         api.cancel,
         methods=["POST"],
-        responses={409: {"model": errors.ErrorAnswer}},
+        responses=openapi.errors(404, 409),
     )
-    add("/circuits/{circuit}/verification-key", api.verification_key, methods=["GET"])
-    add("/verify", api.verify, methods=["POST"], openapi_extra=_VERIFY_BODY)
+    add(
+        "/circuits/{circuit}/verification-key",
+        api.verification_key,
+        methods=["GET"],
+        responses=openapi.errors(404),
+    )
+    add(
+        "/verify",
+        api.verify,
+        methods=["POST"],
+        responses=openapi.errors(body=True),
+        openapi_extra=openapi.body(ProofToVerify),
+    )
     app.include_router(router)
+    openapi.install(app, [model for *_, model in submissions] + [ProofToVerify])
     return app

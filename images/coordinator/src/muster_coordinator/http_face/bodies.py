@@ -1,116 +1,118 @@
-"""Request bodies: JSON objects, read strictly."""
+"""Request bodies: JSON objects, read strictly, and checked with the models of `requests`."""
 
 import asyncio
-import base64
-import binascii
-import json
 import re
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from muster_coordinator import jsonobject
-from muster_proving import CircuitSpec, InvalidInput, parse_circuit, parse_inputs
+from muster_coordinator.http_face.requests import (
+    MAX_BATCH,
+    AdditionItem,
+    Batch,
+    MerkleItem,
+    RangeItem,
+    Task,
+)
+from muster_proving import InvalidInput
 
 _LARGE_BYTES = 64 * 1024
-_MAX_SIGNALS = 64
-_DECIMAL = re.compile(r"[0-9]{1,80}")
+_SHOWN = 40
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_ITEMS: dict[str, type[Task]] = {
+    "merkle": MerkleItem,
+    "merkle_proof": MerkleItem,
+    "range": RangeItem,
+    "range_proof": RangeItem,
+    "addition": AdditionItem,
+}
 
-PRIORITIES = range(1001)
+# An item is an object with at most one list in it.
+_BATCH_BRACKETS = 2 * MAX_BATCH + 64
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
-    """What a request says beside the inputs; None where it says nothing."""
-
-    curve: str | None
-    size: int | None
-    pool: str | None
-    priority: int
-
-
-async def json_object(request: Request) -> dict[str, Any]:
-    """The body.
+async def body(request: Request, model: type[M]) -> M:
+    """The body of a request.
 
     Raises:
-        InvalidInput: it is no JSON object.
+        InvalidInput: it is no JSON object, or one of its fields can't be right.
     """
     data = await request.body()
+
+    def read() -> M:
+        try:
+            document = (
+                jsonobject.read(data, _BATCH_BRACKETS) if model is Batch else jsonobject.read(data)
+            )
+        except ValueError as error:
+            raise InvalidInput("body", str(error), "a JSON object") from None
+        return checked(model, document)
+
+    return await off_loop(len(data), read)
+
+
+async def off_loop(size: int, work: Callable[[], T]) -> T:
+    """Do `work` on `size` bytes: here, or where they are many, elsewhere than on the loop."""
+    return await asyncio.to_thread(work) if size > _LARGE_BYTES else work()
+
+
+def checked(model: type[M], document: Mapping[str, Any]) -> M:
+    """A request that says `document`.
+
+    Raises:
+        InvalidInput: the first field that can't be right.
+    """
     try:
-        # Parsing megabytes takes long enough to be done elsewhere than on the loop.
-        if len(data) > _LARGE_BYTES:
-            return await asyncio.to_thread(jsonobject.read, data)
-        return jsonobject.read(data)
-    except ValueError as error:
-        raise InvalidInput("body", str(error), "a JSON object") from None
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise _refused(model, error.errors(include_url=False)[0]) from None
 
 
-def take_options(body: dict[str, Any], circuit: str) -> TaskOptions:
-    """Take `curve`, `size`, `pool` and `priority` out of `body`; the inputs are left.
-
-    Raises:
-        InvalidInput: one of them can't be right.
-    """
-    curve, size = body.pop("curve", None), body.pop("size", None)
-    # Raises for a curve or size that no pool could ever offer.
-    spec = parse_circuit(circuit, curve="bn254" if curve is None else curve, size=size)
-    pool = body.pop("pool", None)
-    if pool is not None and not isinstance(pool, str):
-        raise InvalidInput("pool", f"a {type(pool).__name__}", "the name of a pool")
-    priority = body.pop("priority", 10)
-    if type(priority) is not int or priority not in PRIORITIES:
-        raise InvalidInput("priority", repr(priority)[:40], "an integer from 0 to 1000")
-    return TaskOptions(None if curve is None else spec.curve.value, size, pool, priority)
-
-
-async def canonical_inputs(spec: CircuitSpec, body: dict[str, Any], size: int) -> bytes:
-    """The checked inputs as they are stored; `size` is how many bytes the request had.
-
-    Raises:
-        InvalidInput: what it says.
-    """
-    if size > _LARGE_BYTES:
-        return await asyncio.to_thread(_canonical, spec, body)
-    return _canonical(spec, body)
+def _refused(model: type[BaseModel], error: ErrorDetails) -> InvalidInput:
+    place = list(error["loc"])
+    prefix = ""
+    if model is Batch and len(place) > 1:
+        prefix = f"tasks[{place[1]}]"
+        if error["type"].startswith("union_tag"):
+            given = error["input"]
+            named = isinstance(given, dict) and "circuit" in given
+            value = shown(given["circuit"]) if named else "missing"
+            return InvalidInput(f"{prefix}.circuit", value, "merkle, range or addition")
+        if len(place) < 4 and not isinstance(_cause(error), InvalidInput):
+            return InvalidInput(prefix, shown(error["input"]), "an object")
+        model = _ITEMS[str(place[2])]
+        place = place[3:]
+        prefix += "."
+    cause = _cause(error)
+    if isinstance(cause, InvalidInput):
+        return InvalidInput(prefix + cause.field, cause.value, cause.allowed)
+    name = str(place[0])
+    if error["type"] == "extra_forbidden":
+        allowed = ", ".join(model.model_fields)
+        return InvalidInput(prefix + shown(name), "not a field of the request", allowed)
+    value = "missing" if error["type"] == "missing" else shown(error["input"])
+    return InvalidInput(prefix + name, value, str(model.model_fields[name].description))
 
 
-def _canonical(spec: CircuitSpec, body: dict[str, Any]) -> bytes:
-    return json.dumps(parse_inputs(spec, body), separators=(",", ":")).encode()
+def _cause(error: ErrorDetails) -> object:
+    return error.get("ctx", {}).get("error")
 
 
-def proof_bytes(body: dict[str, Any]) -> bytes:
-    """The field `proof_bytes`.
-
-    Raises:
-        InvalidInput: it is no base64.
-    """
-    value = body.get("proof_bytes")
-    try:
-        if isinstance(value, str) and value:
-            return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        pass
-    shown = "missing" if value is None else "no base64"
-    raise InvalidInput("proof_bytes", shown, "the bytes of a proof in base64")
-
-
-def public_inputs(body: dict[str, Any]) -> list[str]:
-    """The field `public_inputs`.
-
-    Raises:
-        InvalidInput: it is no list of decimal strings.
-    """
-    value = body.get("public_inputs")
-    if (
-        isinstance(value, list)
-        and len(value) <= _MAX_SIGNALS
-        and all(isinstance(one, str) and _DECIMAL.fullmatch(one) for one in value)
-    ):
-        return value
-    shown = "missing" if value is None else "something else"
-    raise InvalidInput("public_inputs", shown, "a list of decimal strings, as in public.json")
+def shown(value: object) -> str:
+    """A value that is no secret, as it was given, shortened."""
+    match value:
+        case str() | int() | float() | None:
+            text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+            return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        case _:
+            return f"a {type(value).__name__}"
 
 
 def traceparent(request: Request) -> str:

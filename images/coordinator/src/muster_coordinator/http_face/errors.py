@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from muster_coordinator.engine.errors import (
+    Conflict,
     EngineError,
     InvalidRequest,
     InvalidState,
@@ -20,6 +21,8 @@ from muster_coordinator.engine.errors import (
     Unavailable,
 )
 from muster_proving import InvalidInput
+
+_SHOWN = 60
 
 
 class ErrorBody(BaseModel):
@@ -64,6 +67,7 @@ _STATUS: dict[type[EngineError], tuple[HTTPStatus, str]] = {
     InvalidRequest: (HTTPStatus.BAD_REQUEST, "INVALID_INPUT"),
     NotFound: (HTTPStatus.NOT_FOUND, "NOT_FOUND"),
     InvalidState: (HTTPStatus.CONFLICT, "INVALID_STATE"),
+    Conflict: (HTTPStatus.CONFLICT, "CONFLICT"),
     QueueFull: (HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
     Unavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
 }
@@ -82,8 +86,6 @@ def problem(error: Exception) -> Problem:
     if isinstance(error, InvalidInput):
         details = {"field": error.field, "value": error.value, "allowed": error.allowed}
         return Problem(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", str(error), details)
-    if isinstance(error, RequestValidationError):
-        return _validation(error)
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.status_code)
         code = "NOT_FOUND" if status is HTTPStatus.NOT_FOUND else "INVALID_INPUT"
@@ -91,24 +93,31 @@ def problem(error: Exception) -> Problem:
     return INTERNAL
 
 
-def _validation(error: RequestValidationError) -> Problem:
-    """Every wrong parameter in one sentence."""
-    wrong = [
-        {
-            "field": ".".join(str(part) for part in one["loc"][1:]) or "body",
-            "allowed": str(one["msg"]).removeprefix("Value error, "),
-        }
-        for one in error.errors()
-    ]
-    message = "; ".join(f"{one['field']}: allowed: {one['allowed']}" for one in wrong)
-    return Problem(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", message, {"errors": wrong})
+def _validation(error: RequestValidationError, allowed: Mapping[str, str]) -> Problem:
+    """The first parameter that can't be right, in one sentence."""
+    first = error.errors()[0]
+    field = str(first["loc"][1])
+    value = "missing" if first["type"] == "missing" else repr(first["input"])[:_SHOWN]
+    if field not in allowed:
+        return problem(InvalidInput(field, "no parameter", "only those of /openapi.json"))
+    return problem(InvalidInput(field, value, allowed[field]))
 
 
-def install(app: FastAPI) -> None:
-    """Answer every exception of `app` in this form; unexpected ones are also raised on."""
+def install(app: FastAPI, allowed: Mapping[str, str]) -> None:
+    """Answer every exception of `app` in this form; unexpected ones are also raised on.
+
+    Args:
+        allowed: what each parameter in a path, query or header may be.
+    """
 
     async def answer(request: Request, error: Exception) -> Response:
         return problem(error).response(request.state.request_id)
 
-    for kind in (EngineError, InvalidInput, RequestValidationError, HTTPException, Exception):
+    async def refuse(request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        return _validation(error, allowed).response(request.state.request_id)
+
+    for kind in (EngineError, InvalidInput, HTTPException, Exception):
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(RequestValidationError, refuse)

@@ -1,18 +1,21 @@
-"""Around every request: an id, a time limit, a size limit, and an answer whatever happens."""
+"""Around every request: an id, limits of rate, time and size, and an answer whatever happens."""
 
 import asyncio
 import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from muster_coordinator.http_face.clients import Network, client
 from muster_coordinator.http_face.errors import INTERNAL, Problem
+from muster_coordinator.http_face.ratelimit import Allowance, RateLimit
 from muster_runtime.logs import bind
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,23 @@ _TOO_SLOW = Problem(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How often each client may ask.
+
+    Args:
+        limit: None for any number of times.
+        trusted: networks of the proxies that say truly for whom they ask.
+    """
+
+    limit: RateLimit | None = None
+    trusted: Sequence[Network] = ()
+
+    def admit(self, scope: Scope) -> Allowance | None:
+        """Count one request; None where nothing is counted."""
+        return self.limit.take(client(scope, self.trusted)) if self.limit else None
+
+
 class Frame:
     """Wraps an ASGI application.
 
@@ -40,11 +60,13 @@ class Frame:
 
     Args:
         observe: told method, status and seconds of each request.
+        gate: who may ask how often; anybody at any rate by default.
     """
 
-    def __init__(self, app: ASGIApp, observe: Observe) -> None:
+    def __init__(self, app: ASGIApp, observe: Observe, gate: Gate | None = None) -> None:
         self._app = app
         self._observe = observe
+        self._gate = gate or Gate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -55,10 +77,14 @@ class Frame:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id)
+        allowance = self._gate.admit(scope)
+        more = {"X-Request-ID": request_id} | (allowance.headers if allowance else {})
+        answer = _Answer(send, more)
         begun = time.monotonic()
         with bind(request_id=request_id):
-            failure = await self._served(scope, _limited(headers, receive), answer)
+            failure = _too_often(allowance) or await self._served(
+                scope, _limited(headers, receive), answer
+            )
             if failure is not None and not answer.status:
                 await failure.response(request_id)(scope, receive, answer)
         self._observe(scope["method"], answer.status, time.monotonic() - begun)
@@ -76,18 +102,31 @@ class Frame:
 
 
 class _Answer:
-    """The sending side: adds the request id, and remembers what was begun."""
+    """The sending side: adds headers, and remembers what was begun."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
         self._send = send
-        self._request_id = request_id
+        self._headers = headers
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
+            MutableHeaders(scope=message).update(self._headers)
         await self._send(message)
+
+
+def _too_often(allowance: Allowance | None) -> Problem | None:
+    if allowance is None or allowance.retry_after is None:
+        return None
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "RATE_LIMITED",
+        f"asked too often; allowed: {allowance.limit} requests at once; "
+        f"come back in {allowance.retry_after} s",
+        {"limit": allowance.limit, "retry_after": allowance.retry_after},
+        allowance.retry_after,
+    )
 
 
 def _too_large() -> HTTPException:

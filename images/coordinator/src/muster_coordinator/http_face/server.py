@@ -2,10 +2,28 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
+
+_LEARNT = ("X-Request-ID", "Retry-After", "Idempotency-Replayed")
+_RATE = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+_SENT = ("Content-Type", "Idempotency-Key", "X-Request-ID", "traceparent")
+
+
+def for_pages_of(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """`app`, for scripts of web pages of `origins` too; `*` stands for all."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=_SENT,
+        expose_headers=(*_LEARNT, *_RATE),
+    )
 
 
 class _Server(uvicorn.Server):

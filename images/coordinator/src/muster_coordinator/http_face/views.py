@@ -4,23 +4,24 @@ import base64
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from muster_coordinator.engine.model import Result, Workload
 from muster_coordinator.engine.states import State
+from muster_coordinator.http_face.requests import Status
 from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import PREFIX
 from muster_proving import CircuitSpec, MalformedProof
 
-STATUSES: dict[State, str] = {
-    State.PENDING: "pending",
-    State.SCHEDULED: "assigned",
-    State.RUNNING: "in_progress",
-    State.PAUSED: "paused",
-    State.REDISTRIBUTING: "pending",
-    State.COMPLETED: "completed",
-    State.FAILED: "failed",
-    State.CANCELLED: "cancelled",
+STATUSES: dict[State, Status] = {
+    State.PENDING: Status.PENDING,
+    State.SCHEDULED: Status.ASSIGNED,
+    State.RUNNING: Status.IN_PROGRESS,
+    State.PAUSED: Status.PAUSED,
+    State.REDISTRIBUTING: Status.PENDING,
+    State.COMPLETED: Status.COMPLETED,
+    State.FAILED: Status.FAILED,
+    State.CANCELLED: Status.CANCELLED,
 }
 
 
@@ -29,7 +30,17 @@ class Submitted(BaseModel):
 
     success: bool = True
     task_id: str
-    status: str = "pending"
+    status: Status = Status.PENDING
+    message: str
+    request_id: str
+
+
+class SubmittedBatch(BaseModel):
+    """Tasks that were taken in together; the ids are in the order of the request."""
+
+    success: bool = True
+    task_ids: list[str]
+    status: Status = Status.PENDING
     message: str
     request_id: str
 
@@ -41,8 +52,9 @@ class Task(BaseModel):
     circuit: str
     curve: str
     pool: str
-    status: str
+    status: Status
     priority: int
+    deadline: datetime | None
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -72,6 +84,10 @@ class TaskList(BaseModel):
 
     tasks: list[Task]
     next_cursor: str | None
+
+
+class VerificationKey(RootModel[dict[str, Any]]):
+    """A verifying key in snarkjs' form."""
 
 
 class Verification(BaseModel):
@@ -114,6 +130,7 @@ def _fields(workload: Workload) -> dict[str, Any]:
         "pool": need.pool,
         "status": STATUSES[workload.state],
         "priority": workload.priority,
+        "deadline": workload.deadline,
         "created_at": workload.created_at,
         "started_at": workload.started_at,
         "completed_at": workload.completed_at,
