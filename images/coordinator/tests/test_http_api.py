@@ -5,7 +5,6 @@ import json
 import uuid
 from typing import Any
 
-import httpx
 import pytest
 
 from muster_testing.waiting import eventually

@@ -254,8 +254,8 @@ def create_app(api: ProofApi) -> FastAPI:
         )
         if wire_name is not None:
             add(f"/tasks/{wire_name}", endpoint, include_in_schema=False, **accepted)
-    add("/tasks/{circuit}", api.submit_unknown, methods=["POST"], include_in_schema=False)
     add("/tasks/{task_id}", api.get, methods=["GET"], responses=openapi.errors(404))
+    add("/tasks/{circuit}", api.submit_unknown, methods=["POST"], include_in_schema=False)
     add("/tasks", api.find, methods=["GET"], responses=openapi.errors())
     add(
         "/tasks/{task_id}/cancel",

@@ -49,6 +49,7 @@ class Problem:
     message: str
     details: Mapping[str, Any] = field(default_factory=dict)
     retry_after: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self, request_id: str) -> Response:
         """The answer."""
@@ -58,7 +59,9 @@ class Problem:
             details=dict(self.details),
             request_id=request_id,
         )
-        headers = {"Retry-After": str(self.retry_after)} if self.retry_after else None
+        headers = dict(self.headers)
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
         content = ErrorAnswer(error=body).model_dump()
         return JSONResponse(content, status_code=self.status, headers=headers)
 
@@ -89,7 +92,13 @@ def problem(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.status_code)
         code = "NOT_FOUND" if status is HTTPStatus.NOT_FOUND else "INVALID_INPUT"
-        return Problem(status, code, f"{status.phrase}: {error.detail}")
+        headers = error.headers or {}
+        message = (
+            status.phrase if error.detail == status.phrase else f"{status.phrase}: {error.detail}"
+        )
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            message = f"{status.phrase}; allowed: {headers.get('Allow')}"
+        return Problem(status, code, message, headers=headers)
     return INTERNAL
 
 

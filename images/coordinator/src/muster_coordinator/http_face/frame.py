@@ -49,7 +49,9 @@ class Gate:
 
     def admit(self, scope: Scope) -> Allowance | None:
         """Count one request; None where nothing is counted."""
-        return self.limit.take(client(scope, self.trusted)) if self.limit else None
+        if self.limit is None:
+            return None
+        return self.limit.take(client(scope, self.trusted))
 
 
 class Frame:

@@ -1,0 +1,155 @@
+"""How much one client may ask, how much may wait, and which web pages may ask."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from muster_testing.waiting import eventually
+
+from .answers import refused
+from .harness import process, serving, settings
+
+pytestmark = pytest.mark.integration
+
+ADDITIONS = "/api/v1/tasks/addition"
+TASKS = "/api/v1/tasks"
+SUM = {"a": 1, "b": 2}
+PAGE = "https://app.example.com"
+
+
+def _limited(**http: Any) -> dict[str, Any]:
+    return settings() | {"http": http}
+
+
+async def test_a_client_may_ask_20_times_at_once_by_default(dsn: str, tmp_path: Path) -> None:
+    document = settings()
+    del document["http"]
+    async with serving(dsn, document, tmp_path) as replica:
+        answers = await asyncio.gather(*(replica.http.get(TASKS) for _ in range(40)))
+        passed = [answer for answer in answers if answer.status_code == 200]
+        assert 20 <= len(passed) < 40
+        late = [answer for answer in answers if answer.status_code != 200][-1]
+        error = refused(late, 429, "RATE_LIMITED")
+        assert late.headers["Retry-After"] == "1"
+        assert late.headers["X-RateLimit-Limit"] == "20"
+        assert late.headers["X-RateLimit-Remaining"] == "0"
+        assert "X-RateLimit-Reset" in late.headers
+        assert error["details"] == {"limit": 20, "retry_after": 1}
+
+        async def served_again() -> bool:
+            return (await replica.http.get(TASKS)).status_code == 200
+
+        await eventually(served_again)
+        assert (
+            await replica.metric('coordinator_http_requests_total{method="GET",status="429"}') >= 1
+        )
+
+
+async def test_the_rate_is_configured_and_a_new_connection_does_not_pass_it(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with serving(dsn, _limited(rate_limit=0.01, rate_burst=2), tmp_path) as replica:
+        statuses = []
+        for _ in range(4):
+            async with httpx.AsyncClient(base_url=replica.http.base_url) as connection:
+                statuses.append((await connection.get(TASKS)).status_code)
+        assert statuses == [200, 200, 429, 429]
+
+
+async def test_a_refused_submission_is_not_stored(dsn: str, tmp_path: Path) -> None:
+    async with serving(dsn, _limited(rate_limit=0.01, rate_burst=2), tmp_path) as replica:
+        await replica.add()
+        listed = await replica.http.get(TASKS)
+        assert len(listed.json()["tasks"]) == 1
+        refused(await replica.http.post(ADDITIONS, json=SUM), 429, "RATE_LIMITED")
+
+
+async def test_forwarded_addresses_count_from_trusted_proxies_only(
+    dsn: str, tmp_path: Path
+) -> None:
+    for trusted, expected in (([], [200, 429]), (["127.0.0.1", "::1"], [200, 200])):
+        document = _limited(rate_limit=0.01, rate_burst=1, trusted_proxies=trusted)
+        async with serving(dsn, document, tmp_path) as replica:
+            statuses = [
+                (await replica.http.get(TASKS, headers={"X-Forwarded-For": client})).status_code
+                for client in ("198.51.100.1", "198.51.100.2")
+            ]
+        assert statuses == expected
+
+
+async def test_no_rate_limit_where_it_is_0(dsn: str, tmp_path: Path) -> None:
+    async with serving(dsn, _limited(rate_limit=0), tmp_path) as replica:
+        answers = await asyncio.gather(*(replica.http.get(TASKS) for _ in range(50)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert "X-RateLimit-Limit" not in answers[0].headers
+
+
+async def test_web_pages_may_not_ask_by_default(dsn: str, tmp_path: Path) -> None:
+    async with serving(dsn, settings(), tmp_path) as replica:
+        answer = await replica.http.get(TASKS, headers={"Origin": PAGE})
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        preflight = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+        refused(await replica.http.options(ADDITIONS, headers=preflight), 405, "INVALID_INPUT")
+
+
+async def test_web_pages_of_configured_origins_may_ask(dsn: str, tmp_path: Path) -> None:
+    document = _limited(rate_limit=0.01, rate_burst=1, cors_origins=[PAGE])
+    async with serving(dsn, document, tmp_path) as replica:
+        asked = {
+            "Origin": PAGE,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type, idempotency-key, x-request-id",
+        }
+        preflight = await replica.http.options(ADDITIONS, headers=asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["Access-Control-Allow-Origin"] == PAGE
+        stranger = await replica.http.options(
+            ADDITIONS, headers=asked | {"Origin": "https://evil.example.com"}
+        )
+        assert "Access-Control-Allow-Origin" not in stranger.headers
+        for status in (200, 429):
+            answer = await replica.http.get(TASKS, headers={"Origin": PAGE})
+            assert answer.status_code == status
+            assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+            exposed = answer.headers["Access-Control-Expose-Headers"]
+            assert "X-Request-ID" in exposed
+            assert "Retry-After" in exposed
+
+
+async def test_a_full_pool_takes_nothing_more(dsn: str, tmp_path: Path) -> None:
+    document = settings(max_queued=3, poll_interval="1h")
+    async with serving(dsn, document, tmp_path) as replica:
+        first = [await replica.add() for _ in range(2)]
+        batch = {"tasks": [{"circuit": "addition"} | SUM] * 2}
+        answer = await replica.http.post("/api/v1/tasks/batch", json=batch)
+        error = refused(answer, 503, "SERVICE_UNAVAILABLE")
+        assert error["message"] == "pool demo: 2 tasks wait, of at most 3; come back later"
+        assert answer.headers["Retry-After"] == "5"
+        first.append(await replica.add())
+        answer = await replica.http.post(ADDITIONS, json=SUM)
+        refused(answer, 503, "SERVICE_UNAVAILABLE")
+        listed = (await replica.http.get(TASKS)).json()["tasks"]
+        assert [task["task_id"] for task in listed] == first[::-1]
+
+
+async def test_a_pool_without_a_limit_takes_all(dsn: str, tmp_path: Path) -> None:
+    async with serving(dsn, settings(max_queued=0), tmp_path) as replica:
+        await replica.add()
+        await replica.add()
+
+
+async def test_the_request_id_is_in_the_log(dsn: str, tmp_path: Path) -> None:
+    with process(dsn, settings(), tmp_path / "c-0") as running:
+        replica = await running.serving()
+        await replica.http.post(ADDITIONS, json=SUM, headers={"X-Request-ID": "r-77"})
+        await replica.close()
+
+        def logged() -> list[dict[str, Any]]:
+            return [line for line in running.lines if line.get("request_id") == "r-77"]
+
+        [line] = await eventually(logged)
+        assert line["message"] == "tasks submitted"
+        assert line["task_id"]
