@@ -42,6 +42,9 @@ def test_defaults(tmp_path: Path) -> None:
     assert section.stale_task_timeout == timedelta(minutes=5)
     assert section.cleanup_interval == timedelta(minutes=1)
     assert (section.strategy, section.max_retries) == ("least-loaded", 3)
+    assert section.max_queued == 100_000
+    assert (config.http.rate_limit, config.http.rate_burst) == (10, 20)
+    assert (config.http.trusted_proxies, config.http.cors_origins) == ((), ())
     assert config.database.max_open_conns == 25
     assert config.database.max_idle_conns == 5
     assert config.database.conn_max_lifetime == timedelta(minutes=5)
@@ -58,7 +61,14 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
         COORDINATOR_GRPC_PORT="2222",
         DATABASE_MAX_OPEN_CONNS="7",
         LEADER_ELECTION_BACKEND="advisory-lock",
+        HTTP_RATE_LIMIT="2.5",
+        HTTP_RATE_BURST="7",
+        HTTP_TRUSTED_PROXIES="[10.0.0.0/8, 192.0.2.1]",
+        HTTP_CORS_ORIGINS="['https://a.example.com:8443']",
     )
+    assert (config.http.rate_limit, config.http.rate_burst) == (2.5, 7)
+    assert [str(one) for one in config.http.trusted_proxies] == ["10.0.0.0/8", "192.0.2.1/32"]
+    assert config.http.cors_origins == ("https://a.example.com:8443",)
     assert config.coordinator.grpc_port == 2222
     assert config.coordinator.poll_interval == timedelta(seconds=5)
     assert config.database.max_open_conns == 7
@@ -99,7 +109,22 @@ def _pool(**differing: Any) -> dict[str, Any]:
             "coordinator.strategy: got 'random'; allowed: round-robin, least-loaded, priority",
         ),
         ({"coordinator": {"max_retries": -1}}, "coordinator.max_retries: got -1; "),
-        ({"coordinator": {"max_queued": 0}}, "coordinator.max_queued: got 0; "),
+        ({"coordinator": {"max_queued": -1}}, "coordinator.max_queued: got -1; "),
+        ({"http": {"rate_limit": -1}}, "http.rate_limit: got -1; allowed: greater than or equal"),
+        ({"http": {"rate_limit": "fast"}}, "http.rate_limit: got 'fast'; allowed: "),
+        ({"http": {"rate_limit": float("inf")}}, "http.rate_limit: got inf; allowed: "),
+        ({"http": {"rate_burst": 0}}, "http.rate_burst: got 0; allowed: greater than or equal"),
+        (
+            {"http": {"trusted_proxies": ["10.0.0.1/8"]}},
+            "http.trusted_proxies.0: got '10.0.0.1/8'; allowed: an address or a network such as",
+        ),
+        ({"http": {"trusted_proxies": "10.0.0.0/8"}}, "http.trusted_proxies: got '10.0.0.0/8'; "),
+        (
+            {"http": {"cors_origins": ["example.com"]}},
+            "http.cors_origins.0: got 'example.com'; allowed: an origin such as https://",
+        ),
+        ({"http": {"cors_origins": ["https://a.example.com/"]}}, "http.cors_origins.0: got "),
+        ({"http": {"rate": 5}}, "http.rate: unknown key"),
         ({"coordinator": {"grcp_port": 1}}, "coordinator.grcp_port: unknown key"),
         ({"databse": {}}, "databse: unknown key"),
         ({"database": {"max_open_conns": 1}}, "database.max_open_conns: got 1; "),

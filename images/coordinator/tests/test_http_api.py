@@ -240,7 +240,12 @@ class TestOperations:
 
     async def test_the_root_names_service_and_version(self, replica: Replica) -> None:
         root = (await replica.ops.get("/")).json()
-        assert (root["service"], root["version"]) == ("muster-coordinator", "0.0.0")
+        assert root == {
+            "service": "muster-coordinator",
+            "version": "0.0.0",
+            "coordinator_id": "c-0",
+            "endpoints": {"health": "/health", "ready": "/ready", "metrics": "/metrics"},
+        }
 
     async def test_workers_are_shown_as_they_are(self, replica: Replica) -> None:
         async with Worker(replica.target, "w-shown", capacity=3):

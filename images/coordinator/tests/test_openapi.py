@@ -87,6 +87,7 @@ async def test_other_methods_are_refused_with_those_that_are_allowed(wide: Repli
             assert {one.lower() for one in answer.headers["Allow"].split(", ")} == set(item)
 
 
+@pytest.mark.timeout(900)
 async def test_the_document_is_true(wide: Replica, tmp_path: Path) -> None:
     async with Worker(wide.target, "w-openapi", capacity=8):
         await _try(wide, tmp_path)
@@ -99,8 +100,8 @@ async def _try(wide: Replica, tmp_path: Path) -> None:
         "run",
         f"http://127.0.0.1:{wide.ports.http}/openapi.json",
         f"--checks={','.join(CHECKS)}",
-        "--phases=examples,coverage,fuzzing",
-        "--max-examples=40",
+        "--phases=coverage,fuzzing",
+        "--max-examples=30",
         "--request-timeout=35",
         "--generation-deterministic",
         "--continue-on-failure",

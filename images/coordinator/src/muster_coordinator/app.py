@@ -199,6 +199,7 @@ class Coordinator:
             ready=self._ops.ready,
             routes={"/queue": self._ops.queue, "/workers": self._ops.workers},
         )
+        ops.describe(coordinator_id=self._identity)
         async with ops:
             try:
                 if not await self._prepared(stop):

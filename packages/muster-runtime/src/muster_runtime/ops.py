@@ -50,7 +50,7 @@ class OpsServer:
     ) -> None:
         self._port = port
         self._registry = registry
-        self._info = {
+        self._info: dict[str, Any] = {
             "service": service,
             "version": version,
             "endpoints": {"health": "/health", "ready": "/ready", "metrics": "/metrics"},
@@ -63,6 +63,10 @@ class OpsServer:
         for path, route in (routes or {}).items():
             app.router.add_get(path, _answered(route))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+
+    def describe(self, **more: str) -> None:
+        """Let `/` say more about this process."""
+        self._info |= more
 
     async def __aenter__(self) -> Self:
         """Listen.
