@@ -279,9 +279,18 @@ class TestOperations:
             'coordinator_queue_tasks{circuit="addition",pool="demo",state="pending"} ',
             'coordinator_fenced_writes_total{kind="epoch"} 0.0',
             f"{CALLS}ReleaseTask{UNARY} 0.0",
+            'coordinator_http_requests_total{method="POST",status="429"} 0.0',
             "coordinator_is_leader 1.0",
         ):
             assert f"\n{sample}" in text, sample
+
+    async def test_methods_that_are_made_up_are_counted_as_one(self, replica: Replica) -> None:
+        other = 'coordinator_http_requests_total{method="other",status="405"}'
+        before = await replica.metric(other)
+        for method in ("PUT", "BREW", "X1", "X2"):
+            await replica.http.request(method, "/api/v1/tasks")
+        assert await replica.metric(other) == before + 4
+        assert 'method="X1"' not in (await replica.ops.get("/metrics")).text
 
     async def test_what_is_counted_moves(self, replica: Replica) -> None:
         completed = 'coordinator_tasks_completed_total{circuit="addition",pool="demo"}'

@@ -1,12 +1,14 @@
 """How much one client may ask, how much may wait, and which web pages may ask."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from muster_coordinator.http_face import server
 from muster_testing.waiting import eventually
 
 from .answers import refused
@@ -139,6 +141,36 @@ async def test_a_pool_without_a_limit_takes_all(dsn: str, tmp_path: Path) -> Non
     async with serving(dsn, settings(max_queued=0), tmp_path) as replica:
         await replica.add()
         await replica.add()
+
+
+@pytest.mark.parametrize(
+    ("before", "sent"),
+    [(0, b""), (0, b"GET /x HTTP/1.1\r\nHost: x\r\n"), (1, b"GET /x HTTP/1.1\r\nHost: x\r\n")],
+)
+async def test_a_connection_without_a_request_is_closed(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, sent: bytes
+) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    async with serving(dsn, settings(), tmp_path) as replica:
+        reader, writer = await asyncio.open_connection("127.0.0.1", replica.ports.http)
+        for _ in range(before):
+            writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            [length] = re.findall(rb"content-length: (\d+)", head)
+            await reader.readexactly(int(length))
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_long_poll_outlasts_the_patience_with_heads(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    async with serving(dsn, settings(), tmp_path) as replica:
+        task = await replica.task(await replica.add(), wait="1s")
+        assert task["status"] == "pending"
 
 
 async def test_the_request_id_is_in_the_log(dsn: str, tmp_path: Path) -> None:

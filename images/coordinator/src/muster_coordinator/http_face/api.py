@@ -191,7 +191,11 @@ class ProofApi:
     async def _take(self, model: type[Task | Batch], request: Request, key: str | None) -> _Taken:
         """Take in what a request asks for, or find what it was taken in as before."""
         data = await request.body()
-        unique = once(key, request.url.path, data) if key else None
+        unique = (
+            await bodies.off_loop(len(data), lambda: once(key, request.url.path, data))
+            if key
+            else None
+        )
         stored = await self._queue.submitted(unique) if unique else None
         made: list[NewWorkload] = []
         if stored is None:

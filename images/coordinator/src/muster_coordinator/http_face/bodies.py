@@ -20,7 +20,7 @@ from muster_coordinator.http_face.requests import (
 )
 from muster_proving import InvalidInput
 
-_LARGE_BYTES = 64 * 1024
+_LARGE_BYTES = 16 * 1024
 _SHOWN = 40
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ITEMS: dict[str, type[Task]] = {

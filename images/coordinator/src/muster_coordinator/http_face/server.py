@@ -1,5 +1,6 @@
 """The HTTP server: uvicorn, stopped by the process and not by signals of its own."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
@@ -7,6 +8,10 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS = 5.0
+"""For the head of a request to arrive, from its first byte or that of the connection."""
 
 _LEARNT = ("X-Request-ID", "Retry-After", "Idempotency-Replayed")
 _RATE = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -32,6 +37,38 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Impatient(H11Protocol):
+    """Closes a connection on which the head of a request takes too long to arrive.
+
+    uvicorn itself would wait for ever.
+    """
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._waiting is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._waiting = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+
 class HttpServer:
     """Serves an application on one port.
 
@@ -48,6 +85,7 @@ class HttpServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=_Impatient,
                 log_config=None,
                 log_level="warning",
                 access_log=False,

@@ -24,6 +24,9 @@ _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 _WORK = ("pool", "circuit")
 
+_METHODS = ("GET", "POST", "other")
+_STATUSES = (200, 202, 400, 404, 405, 409, 413, 429, 500, 503)
+
 
 class Metrics:
     """All metrics of a coordinator, in a registry of their own."""
@@ -181,6 +184,10 @@ class Metrics:
             self._handled.labels(SERVICE, method.name, kind, "OK")
             if kind == "unary":
                 self._handling.labels(SERVICE, method.name, kind)
+        for method in _METHODS:
+            self._request_seconds.labels(method)
+            for status in _STATUSES:
+                self._requests.labels(method, str(status))
         self.sampled([], [], leading=False)
 
     def assigned(self, moved: Sequence[Moved]) -> None:
@@ -227,6 +234,8 @@ class Metrics:
 
     def requested(self, method: str, status: int, seconds: float) -> None:
         """An HTTP request was answered."""
+        # A client may make up any number of methods.
+        method = method if method in _METHODS else "other"
         self._requests.labels(method, str(status)).inc()
         self._request_seconds.labels(method).observe(seconds)
 
