@@ -122,7 +122,7 @@ INPUTS: list[tuple[str, dict[str, Any], str]] = [
     ("addition", {"size": 20}, "size is 20; allowed: nothing, or 0"),
 ]
 
-GOOD = {"merkle": TREE, "range": RANGE, "addition": SUM}
+GOOD: dict[str, dict[str, Any]] = {"merkle": TREE, "range": RANGE, "addition": SUM}
 
 
 def _sent(body: dict[str, Any]) -> bytes:

@@ -51,7 +51,8 @@ class _Impatient(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        # uvicorn does not declare that there is none before the first request.
+        if self.cycle and not self.cycle.response_complete:  # type: ignore[truthy-bool]
             self._stop_waiting()
         elif self._waiting is None:
             self._wait()

@@ -184,10 +184,10 @@ class Metrics:
             self._handled.labels(SERVICE, method.name, kind, "OK")
             if kind == "unary":
                 self._handling.labels(SERVICE, method.name, kind)
-        for method in _METHODS:
-            self._request_seconds.labels(method)
+        for verb in _METHODS:
+            self._request_seconds.labels(verb)
             for status in _STATUSES:
-                self._requests.labels(method, str(status))
+                self._requests.labels(verb, str(status))
         self.sampled([], [], leading=False)
 
     def assigned(self, moved: Sequence[Moved]) -> None:
