@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -78,6 +78,18 @@ def _complete(claim: Claim, held: Held | None) -> Decision | EngineError:
     begin = Move(held.id, State.SCHEDULED, State.RUNNING, "workload.started", lease=60.0)
     end = Move(held.id, State.RUNNING, State.COMPLETED, "workload.completed")
     return Decision((begin, end), RESULT)
+
+
+async def test_what_waits_beyond_its_deadline_is_not_assigned(database: Database) -> None:
+    leadership = PostgresLeadership(database)
+    epoch, since = await leadership.take_epoch("c-0")
+    await _connect(database, "w-0")
+    late, timely = (
+        NewWorkload(new_id(), NEED, b"{}", deadline=since + timedelta(seconds=seconds))
+        for seconds in (-1, 3600)
+    )
+    await PostgresQueue(database).submit([late, timely])
+    assert [one.id for one in await _assign(database, epoch)] == [timely.id]
 
 
 async def test_a_leader_that_was_followed_can_write_nothing(database: Database) -> None:
