@@ -10,6 +10,7 @@ import yaml
 from muster_coordinator.cli import main, read_dsn
 from muster_coordinator.config import CoordinatorConfig
 from muster_runtime.config import ConfigError, load
+from muster_testing.authority import Authority
 
 GOOD: dict[str, Any] = {
     "leader_election": {"lease_name": "demo-coordinator"},
@@ -155,6 +156,99 @@ def test_each_mistake_has_its_sentence(tmp_path: Path, document: dict[str, Any],
     errors = _errors(tmp_path, document)
     assert len(errors) == 1, errors
     assert said in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "said"),
+    [
+        ({"mode": "on"}, "mode", "got 'on'; allowed: 'disabled', 'server' or 'mutual'"),
+        ({"mode": "server"}, "cert_file", "allowed: a PEM file, as mode is server"),
+        ({"mode": "server", "cert_file": "a.crt"}, "key_file", "allowed: a PEM file, as"),
+        ({"cert_file": "a.crt"}, "cert_file", "allowed: only where mode is server or mutual"),
+        (
+            {"mode": "server", "cert_file": "a.crt", "key_file": "a.key", "ca_file": "ca.crt"},
+            "ca_file",
+            "allowed: only where mode is mutual, and mode is server",
+        ),
+        (
+            {"mode": "mutual", "cert_file": "a.crt", "key_file": "a.key"},
+            "ca_file",
+            "allowed: a PEM file with the authorities of workers",
+        ),
+        (
+            {"mode": "mutual", "cert_file": "a.crt", "key_file": "a.key", "ca_file": "a.key"},
+            "ca_file",
+            "allowed: a PEM file with at least one certificate; this one has none",
+        ),
+        (
+            {"mode": "server", "cert_file": "a.crt", "key_file": "b.key"},
+            "key_file",
+            "allowed: PEM files with a certificate and its unencrypted private key; ",
+        ),
+        (
+            {"mode": "server", "cert_file": "missing.crt", "key_file": "a.key"},
+            "key_file",
+            "missing.crt: No such file or directory",
+        ),
+    ],
+)
+def test_files_that_do_not_fit_the_mode_of_tls_are_refused(
+    tmp_path: Path, section: dict[str, str], key: str, said: str
+) -> None:
+    authority = Authority("test")
+    authority.write(tmp_path / "ca.crt")
+    for name in ("a", "b"):
+        authority.issue(name, tmp_path / name)
+    files = {name: str(tmp_path / value) for name, value in section.items() if name != "mode"}
+    errors = _errors(tmp_path, {"grpc_tls": section | files})
+    found = [error for error in errors if error.startswith(f"grpc_tls.{key}: got ")]
+    assert len(found) == 1, errors
+    assert said in found[0]
+
+
+def test_good_files_are_taken_and_empty_ones_are_none(tmp_path: Path) -> None:
+    authority = Authority("test")
+    authority.write(tmp_path / "ca.crt")
+    authority.issue("a", tmp_path / "a")
+    files = {"cert_file": "a.crt", "key_file": "a.key", "ca_file": "ca.crt"}
+    section = {key: str(tmp_path / name) for key, name in files.items()}
+    config = _load(tmp_path, GOOD | {"grpc_tls": section}, GRPC_TLS_MODE="mutual")
+    assert config.grpc_tls.ca_file == tmp_path / "ca.crt"
+    config = _load(tmp_path, GOOD | {"grpc_tls": dict.fromkeys(files, "")})
+    assert config.grpc_tls.cert_file is None
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"mode": "jwt"}, "auth.mode: got 'jwt'; allowed: 'disabled' or 'token-review'"),
+        ({"audience": ""}, "auth.audience: got ''; allowed: "),
+        (
+            {"mode": "token-review"},
+            "auth.allowed_service_accounts: got (); allowed: at least one <namespace>:<name>",
+        ),
+        (
+            {"mode": "token-review", "allowed_service_accounts": ["workers"]},
+            "allowed: a list of <namespace>:<name>",
+        ),
+        (
+            {"allowed_service_accounts": ["a:b"]},
+            "allowed: only where mode is token-review, and mode is disabled",
+        ),
+    ],
+)
+def test_tokens_that_can_not_be_judged_are_refused(
+    tmp_path: Path, section: dict[str, Any], said: str
+) -> None:
+    errors = _errors(tmp_path, {"auth": section})
+    assert len(errors) == 1, errors
+    assert said in errors[0]
+
+
+def test_security_is_off_by_default(tmp_path: Path) -> None:
+    config = _load(tmp_path, GOOD)
+    assert (config.grpc_tls.mode, config.auth.mode) == ("disabled", "disabled")
+    assert config.auth.audience == "muster-coordinator"
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:

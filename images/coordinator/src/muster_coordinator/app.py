@@ -23,8 +23,11 @@ from muster_coordinator.engine.reports import Reports
 from muster_coordinator.engine.retry import RetryPolicy
 from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_coordinator.engine.waiters import Waiters
-from muster_coordinator.grpc_face.server import GrpcServer
+from muster_coordinator.grpc_face.authentication import Authentication
+from muster_coordinator.grpc_face.certificates import Certificates, TlsFiles
+from muster_coordinator.grpc_face.server import GrpcServer, Security
 from muster_coordinator.grpc_face.service import CoordinatorService, Engine
+from muster_coordinator.grpc_face.token_review import TokenReviews
 from muster_coordinator.http_face.api import ProofApi, create_app
 from muster_coordinator.http_face.frame import Frame, Gate
 from muster_coordinator.http_face.intake import Intake
@@ -204,9 +207,9 @@ class Coordinator:
             try:
                 if not await self._prepared(stop):
                     return 0 if stop.is_set() else 1
-                async with self._elector() as elector:
+                async with self._elector() as elector, self._security() as security:
                     self._ops.elector = elector
-                    await self._serve(elector, stop, ops.bound_port)
+                    await self._serve(elector, security, stop, ops.bound_port)
             finally:
                 await self._database.close()
         return 0
@@ -246,8 +249,24 @@ class Coordinator:
             leases = kube_leases(api, namespace, section.lease_name)
             yield LeaseElector(leases, self._identity, section.timings)
 
-    async def _serve(self, elector: Elector, stop: asyncio.Event, ops_port: int) -> None:
-        grpc = GrpcServer(self._service(), self._metrics, self._section.grpc_port)
+    @contextlib.asynccontextmanager
+    async def _security(self) -> AsyncIterator[Security]:
+        tls, auth = self._config.grpc_tls, self._config.auth
+        credentials = None
+        if tls.cert_file is not None and tls.key_file is not None:
+            files = TlsFiles(tls.cert_file, tls.key_file, tls.ca_file)
+            credentials = Certificates(files).credentials
+        if auth.mode == "disabled":
+            yield Security(credentials)
+            return
+        async with connect() as api:
+            reviews = TokenReviews(api, auth.audience)
+            yield Security(credentials, Authentication(reviews, auth.allowed_service_accounts))
+
+    async def _serve(
+        self, elector: Elector, security: Security, stop: asyncio.Event, ops_port: int
+    ) -> None:
+        grpc = GrpcServer(self._service(), self._metrics, self._section.grpc_port, security)
         drain = self._section.drain_timeout.total_seconds()
         http = HttpServer(self._web(), self._section.http_port, drain)
         async with asyncio.TaskGroup() as group:

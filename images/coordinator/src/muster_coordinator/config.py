@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from muster_coordinator.engine.scheduling import STRATEGIES
+from muster_coordinator.security import AuthSection, GrpcTlsSection
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
 from muster_runtime.config import Duration, Section
 from muster_runtime.election import Timings
@@ -189,6 +190,8 @@ class CoordinatorConfig(Section):
 
     coordinator: CoordinatorSection = CoordinatorSection()
     http: HttpSection = HttpSection()
+    grpc_tls: GrpcTlsSection = GrpcTlsSection()
+    auth: AuthSection = AuthSection()
     database: DatabaseSection = DatabaseSection()
     leader_election: LeaderElectionSection = Field(default_factory=LeaderElectionSection)
     proving: ProvingSection = ProvingSection()

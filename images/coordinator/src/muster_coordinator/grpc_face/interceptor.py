@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Protocol, TypeAlias
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
 
 import grpc
 
@@ -18,6 +18,15 @@ from muster_coordinator.engine.errors import (
     StaleEpoch,
     Unavailable,
 )
+from muster_coordinator.grpc_face.authentication import Forbidden, Unauthenticated
+from muster_coordinator.grpc_face.handlers import (
+    Context,
+    Continuation,
+    Found,
+    Stream,
+    Unary,
+    wrapped,
+)
 from muster_runtime.logs import bind
 
 log = logging.getLogger(__name__)
@@ -30,7 +39,11 @@ _CODES: dict[type[EngineError], grpc.StatusCode] = {
     StaleEpoch: grpc.StatusCode.ABORTED,
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    Forbidden: grpc.StatusCode.PERMISSION_DENIED,
 }
+
+_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class CallMeter(Protocol):
@@ -41,10 +54,6 @@ class CallMeter(Protocol):
         ...
 
 
-Context = grpc.aio.ServicerContext[Any, Any]
-MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
-
-
 class Observed(grpc.aio.ServerInterceptor):
     """Wraps the handlers of all services of a server."""
 
@@ -52,31 +61,22 @@ class Observed(grpc.aio.ServerInterceptor):
         self._meter = meter
 
     async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> MethodHandler:
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Found:
         """Called by gRPC for each call."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None:
             return handler
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, handler.unary_unary),
-                request_deserializer=handler.request_deserializer,
-                response_serializer=handler.response_serializer,
-            )
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, handler.unary_stream),
-                request_deserializer=handler.request_deserializer,
-                response_serializer=handler.response_serializer,
-            )
-        return handler
+        kind = "bidi_stream" if handler.request_streaming else "server_stream"
+        return wrapped(
+            handler,
+            lambda call: self._unary(method, call),
+            lambda call: self._stream(method, kind, call),
+        )
 
-    def _unary(self, method: str, call: Any) -> Any:
-        async def handle(request: object, context: Context) -> object:
+    def _unary(self, method: str, call: Unary) -> Unary:
+        async def handle(request: Any, context: Context) -> object:
             with _Outcome(self._meter, method, "unary", context) as outcome, bind(method=method):
                 try:
                     return await call(request, context)
@@ -86,9 +86,8 @@ class Observed(grpc.aio.ServerInterceptor):
 
         return handle
 
-    def _stream(self, method: str, call: Any) -> Any:
-        async def handle(request: object, context: Context) -> AsyncIterator[object]:
-            kind = "server_stream"
+    def _stream(self, method: str, kind: str, call: Stream) -> Stream:
+        async def handle(request: Any, context: Context) -> AsyncIterator[object]:
             with _Outcome(self._meter, method, kind, context) as outcome, bind(method=method):
                 try:
                     async for answer in call(request, context):
@@ -122,6 +121,7 @@ class _Outcome:
 
     async def abort(self, error: Exception) -> None:
         if isinstance(error, grpc.aio.AbortError):
+            self._code = _code(self._context)
             raise error
         text = str(error)
         if isinstance(error, EngineError):
@@ -131,3 +131,9 @@ class _Outcome:
             self._code = grpc.StatusCode.INTERNAL
             text = "internal error; see the coordinator's log"
         await self._context.abort(self._code, text)
+
+
+def _code(context: Context) -> grpc.StatusCode:
+    """The status that a call has been ended with."""
+    code: Any = context.code()  # a number, whatever the types say
+    return _BY_NUMBER.get(code, grpc.StatusCode.UNKNOWN)

@@ -1,9 +1,14 @@
 """The gRPC server: sizes, keepalive, health and reflection."""
 
+from dataclasses import dataclass
+
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from muster_coordinator.grpc_face.authentication import Authentication
+from muster_coordinator.grpc_face.guard import Guard
+from muster_coordinator.grpc_face.handlers import Wellformed
 from muster_coordinator.grpc_face.interceptor import CallMeter, Observed
 from muster_coordinator.grpc_face.service import CoordinatorService
 from muster_protos import coordinator_pb2 as pb
@@ -29,6 +34,19 @@ _OPTIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may connect, and as whom: by default anybody, as anybody.
+
+    Attributes:
+        credentials: the server's certificate; None serves without TLS.
+        authentication: None asks for no tokens.
+    """
+
+    credentials: grpc.ServerCredentials | None = None
+    authentication: Authentication | None = None
+
+
 class GrpcServer:
     """Serves the service on one port.
 
@@ -39,15 +57,26 @@ class GrpcServer:
         RuntimeError: the port is taken.
     """
 
-    def __init__(self, service: CoordinatorService, meter: CallMeter, port: int) -> None:
-        self._server = grpc.aio.server(interceptors=[Observed(meter)], options=_OPTIONS)
+    def __init__(
+        self, service: CoordinatorService, meter: CallMeter, port: int, security: Security
+    ) -> None:
+        # The first is the outermost: refusals are counted too.
+        interceptors: list[grpc.aio.ServerInterceptor] = [Observed(meter), Wellformed()]
+        if security.authentication is not None:
+            interceptors.insert(1, Guard(security.authentication))
+        self._server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         add_CoordinatorServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
-        self.bound_port = self._server.add_insecure_port(f"[::]:{port}")
+        address = f"[::]:{port}"
+        self.bound_port = (
+            self._server.add_insecure_port(address)
+            if security.credentials is None
+            else self._server.add_secure_port(address, security.credentials)
+        )
 
     async def start(self) -> None:
         """Begin to serve."""

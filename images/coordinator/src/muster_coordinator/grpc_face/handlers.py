@@ -1,0 +1,111 @@
+"""Putting something around the handlers of a gRPC server, whatever their kind."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from muster_coordinator.engine.errors import InvalidRequest
+
+Context = grpc.aio.ServicerContext[Any, Any]
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+
+Unary = Callable[[Any, Context], Awaitable[object]]
+Stream = Callable[[Any, Context], AsyncIterator[object]]
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Found]]
+
+
+def wrapped(
+    handler: MethodHandler,
+    unary: Callable[[Unary], Unary],
+    stream: Callable[[Stream], Stream],
+    deserialize: Callable[[bytes], object] | None = None,
+) -> MethodHandler:
+    """The handler with `unary` around a method that answers once, `stream` around any other.
+
+    Args:
+        deserialize: instead of the handler's own.
+
+    Raises:
+        TypeError: a stream of requests with one answer, which no service here has.
+    """
+    # The types of gRPC's stubs are those of its blocking servers.
+    make: Callable[..., MethodHandler]
+    inner: Any
+    behaviour: Unary | Stream
+    if (inner := handler.unary_unary) is not None:
+        make, behaviour = grpc.unary_unary_rpc_method_handler, unary(inner)
+    elif (inner := handler.unary_stream) is not None:
+        make, behaviour = grpc.unary_stream_rpc_method_handler, stream(inner)
+    elif (inner := handler.stream_stream) is not None:
+        make, behaviour = grpc.stream_stream_rpc_method_handler, stream(inner)
+    else:
+        raise TypeError("a method with a stream of requests and one answer")
+    return make(
+        behaviour,
+        request_deserializer=deserialize or handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """Bytes that are not the message they should be."""
+
+
+class Wellformed(grpc.aio.ServerInterceptor):
+    """Answers bytes that are no message with INVALID_ARGUMENT; gRPC itself says UNKNOWN.
+
+    To be the innermost interceptor: it raises what those around it translate.
+    """
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Found:
+        """Called by gRPC for each call."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_deserializer is None:
+            return handler
+        lenient = _lenient(handler.request_deserializer)
+        return wrapped(handler, _checked_unary, _checked_stream, lenient)
+
+
+def _lenient(deserialize: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    def read(data: bytes) -> object:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Malformed()
+
+    return read
+
+
+def _checked_unary(call: Unary) -> Unary:
+    async def handle(request: Any, context: Context) -> object:
+        return await call(_whole(request), context)
+
+    return handle
+
+
+def _checked_stream(call: Stream) -> Stream:
+    async def handle(request: Any, context: Context) -> AsyncIterator[object]:
+        async for answer in call(_whole(request), context):
+            yield answer
+
+    return handle
+
+
+def _whole(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise InvalidRequest("the request is no message of this method; allowed: its protobuf form")
+    if isinstance(request, AsyncIterator):
+        return _all_whole(request)
+    return request
+
+
+async def _all_whole(requests: AsyncIterator[object]) -> AsyncIterator[object]:
+    async for request in requests:
+        yield _whole(request)

@@ -1,0 +1,73 @@
+"""Configuration of the gRPC face's security: who may connect, and as whom."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from muster_runtime.config import Section
+from muster_runtime.pem import check_authorities, check_pair
+
+_ACCOUNT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+
+
+def _empty_to_none(value: object) -> object:
+    return None if value == "" else value
+
+
+_File = Annotated[Path | None, BeforeValidator(_empty_to_none), Field(validate_default=True)]
+
+
+class GrpcTlsSection(Section):
+    """Transport security of the gRPC port; its files are read again when they change."""
+
+    mode: Literal["disabled", "server", "mutual"] = "disabled"
+    cert_file: _File = None
+    key_file: _File = None
+    ca_file: _File = None
+
+    @field_validator("cert_file", "key_file")
+    @classmethod
+    def _with_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        mode = info.data.get("mode", "disabled")
+        if mode == "disabled" and value is not None:
+            raise ValueError("only where mode is server or mutual")
+        if mode != "disabled" and value is None:
+            raise ValueError(f"a PEM file, as mode is {mode}")
+        certificate = info.data.get("cert_file")
+        if info.field_name == "key_file" and value is not None and certificate is not None:
+            check_pair(certificate, value)
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _with_mutual(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        mode = info.data.get("mode", "mutual")
+        if mode != "mutual" and value is not None:
+            raise ValueError(f"only where mode is mutual, and mode is {mode}")
+        if mode == "mutual" and value is None:
+            raise ValueError("a PEM file with the authorities of workers, as mode is mutual")
+        if value is not None:
+            check_authorities(value)
+        return value
+
+
+class AuthSection(Section):
+    """Bearer tokens of workers; they are ServiceAccount tokens, which the API server judges."""
+
+    mode: Literal["disabled", "token-review"] = "disabled"
+    audience: str = Field(default="muster-coordinator", min_length=1, max_length=253)
+    allowed_service_accounts: Annotated[tuple[str, ...], Field(validate_default=True)] = ()
+
+    @field_validator("allowed_service_accounts")
+    @classmethod
+    def _named(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if any(_ACCOUNT.fullmatch(account) is None for account in value):
+            raise ValueError("a list of <namespace>:<name>")
+        mode = info.data.get("mode")
+        if mode == "token-review" and not value:
+            raise ValueError("at least one <namespace>:<name>, as mode is token-review")
+        if mode == "disabled" and value:
+            raise ValueError("only where mode is token-review, and mode is disabled")
+        return value
