@@ -146,10 +146,7 @@ class LocalWorker:
         config = WorkerConfig.model_validate(document)
         self.ops = Ops(config.worker.ops_port)
         worker = Worker(
-            config,
-            lambda metrics: GrpcCoordinator(
-                config.worker.coordinator_address, config.worker.id, metrics
-            ),
+            config, lambda metrics: GrpcCoordinator(config.link, config.worker.id, metrics)
         )
         self._stop, self.now = asyncio.Event(), asyncio.Event()
         self.run = asyncio.create_task(worker.run(self._stop, self.now))

@@ -61,11 +61,29 @@ async def failure_of(record: Record) -> tuple[str, bool]:
     return record.failure.error_message, record.failure.transient
 
 
+class _Tokens(grpc.aio.ServerInterceptor):
+    """Writes down what calls are authorized with."""
+
+    def __init__(self, seen: dict[str, str]) -> None:
+        self._seen = seen
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        method = handler_call_details.method.rpartition("/")[2]
+        found = dict(handler_call_details.invocation_metadata)
+        self._seen[method] = found.get("authorization", "")
+        return await continuation(handler_call_details)
+
+
 class RecordingCoordinator(CoordinatorServiceServicer):
     """One coordinator; `stop` and `start` restart it on the same port, with all it knows."""
 
-    def __init__(self, keys: Iterable[KeyMaterial]) -> None:
+    def __init__(
+        self, keys: Iterable[KeyMaterial], credentials: grpc.ServerCredentials | None = None
+    ) -> None:
         self.port = free_port()
+        self.credentials = credentials
+        self.tokens: dict[str, str] = {}
+        """Method name to the `authorization` of its latest call."""
         self.keys: dict[str, KeyMaterial] = {}
         self.offer_keys(keys)
         self.registrations: list[pb.RegisterWorkerRequest] = []
@@ -95,9 +113,12 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         return f"127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        self._server = grpc.aio.server()
+        self._server = grpc.aio.server(interceptors=[_Tokens(self.tokens)])
         add_CoordinatorServiceServicer_to_server(self, self._server)
-        assert self._server.add_insecure_port(self.address) == self.port
+        if self.credentials is None:
+            assert self._server.add_insecure_port(self.address) == self.port
+        else:
+            assert self._server.add_secure_port(self.address, self.credentials) == self.port
         await self._server.start()
 
     async def stop(self) -> None:

@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 from muster_runtime.config import ConfigError
+from muster_testing.authority import Authority
 from muster_worker import cgroup
 from muster_worker.config import WorkerConfig, load_config
+from muster_worker.link import Link, Pings, Tls
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +21,7 @@ def read(
     root: Path,
     env: dict[str, str] | None = None,
     zkp: dict[str, Any] | None = None,
+    tls: dict[str, Any] | None = None,
     **worker: Any,
 ) -> WorkerConfig:
     document = {
@@ -30,6 +33,7 @@ def read(
             **worker,
         },
         "zkp": zkp or {},
+        "tls": tls or {},
     }
     path = root / "worker.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -45,6 +49,9 @@ def test_defaults(tmp_path: Path) -> None:
     assert worker.ops_port == 8091
     assert worker.task_memory_limit is None
     assert worker.task_timeout == timedelta(minutes=5)
+    assert worker.keepalive_time == timedelta(seconds=10)
+    assert worker.keepalive_timeout == timedelta(seconds=3)
+    assert config.link == Link("demo-coordinator:9090", None, None, Pings(10, 3))
     assert config.zkp.curve == "BN254"
 
 
@@ -100,6 +107,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("task_memory_limit", "lots", "a quantity of bytes such as 512Mi"),
     ("task_timeout", "0s", "1ms to 24h"),
     ("task_timeout", "25h", "1ms to 24h"),
+    ("keepalive_time", "4s", "5s to 1h"),
+    ("keepalive_timeout", "2m", "1s to 1m"),
+    ("token_file", "/proc/none", "a file that can be read; this one: No such file"),
+    ("token_file", "/dev/null", "a file with one token, of visible ASCII characters"),
 ]
 
 
@@ -142,3 +153,59 @@ def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "worker.yaml"
     path.write_text(example.replace("/var/", f"{tmp_path}/"))
     assert load_config(path, {}).worker.concurrency <= 2 * cgroup.available_cpus()
+
+
+@pytest.fixture
+def certs(tmp_path: Path) -> Path:
+    authority = Authority("test")
+    authority.write(tmp_path / "ca.crt")
+    for name in ("a", "b"):
+        authority.issue(name, tmp_path / name)
+    return tmp_path
+
+
+def test_good_files_make_a_secure_link(certs: Path) -> None:
+    names = {"ca_file": "ca.crt", "cert_file": "a.crt", "key_file": "a.key"}
+    files = {key: str(certs / name) for key, name in names.items()}
+    tls = read(certs, {"TLS_SERVER_NAME": "c"}, tls=files).link.tls
+    assert tls == Tls(certs / "ca.crt", certs / "a.crt", certs / "a.key", "c")
+    assert read(certs, tls={"ca_file": str(certs / "ca.crt"), "key_file": ""}).link.tls is not None
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "said"),
+    [
+        ({"ca_file": "a.key"}, "ca_file", "at least one certificate; this one has none"),
+        ({"cert_file": "a.crt", "key_file": "a.key"}, "cert_file", "only with tls.ca_file"),
+        ({"ca_file": "ca.crt", "cert_file": "a.crt"}, "key_file", "with tls.cert_file, and only"),
+        ({"ca_file": "ca.crt", "key_file": "a.key"}, "key_file", "with tls.cert_file, and only"),
+        (
+            {"ca_file": "ca.crt", "cert_file": "a.crt", "key_file": "b.key"},
+            "key_file",
+            "are no such pair",
+        ),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(
+    certs: Path, section: dict[str, str], key: str, said: str
+) -> None:
+    files = {name: str(certs / value) for name, value in section.items()}
+    with pytest.raises(ConfigError) as caught:
+        read(certs, tls=files)
+    found = [error for error in caught.value.errors if error.startswith(f"tls.{key}: got ")]
+    assert len(found) == 1, caught.value.errors
+    assert said in found[0]
+
+
+def test_a_server_name_without_tls_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tls.server_name: got 'c'; allowed: only with tls"):
+        read(tmp_path, tls={"server_name": "c"})
+
+
+def test_a_token_is_not_shown(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("hunter2 hunter3")
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, token_file=str(token))
+    assert "worker.token_file" in str(caught.value)
+    assert "hunter" not in str(caught.value)

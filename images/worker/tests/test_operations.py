@@ -45,6 +45,11 @@ async def test_all_metrics_are_there_from_the_start(
     for circuit in INPUTS:
         count = "worker_proof_duration_seconds_count"
         assert await worker.ops.metric(count, circuit_type=circuit) == 0, circuit
+    for method in ("RegisterWorker", "SendHeartbeat", "ReportCompletion"):
+        count = "grpc_client_calls_total"
+        assert await worker.ops.metric(count, method=method, status="OK") == 0, method
+    lives = "grpc_client_stream_duration_seconds_count"
+    assert await worker.ops.metric(lives, method="ReceiveTasks") == 0
     assert await worker.ops.metric("worker_pool_concurrency") == 1
 
 

@@ -33,6 +33,7 @@ from muster_coordinator.http_face.frame import Frame, Gate
 from muster_coordinator.http_face.intake import Intake
 from muster_coordinator.http_face.ratelimit import RateLimit
 from muster_coordinator.http_face.server import HttpServer, for_pages_of
+from muster_coordinator.http_face.traced import traced
 from muster_coordinator.ops.metrics import Metrics
 from muster_coordinator.ops.state import OpsState, Stores
 from muster_coordinator.proving.acceptance import ProofAcceptance
@@ -55,6 +56,7 @@ from muster_runtime.election import (
 )
 from muster_runtime.kube import connect
 from muster_runtime.ops import OpsServer
+from muster_runtime.tracing import Off, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -110,13 +112,21 @@ class Coordinator:
     Args:
         dsn: connection string of the database.
         env: for the name of the pod and its namespace.
+        tracer: where spans go; nowhere by default.
 
     Attributes:
         ports: set as soon as it serves.
     """
 
-    def __init__(self, config: CoordinatorConfig, dsn: str, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: CoordinatorConfig,
+        dsn: str,
+        env: Mapping[str, str],
+        tracer: Tracer | None = None,
+    ) -> None:
         self.ports: Ports | None = None
+        self._tracer = tracer or Off()
         self._config = config
         self._dsn = dsn
         self._env = env
@@ -268,7 +278,7 @@ class Coordinator:
     ) -> None:
         grpc = GrpcServer(self._service(), self._metrics, self._section.grpc_port, security)
         drain = self._section.drain_timeout.total_seconds()
-        http = HttpServer(self._web(), self._section.http_port, drain)
+        http = HttpServer(traced(self._web(), self._tracer), self._section.http_port, drain)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(work)
@@ -337,7 +347,9 @@ class Coordinator:
         )
         heartbeat = heartbeat_seconds(self._section.heartbeat_timeout)
         timeout = self._lease * _WORKERS_SHARE_OF_THE_LEASE
-        return CoordinatorService(engine, round(heartbeat * 1000), round(timeout * 1000))
+        return CoordinatorService(
+            engine, round(heartbeat * 1000), round(timeout * 1000), self._tracer
+        )
 
     def _web(self) -> ASGIApp:
         section = self._config.http

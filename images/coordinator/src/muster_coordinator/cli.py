@@ -14,6 +14,7 @@ from muster_coordinator.config import CoordinatorConfig
 from muster_runtime import logs
 from muster_runtime.config import ConfigError, load
 from muster_runtime.process import run_until_signalled
+from muster_runtime.tracing import tracer
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load(CoordinatorConfig, arguments.config, os.environ)
         dsn = read_dsn(config.database.dsn_file)
+        identity = config.coordinator.identity(os.environ)
+        traces = tracer("muster-coordinator", own_version, identity, os.environ)
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for whoever started it by hand
         return _BAD_CONFIGURATION
-    coordinator = Coordinator(config, dsn, os.environ)
+    coordinator = Coordinator(config, dsn, os.environ, traces)
 
     async def run(stop: asyncio.Event) -> int:
         return await coordinator.run(stop, own_version)
@@ -54,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:
         log.exception("stopped by an error")
         return 1
+    finally:
+        traces.close()
 
 
 def read_dsn(path: Path) -> str:

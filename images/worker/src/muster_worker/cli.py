@@ -13,6 +13,7 @@ from pathlib import Path
 from muster_runtime import logs
 from muster_runtime.config import ConfigError
 from muster_runtime.process import run_until_signalled
+from muster_runtime.tracing import Tracer, tracer
 from muster_worker import __version__
 from muster_worker.cgroup import available_cpus
 from muster_worker.config import WorkerConfig, load_config
@@ -38,15 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         config = load_config(options.config, os.environ)
+        traces = tracer("muster-worker", __version__, config.worker.id, os.environ)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure("worker")
 
     async def serve(stop: asyncio.Event) -> int:
-        return await _serve(config, stop)
+        return await _serve(config, traces, stop)
 
-    return run_until_signalled(serve)
+    try:
+        return run_until_signalled(serve)
+    finally:
+        traces.close()
 
 
 def version_text() -> str:
@@ -61,7 +66,7 @@ def version_text() -> str:
     )
 
 
-async def _serve(config: WorkerConfig, stop: asyncio.Event) -> int:
+async def _serve(config: WorkerConfig, traces: Tracer, stop: asyncio.Event) -> int:
     now = asyncio.Event()
 
     def signalled() -> None:
@@ -69,10 +74,11 @@ async def _serve(config: WorkerConfig, stop: asyncio.Event) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled)
-    settings = config.worker
+    link = config.link
+    if link.token_file is not None and link.tls is None:
+        log.warning("the token is sent without TLS: whoever sees the traffic can use it")
     worker = Worker(
-        config,
-        lambda metrics: GrpcCoordinator(settings.coordinator_address, settings.id, metrics),
+        config, lambda metrics: GrpcCoordinator(link, config.worker.id, metrics), traces
     )
     try:
         await worker.run(stop, now)

@@ -9,10 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from muster_runtime.config import Duration, Quantity, Section, load
+from muster_runtime.pem import check_authorities, check_pair
 from muster_worker.cgroup import available_cpus
+from muster_worker.link import Link, Pings, Tls, read_token
 
 SMALLEST_MEMORY_LIMIT = 64 * 2**20
 
@@ -74,6 +76,15 @@ def _directory(value: Path) -> Path:
     return value
 
 
+def _token(value: Path | None) -> Path | None:
+    if value is not None:
+        try:
+            read_token(value)
+        except OSError as error:
+            raise ValueError(f"a file that can be read; this one: {error.strerror}") from None
+    return value
+
+
 _Directory = Annotated[Path, AfterValidator(_directory), Field(validate_default=True)]
 
 
@@ -105,6 +116,64 @@ class WorkerSection(Section):
         Duration, _between(timedelta(milliseconds=1), timedelta(hours=24), "1ms to 24h")
     ] = timedelta(minutes=5)
     """Time limit of a task whose assignment names none."""
+    keepalive_time: Annotated[
+        Duration, _between(timedelta(seconds=5), timedelta(hours=1), "5s to 1h")
+    ] = timedelta(seconds=10)
+    """Between two pings of the connection."""
+    keepalive_timeout: Annotated[
+        Duration, _between(timedelta(seconds=1), timedelta(minutes=1), "1s to 1m")
+    ] = timedelta(seconds=3)
+    """How long a ping may be unanswered."""
+    token_file: Annotated[Path | None, AfterValidator(_token), BeforeValidator(_empty_to_none)] = (
+        None
+    )
+    """A bearer token for the coordinator; none sends none."""
+
+
+_File = Annotated[Path | None, BeforeValidator(_empty_to_none), Field(validate_default=True)]
+
+
+class TlsSection(Section):
+    """Transport security of the connection; `ca_file` turns it on."""
+
+    ca_file: _File = None
+    """Authorities whose certificates a coordinator may have."""
+    cert_file: _File = None
+    key_file: _File = None
+    """With `cert_file`: who this worker is, for a coordinator that asks."""
+    server_name: Annotated[str, Field(max_length=253, validate_default=True)] = ""
+    """What the coordinator's certificate has to be for; empty for the host of the address."""
+
+    @field_validator("ca_file")
+    @classmethod
+    def _authorities(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_authorities(value)
+        return value
+
+    @field_validator("cert_file", "key_file", "server_name")
+    @classmethod
+    def _with_authorities(cls, value: Path | str | None, info: ValidationInfo) -> object:
+        if value and "ca_file" in info.data and info.data["ca_file"] is None:
+            raise ValueError("only with tls.ca_file")
+        return value
+
+    @field_validator("key_file")
+    @classmethod
+    def _pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("cert_file")
+        if (value is None) != (certificate is None) and "cert_file" in info.data:
+            raise ValueError("with tls.cert_file, and only with it")
+        if value is not None and certificate is not None:
+            check_pair(certificate, value)
+        return value
+
+    @property
+    def files(self) -> Tls | None:
+        """What a connection needs; None without TLS."""
+        if self.ca_file is None:
+            return None
+        return Tls(self.ca_file, self.cert_file, self.key_file, self.server_name)
 
 
 class ZkpSection(Section):
@@ -118,7 +187,17 @@ class WorkerConfig(Section):
     """The whole of `worker.yaml`."""
 
     worker: WorkerSection
+    tls: TlsSection = TlsSection()
     zkp: ZkpSection = ZkpSection()
+
+    @property
+    def link(self) -> Link:
+        """How to reach the coordinator."""
+        worker = self.worker
+        pings = Pings(
+            worker.keepalive_time.total_seconds(), worker.keepalive_timeout.total_seconds()
+        )
+        return Link(worker.coordinator_address, self.tls.files, worker.token_file, pings)
 
 
 def load_config(path: Path | None, env: Mapping[str, str]) -> WorkerConfig:

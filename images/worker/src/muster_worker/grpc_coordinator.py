@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from muster_worker.coordinator import (
     Registration,
     Unavailable,
 )
+from muster_worker.link import Link, Metadata
 from muster_worker.metrics import Metrics
 from muster_worker.reports import Completion, Failure
 from muster_worker.tasks import Assignment, Ticket
@@ -29,24 +32,14 @@ if TYPE_CHECKING:
     # Exists in the generated stub file only.
     from muster_protos.coordinator_pb2_grpc import CoordinatorServiceAsyncStub
 
+log = logging.getLogger(__name__)
+
 CALL_SECONDS = 10.0
 HEARTBEAT_SECONDS = 3.0
 KEY_SECONDS = 60.0
 
-_MESSAGE_BYTES = 10 * 2**20
-_OPTIONS: list[tuple[str, int]] = [
-    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MESSAGE_BYTES),
-    # The coordinator closes connections that ping more often than every five minutes.
-    ("grpc.keepalive_time_ms", 310_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    # Each channel has sockets of its own, so that a new channel is a new connection, and this
-    # worker's own pauses are the only ones.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.initial_reconnect_backoff_ms", 250),
-    ("grpc.min_reconnect_backoff_ms", 250),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-]
+# Comes from a client of the coordinator; anything else could not be sent.
+_TRACEPARENT = re.compile(r"[0-9a-f-]{1,128}")
 
 _ERRORS: dict[grpc.StatusCode, Callable[[str], CoordinatorError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: Fenced,
@@ -57,21 +50,31 @@ _ERRORS: dict[grpc.StatusCode, Callable[[str], CoordinatorError]] = {
 
 
 class GrpcCoordinator:
-    """A `Coordinator` at `address` (host:port), as seen by the worker `worker_id`."""
+    """A `Coordinator` at the end of `link`, as seen by the worker `worker_id`.
 
-    def __init__(self, address: str, worker_id: str, metrics: Metrics) -> None:
-        self._address = address
+    Raises:
+        OSError: a file of the link can't be read.
+    """
+
+    def __init__(self, link: Link, worker_id: str, metrics: Metrics) -> None:
+        self._link = link
         self._worker_id = worker_id
         self._metrics = metrics
         self._closing: set[asyncio.Task[None]] = set()
-        self._channel = self._connect()
+        self._channel = link.channel()
 
     def reconnect(self) -> None:
         """Replace the channel; calls that are under way on the old one may end."""
+        try:
+            new = self._link.channel()
+        except OSError as error:
+            # In the middle of a rotation; the old channel connects again by itself.
+            log.warning("connection not replaced", extra={"error": str(error)})
+            return
         old = asyncio.create_task(self._channel.close(grace=CALL_SECONDS))
         self._closing.add(old)
         old.add_done_callback(self._closing.discard)
-        self._channel = self._connect()
+        self._channel = new
 
     async def close(self) -> None:
         """Close all channels."""
@@ -80,7 +83,9 @@ class GrpcCoordinator:
     async def list_keys(self, pool: str) -> Sequence[KeyInfo]:
         """See `Coordinator`."""
         with self._call("ListKeys"):
-            answer = await self._stub.ListKeys(pb.ListKeysRequest(pool=pool), timeout=CALL_SECONDS)
+            answer = await self._stub.ListKeys(
+                pb.ListKeysRequest(pool=pool), timeout=CALL_SECONDS, metadata=self._metadata()
+            )
         return [
             KeyInfo(key.key_id, key.version, key.proving_key_sha256, key.size_bytes)
             for key in answer.keys
@@ -90,7 +95,9 @@ class GrpcCoordinator:
         """See `Coordinator`."""
         request = pb.GetProvingKeyRequest(key_id=key.key_id, version=key.version)
         with self._call("GetProvingKey"):
-            async for chunk in self._stub.GetProvingKey(request, timeout=KEY_SECONDS):
+            async for chunk in self._stub.GetProvingKey(
+                request, timeout=KEY_SECONDS, metadata=self._metadata()
+            ):
                 yield chunk.data
 
     async def register(self, registration: Registration) -> float | None:
@@ -104,7 +111,9 @@ class GrpcCoordinator:
             tags={"instance": registration.instance},
         )
         with self._call("RegisterWorker"):
-            answer = await self._stub.RegisterWorker(request, timeout=CALL_SECONDS)
+            answer = await self._stub.RegisterWorker(
+                request, timeout=CALL_SECONDS, metadata=self._metadata()
+            )
         _accepted(answer.success, answer.message)
         return answer.heartbeat_interval_ms / 1000 if answer.heartbeat_interval_ms > 0 else None
 
@@ -114,7 +123,9 @@ class GrpcCoordinator:
             worker_id=self._worker_id, timestamp=int(time.time()), active_tasks=active_tasks
         )
         with self._call("SendHeartbeat"):
-            answer = await self._stub.SendHeartbeat(request, timeout=HEARTBEAT_SECONDS)
+            answer = await self._stub.SendHeartbeat(
+                request, timeout=HEARTBEAT_SECONDS, metadata=self._metadata()
+            )
         return answer.known
 
     async def assignments(self) -> AsyncIterator[Assignment]:
@@ -123,7 +134,7 @@ class GrpcCoordinator:
         request = pb.ReceiveTasksRequest(worker_id=self._worker_id)
         try:
             with self._call("ReceiveTasks"):
-                call = self._stub.ReceiveTasks(request)
+                call = self._stub.ReceiveTasks(request, metadata=self._metadata())
                 try:
                     async for message in call:
                         yield assignment_from(message)
@@ -138,7 +149,9 @@ class GrpcCoordinator:
             task_id=ticket.task_id, worker_id=self._worker_id, generation=ticket.generation
         )
         with self._call("StartTask"):
-            answer = await self._stub.StartTask(request, timeout=CALL_SECONDS)
+            answer = await self._stub.StartTask(
+                request, timeout=CALL_SECONDS, metadata=self._metadata()
+            )
         _accepted(answer.success, answer.message)
 
     async def complete(self, report: Completion) -> None:
@@ -153,7 +166,9 @@ class GrpcCoordinator:
             generation=report.generation,
         )
         with self._call("ReportCompletion"):
-            answer = await self._stub.ReportCompletion(request, timeout=CALL_SECONDS)
+            answer = await self._stub.ReportCompletion(
+                request, timeout=CALL_SECONDS, metadata=self._metadata(report.traceparent)
+            )
         _accepted(answer.success, answer.message)
 
     async def fail(self, report: Failure) -> None:
@@ -166,7 +181,9 @@ class GrpcCoordinator:
             transient=report.reason.transient,
         )
         with self._call("ReportFailure"):
-            answer = await self._stub.ReportFailure(request, timeout=CALL_SECONDS)
+            answer = await self._stub.ReportFailure(
+                request, timeout=CALL_SECONDS, metadata=self._metadata(report.traceparent)
+            )
         _accepted(answer.success, answer.message)
 
     async def release(self, ticket: Ticket, reason: str) -> None:
@@ -178,17 +195,25 @@ class GrpcCoordinator:
             reason=reason,
         )
         with self._call("ReleaseTask"):
-            answer = await self._stub.ReleaseTask(request, timeout=HEARTBEAT_SECONDS)
+            answer = await self._stub.ReleaseTask(
+                request, timeout=HEARTBEAT_SECONDS, metadata=self._metadata()
+            )
         _accepted(answer.success, answer.message)
 
     async def deregister(self) -> None:
         """See `Coordinator`."""
         request = pb.DeregisterWorkerRequest(worker_id=self._worker_id)
         with self._call("DeregisterWorker"):
-            await self._stub.DeregisterWorker(request, timeout=HEARTBEAT_SECONDS)
+            await self._stub.DeregisterWorker(
+                request, timeout=HEARTBEAT_SECONDS, metadata=self._metadata()
+            )
 
-    def _connect(self) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(self._address, options=_OPTIONS)
+    def _metadata(self, traceparent: str = "") -> Metadata:
+        trace = (("traceparent", traceparent),) if _TRACEPARENT.fullmatch(traceparent) else ()
+        try:
+            return self._link.metadata() + trace
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"{self._link.token_file}: no token: {error}") from error
 
     @property
     def _stub(self) -> "CoordinatorServiceAsyncStub":
@@ -230,6 +255,7 @@ def assignment_from(message: pb.TaskAssignment) -> Assignment:
         key_id=message.key_id,
         key_version=message.key_version,
         time_limit=message.timeout_ms / 1000 if message.timeout_ms > 0 else None,
+        traceparent=message.traceparent,
     )
 
 

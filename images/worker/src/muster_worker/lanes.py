@@ -5,7 +5,9 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from muster_runtime.tracing import Step, Tracer
 from muster_worker.backoff import delay
 from muster_worker.board import Board
 from muster_worker.coordinator import Coordinator, CoordinatorError, Unavailable
@@ -24,6 +26,14 @@ _PARDON_SECONDS = 2.0
 """A run that nobody wants may still end by itself for about as long as a new process takes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What a lane is observed with."""
+
+    metrics: Metrics
+    tracer: Tracer
+
+
 class Lane:
     """One executor and what it is working on."""
 
@@ -33,14 +43,15 @@ class Lane:
         board: Board,
         coordinator: Coordinator,
         reporter: Reporter,
-        metrics: Metrics,
+        instruments: Instruments,
         time_limit: float,
     ) -> None:
         self._executor = executor
         self._board = board
         self._coordinator = coordinator
         self._reporter = reporter
-        self._metrics = metrics
+        self._metrics = instruments.metrics
+        self._tracer = instruments.tracer
         self._time_limit = time_limit
         self._keys: Sequence[Key] = ()
         self._usable = asyncio.Event()
@@ -104,12 +115,8 @@ class Lane:
     async def _execute(self, held: Held, assignment: Assignment) -> None:
         self._attempt = held.attempt
         minder = asyncio.create_task(self._mind(held.attempt))
-        outcome: Executed | TaskFailed
         try:
-            limit = assignment.time_limit or self._time_limit
-            outcome = await self._executor.execute(assignment, limit)
-        except TaskFailed as failure:
-            outcome = failure
+            outcome, traceparent = await self._outcome(held.ticket, assignment)
         except asyncio.CancelledError:
             minder.cancel()
             raise
@@ -120,7 +127,26 @@ class Lane:
             log.info("result not wanted any more", extra={"task_id": held.ticket.task_id})
             minder.cancel()
             return
-        self._reporter.submit(self._report(ticket, assignment, outcome), minder)
+        report = self._report(ticket, assignment, outcome)
+        self._reporter.submit(report.model_copy(update={"traceparent": traceparent}), minder)
+
+    async def _outcome(
+        self, ticket: Ticket, assignment: Assignment
+    ) -> tuple[Executed | TaskFailed, str]:
+        """Run a task: what that gives, and the traceparent of its span."""
+        step = Step(assignment.task_type.partition(".")[0], assignment.traceparent, "consumer")
+        with self._tracer.span(
+            step,
+            type=assignment.task_type,
+            task_id=ticket.task_id,
+            generation=ticket.generation,
+        ) as span:
+            limit = assignment.time_limit or self._time_limit
+            try:
+                return await self._executor.execute(assignment, limit), span.traceparent
+            except TaskFailed as failure:
+                span.failed(failure.reason.value)
+                return failure, span.traceparent
 
     def _report(
         self, ticket: Ticket, assignment: Assignment, outcome: Executed | TaskFailed

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from muster_protos import coordinator_pb2 as pb
 from muster_worker.tasks import Reason
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300)
@@ -74,6 +75,9 @@ class Metrics:
             self._failed.labels(worker_id, reason)
         for dropped in _DROPPED:
             self._dropped.labels(worker_id, dropped)
+        for method in pb.DESCRIPTOR.services_by_name["CoordinatorService"].methods:
+            self._calls.labels(method.name, "OK")
+        self._streams.labels("ReceiveTasks")
 
     def seed_circuits(self, circuits: Iterable[str]) -> None:
         """Show these circuits from the start."""

@@ -16,6 +16,8 @@ class _Report(BaseModel):
     generation: int
     started: bool = False
     """Whether the coordinator has been told that the task began."""
+    traceparent: str = ""
+    """W3C trace context of the run."""
 
     @property
     def ticket(self) -> Ticket:

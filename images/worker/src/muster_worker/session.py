@@ -17,7 +17,7 @@ STEADY_SECONDS = 1.0
 MISSED_HEARTBEATS = 3
 """So many unanswered heartbeats in a row mean that the connection is dead, even if it looks open.
 
-Pings cannot find that out, because the coordinator allows them only every five minutes.
+Pings find a dead peer sooner; not one whose connections live while its process hangs.
 """
 
 

@@ -53,6 +53,8 @@ class Assignment:
     key_version: str = ""
     time_limit: float | None = None
     """Seconds of execution; none leaves it to the worker's configuration."""
+    traceparent: str = ""
+    """W3C trace context of the step that assigned it."""
 
     def same_work(self, other: "Assignment") -> bool:
         """Whether a result of the one is a result of the other."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from muster_runtime.ops import Health, OpsServer
+from muster_runtime.tracing import Off, Tracer
 from muster_worker import __version__
 from muster_worker.board import Board
 from muster_worker.config import WorkerConfig
@@ -14,7 +15,7 @@ from muster_worker.coordinator import Coordinator, CoordinatorError, Fenced
 from muster_worker.executor.process import Settings
 from muster_worker.executor.supervisor import Executor
 from muster_worker.keys import KeyStore
-from muster_worker.lanes import Lane, Pool
+from muster_worker.lanes import Instruments, Lane, Pool
 from muster_worker.ledger import Decision
 from muster_worker.metrics import Metrics
 from muster_worker.reporter import Reporter
@@ -35,9 +36,15 @@ class Worker:
     Args:
         config: validated.
         coordinator: makes the way to the coordinator, given the metrics to count its calls in.
+        tracer: where spans go; nowhere by default.
     """
 
-    def __init__(self, config: WorkerConfig, coordinator: Callable[[Metrics], Coordinator]) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        coordinator: Callable[[Metrics], Coordinator],
+        tracer: Tracer | None = None,
+    ) -> None:
         settings = config.worker
         self._settings = settings
         self._metrics = Metrics(settings.id, settings.concurrency)
@@ -46,6 +53,7 @@ class Worker:
         self._reporter = Reporter(
             self._coordinator, Spool(settings.spool_dir, settings.id), self._board, self._metrics
         )
+        instruments = Instruments(self._metrics, tracer or Off())
         executors = Settings(config.zkp.curve, settings.task_memory_limit)
         self._pool = Pool(
             [
@@ -54,7 +62,7 @@ class Worker:
                     self._board,
                     self._coordinator,
                     self._reporter,
-                    self._metrics,
+                    instruments,
                     settings.task_timeout.total_seconds(),
                 )
                 for _ in range(settings.concurrency)

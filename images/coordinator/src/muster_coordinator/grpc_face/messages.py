@@ -13,7 +13,11 @@ from muster_protos import coordinator_pb2 as pb
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
 
 MAX_CAPACITY = 1024
+MAX_DURATION_MS = 7 * 24 * 3600 * 1000
 _MAX_TEXT = 4000
+_MAX_TAGS = 64
+_MAX_KEYS = 1024
+_KEY_NAME = re.compile(r"[!-~]{1,512}")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 
 INSTANCE_TAG = "instance"
@@ -51,6 +55,17 @@ def claim(request: object) -> Claim:
     return Claim(task_id, worker_id(str(getattr(request, "worker_id", ""))), generation)
 
 
+def key_name(field: str, value: str) -> str:
+    """The id or the version of a key.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if _KEY_NAME.fullmatch(value) is None:
+        raise InvalidRequest(f"{field} is {value[:64]!r}; allowed: one that ListKeys gives")
+    return value
+
+
 def text(value: str, otherwise: str) -> str:
     """A message of a worker as it can be stored: no NUL, not endless, never empty."""
     return value.replace("\x00", "")[:_MAX_TEXT] or otherwise
@@ -65,6 +80,8 @@ def registration(request: pb.RegisterWorkerRequest, pool: str) -> Registration:
     capacity = request.max_concurrent_tasks
     if not 1 <= capacity <= MAX_CAPACITY:
         raise InvalidRequest(f"max_concurrent_tasks is {capacity}; allowed: 1 to {MAX_CAPACITY}")
+    if len(request.tags) > _MAX_TAGS:
+        raise InvalidRequest(f"tags has {len(request.tags)} entries; allowed: {_MAX_TAGS}")
     tags = {_tag(key): _tag(value) for key, value in request.tags.items()}
     return Registration(
         id=worker_id(request.worker_id),
@@ -95,8 +112,10 @@ def _types(listed: str) -> frozenset[str]:
 
 
 def _keys(listed: str) -> dict[str, str]:
-    keys = {}
+    keys: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in listed.split(","))):
+        if len(keys) == _MAX_KEYS:
+            raise InvalidRequest(f"capabilities[keys] has more entries; allowed: {_MAX_KEYS}")
         key_id, _, version = entry.partition("=")
         if not version:
             raise InvalidRequest(
@@ -118,8 +137,10 @@ def submission(request: pb.TaskCompletionRequest) -> Submission:
     """
     if not request.proof_data:
         raise InvalidRequest("proof_data is empty; allowed: the bytes of a proof")
-    if request.duration_ms < 0:
-        raise InvalidRequest(f"duration_ms is {request.duration_ms}; allowed: 0 or more")
+    if not 0 <= request.duration_ms <= MAX_DURATION_MS:
+        raise InvalidRequest(
+            f"duration_ms is {request.duration_ms}; allowed: 0 to {MAX_DURATION_MS}"
+        )
     return Submission(
         request.proof_data,
         _metadata(request.proof_metadata_json),
@@ -139,8 +160,8 @@ def _metadata(data: bytes) -> Mapping[str, object]:
         ) from None
 
 
-def assignment(one: Assignment, timeout_ms: int) -> pb.TaskAssignment:
-    """An assignment on the wire."""
+def assignment(one: Assignment, timeout_ms: int, traceparent: str) -> pb.TaskAssignment:
+    """An assignment on the wire; `traceparent` is that of the step which sends it."""
     need = one.requirement
     wire_name = need.type.removeprefix(PREFIX)
     if need.key_id:
@@ -154,5 +175,5 @@ def assignment(one: Assignment, timeout_ms: int) -> pb.TaskAssignment:
         key_id=need.key_id,
         key_version=need.key_version,
         timeout_ms=timeout_ms,
-        traceparent=one.traceparent,
+        traceparent=traceparent,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from muster_coordinator.engine.delivery import Delivery
-from muster_coordinator.engine.errors import InvalidRequest, NotFound, Unavailable
+from muster_coordinator.engine.errors import NotFound, Unavailable
 from muster_coordinator.engine.ports import KeyStore
 from muster_coordinator.engine.registry import Registry
 from muster_coordinator.engine.reports import Failure, Reports
@@ -16,6 +16,7 @@ from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import Offers
 from muster_protos import coordinator_pb2 as pb
 from muster_protos.coordinator_pb2_grpc import CoordinatorServiceServicer
+from muster_runtime.tracing import Off, Step, Tracer
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -41,8 +42,9 @@ class CoordinatorService(CoordinatorServiceServicer):
             that the worker gives up first and says why.
     """
 
-    def __init__(self, engine: Engine, heartbeat_ms: int, timeout_ms: int) -> None:
+    def __init__(self, engine: Engine, heartbeat_ms: int, timeout_ms: int, tracer: Tracer) -> None:
         self._engine = engine
+        self._tracer = tracer
         self._heartbeat_ms = heartbeat_ms
         self._timeout_ms = timeout_ms
 
@@ -77,7 +79,15 @@ class CoordinatorService(CoordinatorServiceServicer):
             # Tells the worker that the stream is open, though there may be no task for long.
             await context.send_initial_metadata(())
             async for one in stream.assignments():
-                yield messages.assignment(one, self._timeout_ms)
+                step = Step("assign", one.traceparent, "producer", begun=one.created_at)
+                with self._tracer.span(
+                    step,
+                    task_id=str(one.workload_id),
+                    worker_id=worker_id,
+                    generation=one.generation,
+                ) as span:
+                    message = messages.assignment(one, self._timeout_ms, span.traceparent)
+                yield message
 
     async def StartTask(  # noqa: N802
         self, request: pb.StartTaskRequest, _context: _Context
@@ -87,11 +97,17 @@ class CoordinatorService(CoordinatorServiceServicer):
         return pb.StartTaskResponse(success=True, message="started")
 
     async def ReportCompletion(  # noqa: N802
-        self, request: pb.TaskCompletionRequest, _context: _Context
+        self, request: pb.TaskCompletionRequest, context: _Context
     ) -> pb.TaskCompletionResponse:
         """Verify a proof and keep it."""
-        claim = messages.claim(request)
-        verdict = await self._engine.reports.complete(claim, messages.submission(request))
+        claim, submission = messages.claim(request), messages.submission(request)
+        step = Step("verify", _traceparent(context), "server")
+        # A worker that knows no traces leaves nothing to go on from.
+        tracer = self._tracer if step.parent else Off()
+        with tracer.span(step, task_id=request.task_id, worker_id=claim.worker_id) as span:
+            verdict = await self._engine.reports.complete(claim, submission)
+            if not verdict.accepted:
+                span.failed(verdict.reason)
         message = verdict.reason or "accepted"
         return pb.TaskCompletionResponse(success=verdict.accepted, message=message)
 
@@ -156,11 +172,17 @@ class CoordinatorService(CoordinatorServiceServicer):
         self, request: pb.GetProvingKeyRequest, _context: _Context
     ) -> AsyncIterator[pb.KeyChunk]:
         """One proving key in chunks."""
-        if not request.key_id or not request.version:
-            raise InvalidRequest("key_id and version are needed, as ListKeys gives them")
+        key_id = messages.key_name("key_id", request.key_id)
+        version = messages.key_name("version", request.version)
         found = False
-        async for data in self._engine.keys.proving_key(request.key_id, request.version):
+        async for data in self._engine.keys.proving_key(key_id, version):
             found = True
             yield pb.KeyChunk(data=data)
         if not found:
-            raise NotFound(f"key {request.key_id[:128]} {request.version[:128]}: there is none")
+            raise NotFound(f"key {key_id[:128]} {version[:128]}: there is none")
+
+
+def _traceparent(context: _Context) -> str:
+    """The worker's step that led to a call; empty where it says none."""
+    values = [value for key, value in context.invocation_metadata() or () if key == "traceparent"]
+    return values[0] if values and isinstance(values[0], str) else ""

@@ -1,0 +1,153 @@
+"""One trace follows a task from its submission to the accepted proof, through both processes."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from muster_testing.ports import free_port
+from muster_testing.waiting import eventually
+
+from .collector import Collected, Collector, collecting
+from .harness import Replica, prepare, process, settings
+from .workers import Worker
+
+pytestmark = pytest.mark.integration
+
+CLIENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@contextlib.asynccontextmanager
+async def worker_process(replica: Replica, home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The worker of this repository, as in a pod."""
+    document = {
+        "worker": {
+            "id": "w-traced",
+            "coordinator_address": replica.target,
+            "pool": "demo",
+            "ops_port": free_port(),
+            "cache_dir": str(home / "cache"),
+            "spool_dir": str(home / "spool"),
+        }
+    }
+    path = home / "worker.yaml"
+    path.write_text(yaml.safe_dump(document))
+    started = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "muster_worker", "--config", str(path)),
+    )
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+
+
+async def _submitted(replica: Replica, inputs: dict[str, Any], parent: str = "") -> str:
+    headers = {"traceparent": parent} if parent else {}
+    answer = await replica.http.post("/api/v1/tasks/addition", json=inputs, headers=headers)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["task_id"])
+
+
+async def _whole_trace(collector: Collector, task_id: str) -> dict[str, Collected]:
+    """All four spans of a task."""
+
+    def found() -> dict[str, Collected] | None:
+        for span in collector.spans:
+            if span.attributes.get("muster.task_id") == task_id:
+                spans = collector.trace(span.trace)
+                return spans if {"submit", "assign", "prove", "verify"} <= spans.keys() else None
+        return None
+
+    spans = await eventually(found, what=f"the trace of {task_id}")
+    assert spans is not None
+    return spans
+
+
+async def test_one_trace_follows_a_task(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    await prepare(dsn)
+    async with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        with process(dsn, settings(), tmp_path / "home") as coordinator:
+            replica = await coordinator.serving()
+            async with worker_process(replica, tmp_path):
+                task_id = await _submitted(replica, {"a": 31337, "b": 271828}, CLIENT)
+                assert (await replica.ends(task_id))["status"] == "completed"
+                spans = await _whole_trace(collector, task_id)
+                other = await _submitted(replica, {"a": 1, "b": 2})
+                assert (await replica.ends(other))["status"] == "completed"
+                others = await _whole_trace(collector, other)
+            await replica.close()
+            coordinator.send(signal.SIGTERM)
+            assert await coordinator.exit_status() == 0
+    names = ["submit", "assign", "prove", "verify"]
+    _, trace, parent, _ = CLIENT.split("-")
+    assert {spans[name].trace for name in names} == {trace}
+    assert [spans[name].parent for name in names] == [
+        parent,
+        *(spans[name].id for name in names[:-1]),
+    ]
+    assert [spans[name].service for name in names] == [
+        "muster-coordinator",
+        "muster-coordinator",
+        "muster-worker",
+        "muster-coordinator",
+    ]
+    assert all(spans[name].begun <= spans[name].ended for name in names)
+    assert spans["assign"].ended <= spans["verify"].ended
+    assert spans["submit"].attributes["muster.status"] == 202
+    assert spans["prove"].attributes["muster.type"] == "prove.addition"
+    assert not any(span.failed for span in collector.spans)
+    # A task without a client's trace begins one of its own.
+    assert others["submit"].parent == ""
+    assert others["submit"].trace != trace
+    said = json.dumps([span.attributes for span in collector.spans])
+    assert "31337" not in said
+    assert "271828" not in said
+
+
+async def test_a_collector_that_is_away_hinders_nothing(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    await prepare(dsn)
+    with process(dsn, settings(), tmp_path / "home") as coordinator:
+        replica = await coordinator.serving()
+        async with worker_process(replica, tmp_path) as worker:
+            task_id = await _submitted(replica, {"a": 1, "b": 2}, CLIENT)
+            assert (await replica.ends(task_id))["status"] == "completed"
+            begun = time.monotonic()
+            worker.send_signal(signal.SIGTERM)
+            assert await worker.wait() == 0
+            assert time.monotonic() - begun < 15
+        await replica.close()
+        begun = time.monotonic()
+        coordinator.send(signal.SIGTERM)
+        assert await coordinator.exit_status() == 0
+        assert time.monotonic() - begun < 20
+
+
+async def test_without_a_collector_the_clients_trace_still_reaches_the_worker(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    await prepare(dsn)
+    with process(dsn, settings(), tmp_path / "home") as coordinator:
+        replica = await coordinator.serving()
+        async with Worker(replica.target, "w-0") as worker:
+            task_id = await _submitted(replica, {"a": 1, "b": 2}, CLIENT)
+            assert (await worker.got(task_id)).traceparent == CLIENT
+            await replica.ends(task_id)
+        await replica.close()
