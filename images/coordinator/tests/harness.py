@@ -129,7 +129,8 @@ class Replica:
 
 
 @functools.cache
-def _key() -> KeyMaterial:
+def made_key() -> KeyMaterial:
+    """The key of additions that all these tests share."""
     return generate_insecure_key(parse_circuit("addition"))
 
 
@@ -137,7 +138,7 @@ async def prepare(dsn: str) -> None:
     """Make the schema and store the one key of all tests, whose tables are built only once."""
     if not await migrate(dsn):
         return
-    made = _key()
+    made = made_key()
     digest = hashlib.sha256(made.proving_key).hexdigest()
     record = KeyRecord(made.spec.key_id, made.version, digest, len(made.proving_key), insecure=True)
     async with Database(dsn) as database:
