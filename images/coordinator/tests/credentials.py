@@ -63,8 +63,9 @@ class Accounts:
             config_file=str(self._control_plane.kubeconfig), client_configuration=configuration
         )
         self._api = client.ApiClient(configuration)
-        self.core = client.CoreV1Api(self._api)
-        await self.core.create_namespace({"metadata": {"name": self.namespace}})
+        self.core: Any = client.CoreV1Api(self._api)
+        namespace: Any = {"metadata": {"name": self.namespace}}
+        await self.core.create_namespace(namespace)
         return self
 
     async def __aexit__(self, *_: object) -> None:

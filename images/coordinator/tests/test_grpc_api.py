@@ -146,14 +146,14 @@ TASK_RULE = "task_id is"
             pb.TaskCompletionRequest(
                 task_id=TASK, worker_id="w-0", proof_data=b"x", duration_ms=-1
             ),
-            "duration_ms is -1; allowed: 0 or more",
+            "duration_ms is -1; allowed: 0 to 604800000",
         ),
         ("ReportCompletion", pb.TaskCompletionRequest(worker_id="w-0"), TASK_RULE),
         ("ReportFailure", pb.TaskFailureRequest(worker_id="w-0"), TASK_RULE),
         ("ReleaseTask", pb.ReleaseTaskRequest(worker_id="w-0"), TASK_RULE),
         ("DeregisterWorker", pb.DeregisterWorkerRequest(), NAME_RULE),
         ("GetWorkerStats", pb.GetWorkerStatsRequest(), NAME_RULE),
-        ("GetProvingKey", pb.GetProvingKeyRequest(), "key_id and version are needed"),
+        ("GetProvingKey", pb.GetProvingKeyRequest(), "key_id is ''; allowed: one that"),
     ],
 )
 async def test_each_mistake_has_its_sentence(
@@ -279,6 +279,12 @@ async def test_health_and_reflection_are_served(channel: grpc.aio.Channel) -> No
     for service in ("", "coordinator.CoordinatorService"):
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=service))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.Check(health_pb2.HealthCheckRequest(service="other"))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
     reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
 
     async def asking() -> AsyncIterator[Any]:

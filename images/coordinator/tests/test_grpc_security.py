@@ -49,7 +49,7 @@ def _served_subject(target: str, certs: Certs) -> str:
         context.wrap_socket(raw, server_hostname=host) as connection,
     ):
         shown: Any = connection.getpeercert()
-    return dict(pair for (pair,) in shown["subject"])["commonName"]
+    return str(dict(pair for (pair,) in shown["subject"])["commonName"])
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Putting something around the handlers of a gRPC server, whatever their kind."""
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -34,14 +35,16 @@ def wrapped(
     """
     # The types of gRPC's stubs are those of its blocking servers.
     make: Callable[..., MethodHandler]
-    inner: Any
+    inner: Any = handler
     behaviour: Unary | Stream
-    if (inner := handler.unary_unary) is not None:
-        make, behaviour = grpc.unary_unary_rpc_method_handler, unary(inner)
-    elif (inner := handler.unary_stream) is not None:
-        make, behaviour = grpc.unary_stream_rpc_method_handler, stream(inner)
-    elif (inner := handler.stream_stream) is not None:
-        make, behaviour = grpc.stream_stream_rpc_method_handler, stream(inner)
+    if inner.unary_unary is not None:
+        make, behaviour = grpc.unary_unary_rpc_method_handler, unary(inner.unary_unary)
+    elif inner.unary_stream is not None:
+        yielding = _yielding(inner.unary_stream)
+        make, behaviour = grpc.unary_stream_rpc_method_handler, stream(yielding)
+    elif inner.stream_stream is not None:
+        yielding = _yielding(inner.stream_stream)
+        make, behaviour = grpc.stream_stream_rpc_method_handler, stream(yielding)
     else:
         raise TypeError("a method with a stream of requests and one answer")
     return make(
@@ -49,6 +52,20 @@ def wrapped(
         request_deserializer=deserialize or handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
+
+
+def _yielding(call: Callable[[Any, Context], Any]) -> Stream:
+    """A method that streams, as a generator; it may be a coroutine that writes to its context."""
+
+    async def handle(request: Any, context: Context) -> AsyncIterator[object]:
+        answers = call(request, context)
+        if inspect.isawaitable(answers):
+            await answers
+            return
+        async for answer in answers:
+            yield answer
+
+    return handle
 
 
 @dataclass(frozen=True, slots=True)
