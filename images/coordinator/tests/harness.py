@@ -25,6 +25,7 @@ from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.migrate import migrate
 from muster_proving import KeyMaterial, generate_insecure_key, parse_circuit
 from muster_runtime.config import load
+from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
 ADDITION = {"name": "addition"}
@@ -237,6 +238,32 @@ def process(dsn: str, document: dict[str, Any], home: Path) -> Iterator[Process]
         yield started
     finally:
         started.close()
+
+
+@contextlib.asynccontextmanager
+async def worker_process(
+    replica: Replica, home: Path, name: str = "w-process", **sections: dict[str, Any]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The worker of this repository as a process, as in a pod; killed at the end."""
+    own = {
+        "id": name,
+        "coordinator_address": replica.target,
+        "pool": "demo",
+        "ops_port": free_port(),
+        "cache_dir": str(home / "cache"),
+        "spool_dir": str(home / "spool"),
+    }
+    path = home / "worker.yaml"
+    path.write_text(yaml.safe_dump(sections | {"worker": own | sections.get("worker", {})}))
+    started = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "muster_worker", "--config", str(path))
+    )
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
 
 
 async def rows(dsn: str, query: str, *args: Any) -> list[tuple[Any, ...]]:

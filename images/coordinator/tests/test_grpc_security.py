@@ -19,7 +19,7 @@ from muster_testing.apiserver import ControlPlane
 from muster_testing.postgres import PostgresServer
 
 from .credentials import Accounts, Certs
-from .harness import Replica, serving, settings
+from .harness import Replica, prepare, process, serving, settings, worker_process
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -308,3 +308,41 @@ async def test_without_an_api_server_callers_are_told_to_come_back(
         assert code is grpc.StatusCode.UNAVAILABLE
         assert "the Kubernetes API can't judge the token now" in details
         assert token not in details
+
+
+async def test_a_worker_with_certificate_and_token_makes_a_proof(
+    postgres: PostgresServer,
+    apiserver: ControlPlane,
+    accounts: Accounts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything together, in processes of their own, with files as a pod has them."""
+    monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig))
+    certs = Certs(tmp_path / "certs")
+    pod = await accounts.pod("demo-worker-7", "workers")
+    (tmp_path / "token").write_text(await accounts.token("workers", pod=pod))
+    document = settings() | {
+        "grpc_tls": certs.section("mutual"),
+        "auth": {
+            "mode": "token-review",
+            "allowed_service_accounts": [f"{accounts.namespace}:workers"],
+        },
+    }
+    tls = {"ca_file": "ca.crt", "cert_file": "worker.crt", "key_file": "worker.key"}
+    files = {key: str(certs.folder / name) for key, name in tls.items()}
+    dsn = await postgres.create_database()
+    await prepare(dsn)
+    with process(dsn, document, tmp_path / "home") as coordinator:
+        replica = await coordinator.serving()
+        async with worker_process(
+            replica,
+            tmp_path,
+            "demo-worker-7",
+            worker={"token_file": str(tmp_path / "token")},
+            tls=files | {"server_name": "demo-coordinator"},
+        ):
+            task = await replica.ends(await replica.add())
+        await replica.close()
+    assert (task["status"], task["worker_id"]) == ("completed", "demo-worker-7")
+    assert (tmp_path / "token").read_text() not in json.dumps(coordinator.lines)

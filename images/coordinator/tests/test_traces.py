@@ -1,54 +1,23 @@
 """One trace follows a task from its submission to the accepted proof, through both processes."""
 
-import asyncio
-import contextlib
 import json
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
 from .collector import Collected, Collector, collecting
-from .harness import Replica, prepare, process, settings
+from .harness import Replica, prepare, process, settings, worker_process
 from .workers import Worker
 
 pytestmark = pytest.mark.integration
 
 CLIENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@contextlib.asynccontextmanager
-async def worker_process(replica: Replica, home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The worker of this repository, as in a pod."""
-    document = {
-        "worker": {
-            "id": "w-traced",
-            "coordinator_address": replica.target,
-            "pool": "demo",
-            "ops_port": free_port(),
-            "cache_dir": str(home / "cache"),
-            "spool_dir": str(home / "spool"),
-        }
-    }
-    path = home / "worker.yaml"
-    path.write_text(yaml.safe_dump(document))
-    started = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "muster_worker", "--config", str(path)),
-    )
-    try:
-        yield started
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.wait()
 
 
 async def _submitted(replica: Replica, inputs: dict[str, Any], parent: str = "") -> str:
