@@ -35,13 +35,13 @@ def coordinator(text: str = "", **seen: Any) -> CoordinatorFacts:
     return CoordinatorFacts(owner, spec, **{"pods": FULL, "database": UP, **seen})
 
 
-def pool(text: str = "", **seen: Any) -> PoolFacts:
+def pool(text: str = "", *, asleep: bool = False, **seen: Any) -> PoolFacts:
     owner = Owner(Key("ProverPool", "proofs", "demo"), "uid")
     spec = ProverPoolSpec.model_validate(
         {"keys": {"insecureSetup": True}, **(yaml.safe_load(text) or {})}
     )
     given = {"pods": FULL, "coordinator_ready": True, **seen}
-    return PoolFacts(PoolInput(owner, spec), **given)
+    return PoolFacts(PoolInput(owner, spec, asleep), **given)
 
 
 def said(verdicts: list[Verdict]) -> dict[str, tuple[str, str]]:
@@ -124,6 +124,16 @@ def test_a_coordinator_stands_as_its_pods_do(
             pool("{replicas: 0, autoscaling: {enabled: false}}", pods=Rollout(current=True)),
             ("True", "AllReady"),
             None,
+        ),
+        (
+            pool("autoscaling: {minReplicas: 0}", asleep=True, pods=Rollout(existing=1)),
+            ("True", "ScaledToZero"),
+            None,
+        ),
+        (
+            pool("autoscaling: {minReplicas: 0}", pods=replace(NONE, wanted=1)),
+            ("False", "NoPodsReady"),
+            "NoPodsReady",
         ),
         (pool("suspend: true", pods=Rollout(current=True)), ("False", "Suspended"), None),
         (pool("suspend: true", pods=UP), ("False", "Suspended"), "Suspended"),
@@ -222,8 +232,11 @@ def test_the_time_of_a_condition_changes_only_with_its_status() -> None:
     assert other[0]["lastTransitionTime"] == "2026-01-02T00:00:00Z"
 
 
-def condition(kind: str, status: str, message: str = "m") -> dict[str, str]:
-    return {"type": kind, "status": status, "reason": "Why", "message": message}
+def condition(kind: str, status: str, message: str = "m", *, reason: str = "Why") -> dict[str, str]:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+SLEEPS = condition("Ready", "True", reason="ScaledToZero")
 
 
 @pytest.mark.parametrize(
@@ -235,6 +248,18 @@ def condition(kind: str, status: str, message: str = "m") -> dict[str, str]:
         (
             [condition("Ready", "True")],
             [condition("Ready", "False")],
+            [EventReason.NO_LONGER_READY],
+        ),
+        ([condition("Ready", "True")], [SLEEPS], [EventReason.SCALED_TO_ZERO]),
+        ([SLEEPS], [SLEEPS], []),
+        (
+            [SLEEPS],
+            [condition("Ready", "False", reason="NoPodsReady")],
+            [EventReason.SCALED_FROM_ZERO],
+        ),
+        (
+            [SLEEPS],
+            [condition("Ready", "False", reason="WaitingForCoordinator")],
             [EventReason.NO_LONGER_READY],
         ),
         (

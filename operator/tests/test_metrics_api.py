@@ -18,6 +18,7 @@ from muster_operator.resources import (
     AUTOSCALERS,
     COORDINATORS,
     DEPLOYMENTS,
+    EVENTS,
     PROVER_POOLS,
     SECRETS,
     SERVICES,
@@ -255,6 +256,43 @@ async def test_the_autoscaler_follows_the_queue_and_holds_when_it_is_unknown(
     monkeypatch.setattr(poll, "STALE_SECONDS", 30.0)
     coordinator.status = 200
     await eventually(lambda: workers(1), deadline=90, what="one worker")
+
+
+@pytest.mark.usefixtures("registered")
+async def test_a_pool_without_work_has_no_workers_until_there_is_work(
+    coordinator: FakeCoordinator, space: Space
+) -> None:
+    coordinator.queue["pools"] = [pool_numbers("demo")]
+    limits = "minReplicas: 0, maxReplicas: 5, scaleToZeroAfter: 4s"
+    await space.pool(f"autoscaling: {{{limits}, scaleDownStabilizationSeconds: 0}}")
+
+    async def workers(wanted: int) -> bool:
+        deployment = await space.the(DEPLOYMENTS, "demo-worker")
+        scaler = await space.get(AUTOSCALERS, "demo-worker")
+        assert deployment["spec"]["replicas"] == wanted, (scaler or {}).get("status")
+        assert (scaler is None) is (wanted == 0)
+        return True
+
+    await space.until_ready(COORDINATORS)
+    await space.reason(PROVER_POOLS, "Ready", "ScaledToZero")
+    assert await workers(0)
+    coordinator.queue["pools"] = [pool_numbers("demo", pending=12)]
+    await eventually(lambda: workers(3), deadline=60, what="the autoscaler's number of workers")
+    await space.until_ready(PROVER_POOLS)
+    coordinator.queue["pools"] = [pool_numbers("demo", in_progress=1)]
+    await eventually(lambda: workers(1), deadline=60, what="the one that is busy")
+    coordinator.queue["pools"] = [pool_numbers("demo")]
+    await eventually(lambda: workers(0), deadline=60, what="none")
+    said = await space.reason(PROVER_POOLS, "Ready", "ScaledToZero")
+    assert said["status"] == "True"
+
+    async def told() -> bool:
+        events = await space.cluster.list(EVENTS, space.name)
+        reasons = {each["reason"] for each in events if each["regarding"]["kind"] == "ProverPool"}
+        assert {"ScaledToZero", "ScaledFromZero"} <= reasons, reasons
+        return True
+
+    await eventually(told, what="Events about it")
 
 
 @pytest.mark.usefixtures("registered")

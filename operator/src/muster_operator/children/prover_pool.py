@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from muster_api.proverpool import Autoscaling, ProverPoolSpec
+from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
 from muster_operator.children import config_files
 from muster_operator.children.base import (
@@ -33,10 +33,15 @@ _SYNC_SECONDS = 15
 
 @dataclass(frozen=True, slots=True)
 class PoolInput:
-    """All that decides what a ProverPool becomes."""
+    """All that decides what a ProverPool becomes.
+
+    Args:
+        asleep: whether it has no work and therefore no workers.
+    """
 
     owner: Owner
     spec: ProverPoolSpec
+    asleep: bool = False
 
     @property
     def coordinator(self) -> str:
@@ -46,7 +51,12 @@ class PoolInput:
     @property
     def autoscaled(self) -> bool:
         """Whether the HorizontalPodAutoscaler owns the number of workers."""
-        return self.spec.autoscaling.enabled and not self.spec.suspend
+        return self.spec.autoscaling.enabled and not (self.spec.suspend or self.asleep)
+
+    @property
+    def fewest(self) -> int:
+        """The least number of workers while the autoscaler sets it, which can't be zero."""
+        return max(1, self.spec.autoscaling.min_replicas)
 
 
 def coordinator_of(pool: str, spec: ProverPoolSpec) -> str:
@@ -58,7 +68,7 @@ def fixed_replicas(given: PoolInput) -> int | None:
     """How many workers the operator sets; None where the autoscaler does."""
     if given.autoscaled:
         return None
-    if given.spec.suspend:
+    if given.spec.suspend or given.asleep:
         return 0
     return 1 if given.spec.replicas is None else given.spec.replicas
 
@@ -83,7 +93,7 @@ def desired_pool(given: PoolInput, defaults: Defaults) -> list[Manifest]:
             COORDINATORS.manifest(owner.metadata(owner.key.name, naming.COORDINATOR), spec={})
         )
     if given.autoscaled:
-        objects.append(_autoscaler(owner, name, spec.autoscaling))
+        objects.append(_autoscaler(given, name))
     if spec.network_policy.enabled:
         objects.append(worker_policy(owner, given.coordinator))
     return objects
@@ -138,7 +148,8 @@ def _container(spec: ProverPoolSpec, defaults: Defaults) -> dict[str, Any]:
     }
 
 
-def _autoscaler(owner: Owner, name: str, spec: Autoscaling) -> Manifest:
+def _autoscaler(given: PoolInput, name: str) -> Manifest:
+    owner, spec = given.owner, given.spec.autoscaling
     metric = {
         "type": "External",
         "external": {
@@ -157,7 +168,7 @@ def _autoscaler(owner: Owner, name: str, spec: Autoscaling) -> Manifest:
                 "kind": DEPLOYMENTS.kind,
                 "name": name,
             },
-            "minReplicas": spec.min_replicas,
+            "minReplicas": given.fewest,
             "maxReplicas": spec.max_replicas,
             "metrics": [metric],
             "behavior": {

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from muster_api.conditions import ConditionType, Reason
 
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""How times stand in a status; they are in UTC."""
+
 Truth = Literal["True", "False", "Unknown"]
 
 
@@ -42,6 +45,7 @@ class Standing:
         problem: what will not get better before somebody changes something.
         stopping: pods that are still there although it is suspended; None where it is not.
         good: what to say where it is ready.
+        good_reason: why it counts as ready.
     """
 
     obstacle: Finding | None = None
@@ -50,6 +54,7 @@ class Standing:
     stopping: int | None = None
     paused: bool = False
     good: str = ""
+    good_reason: Reason = Reason.ALL_READY
 
 
 def summary(standing: Standing) -> list[Verdict]:
@@ -75,7 +80,7 @@ def _ready(standing: Standing) -> Verdict:
     )
     if against:
         return verdict(ConditionType.READY, False, against.reason, against.message)
-    return verdict(ConditionType.READY, True, Reason.ALL_READY, standing.good)
+    return verdict(ConditionType.READY, True, standing.good_reason, standing.good)
 
 
 def _reconciling(standing: Standing) -> Finding | None:
@@ -100,7 +105,7 @@ def merged(
 ) -> list[dict[str, Any]]:
     """The conditions to be written; the time of one whose status did not change is kept."""
     times = {each["type"]: (each["status"], each["lastTransitionTime"]) for each in before}
-    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = now.strftime(TIME_FORMAT)
     written = []
     for each in verdicts:
         status, since = times.get(each.type.value, ("", stamp))

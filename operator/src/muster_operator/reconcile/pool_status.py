@@ -1,12 +1,20 @@
 """How a ProverPool stands; pure."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from muster_api.conditions import ConditionType, Reason
 from muster_api.proverpool import KeyStatus, ProverPoolStatus
 from muster_operator import naming
 from muster_operator.children.prover_pool import PoolInput, fixed_replicas
-from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.conditions import (
+    TIME_FORMAT,
+    Finding,
+    Standing,
+    Verdict,
+    summary,
+    verdict,
+)
 from muster_operator.reconcile.coordinator_status import queue_status
 from muster_operator.reconcile.rollout import Rollout, Unplaced
 from muster_operator.telemetry.report import Report
@@ -21,6 +29,7 @@ class PoolFacts:
         coordinator_ready: whether its Coordinator hands out work, with what it says of itself.
         workers: names of the worker pods.
         report: what its Coordinator said; None while unknown.
+        idle_since: since when it has had no work, where that matters.
     """
 
     given: PoolInput
@@ -31,6 +40,7 @@ class PoolFacts:
     coordinator_message: str = ""
     workers: frozenset[str] = frozenset()
     report: Report | None = None
+    idle_since: datetime | None = None
     problem: Finding | None = None
     paused: bool = False
 
@@ -46,7 +56,8 @@ def pool_verdicts(facts: PoolFacts) -> list[Verdict]:
         problem=facts.problem,
         stopping=facts.pods.existing if spec.suspend else None,
         paused=facts.paused,
-        good=_numbers(facts),
+        good=Reason.SCALED_TO_ZERO.meaning if facts.given.asleep else _numbers(facts),
+        good_reason=Reason.SCALED_TO_ZERO if facts.given.asleep else Reason.ALL_READY,
     )
     verdicts = [*summary(standing), _scheduled(facts), _coordinator(facts)]
     if spec.keys and spec.keys.insecure_setup:
@@ -72,6 +83,7 @@ def pool_status(facts: PoolFacts, generation: int) -> ProverPoolStatus:
         desired_replicas=facts.pods.wanted,
         unschedulable_replicas=facts.unplaced.count,
         busy_replicas=busy,
+        idle_since=facts.idle_since.strftime(TIME_FORMAT) if facts.idle_since else None,
         selector=naming.as_selector(naming.selecting(key, naming.WORKER)),
         coordinator=facts.given.coordinator,
         queue=queue_status(report.queue(key.name)) if report else None,
@@ -82,7 +94,7 @@ def pool_status(facts: PoolFacts, generation: int) -> ProverPoolStatus:
 def needed(facts: PoolFacts) -> int:
     """How many ready workers the spec asks for; what the autoscaler adds comes on top."""
     fixed = fixed_replicas(facts.given)
-    return facts.given.spec.autoscaling.min_replicas if fixed is None else fixed
+    return facts.given.fewest if fixed is None else fixed
 
 
 def _numbers(facts: PoolFacts) -> str:
@@ -93,6 +105,8 @@ def _obstacle(facts: PoolFacts, detail: str) -> Finding | None:
     pods = facts.pods
     if not facts.coordinator_ready:
         return Finding(Reason.WAITING_FOR_COORDINATOR, _waiting(facts))
+    if facts.given.asleep:
+        return None
     if needed(facts) > 0 and pods.ready == 0:
         return Finding(Reason.NO_PODS_READY, _numbers(facts)).because(detail)
     if not pods.current or pods.updated < pods.existing:

@@ -1,7 +1,9 @@
 """Reconciling a ProverPool."""
 
 import asyncio
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
@@ -12,6 +14,7 @@ from muster_api.proverpool import ProverPoolSpec, ProverPoolStatus
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.children.prover_pool import PoolInput, desired_pool
+from muster_operator.cluster import NotFoundError
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
 from muster_operator.reconcile.conditions import Finding, Standing, summary
 from muster_operator.reconcile.deletion_cost import changed_costs
@@ -27,6 +30,7 @@ from muster_operator.reconcile.reconciler import (
     write_status,
 )
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
+from muster_operator.reconcile.sleep import Rest, Sleepiness, rest
 from muster_operator.resources import (
     COORDINATORS,
     DEPLOYMENTS,
@@ -44,12 +48,14 @@ _BEATS_BEFORE_SUSPECT = 2
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was observed of a ProverPool."""
+    """What was observed of a ProverPool, and what follows for its rest."""
 
     body: Manifest
     given: PoolInput
     coordinator: Manifest | None
     live: Children
+    report: Report | None
+    rest: Rest
 
     @property
     def owner(self) -> Owner:
@@ -99,21 +105,22 @@ class PoolReconciler:
         )
         if coordinator and spec.coordinator_ref is None:
             live = {**live, (COORDINATORS.kind, given.coordinator): coordinator}
-        return _Seen(body, given, coordinator, live)
+        report = self._world.reports.fresh(Key(COORDINATORS.kind, namespace, given.coordinator))
+        deployment = live.get((DEPLOYMENTS.kind, naming.worker_name(given.owner.key.name)))
+        decided = rest(spec, sleepiness(body, deployment, report), _now())
+        given = replace(given, asleep=decided.asleep)
+        return _Seen(body, given, coordinator, live, report, decided)
 
     async def _release(self, seen: _Seen) -> None:
         deployment = seen.live.get((DEPLOYMENTS.kind, naming.worker_name(seen.owner.key.name)))
         if deployment is None or not seen.given.autoscaled:
             return
-        limits = seen.given.spec.autoscaling
-        await release_replicas(self._cluster, deployment, limits.min_replicas, limits.max_replicas)
+        most = seen.given.spec.autoscaling.max_replicas
+        await release_replicas(self._cluster, deployment, seen.given.fewest, most)
 
     async def _report(self, seen: _Seen, applied: Applied) -> Outcome:
         key = seen.owner.key
         pods = await self._cluster.list(PODS, key.namespace, naming.owner_selector(key))
-        report = self._world.reports.fresh(
-            Key(COORDINATORS.kind, key.namespace, seen.given.coordinator)
-        )
         deployment = applied.live.get((DEPLOYMENTS.kind, naming.worker_name(key.name)))
         facts = PoolFacts(
             given=seen.given,
@@ -123,34 +130,45 @@ class PoolReconciler:
             coordinator_ready=seen.coordinator is not None and is_serving(seen.coordinator),
             coordinator_message=ready_message(seen.coordinator) if seen.coordinator else "",
             workers=frozenset(pod["metadata"]["name"] for pod in pods),
-            report=report,
+            report=seen.report,
+            idle_since=seen.rest.idle_since,
             problem=applied.problem,
             paused=is_paused(seen.body),
         )
         verdicts = pool_verdicts(facts)
         status = pool_status(facts, seen.body["metadata"]["generation"])
         await write_status(self._world, PROVER_POOLS, seen.body, status, verdicts)
-        if report and not facts.paused:
-            await self._mark_busy(seen, pods, report)
-        return outcome(verdicts, _FORMER_SECONDS if applied.waiting_for else None)
+        if seen.report and not facts.paused:
+            await self._mark_busy(seen, pods, seen.report)
+        return outcome(verdicts, _FORMER_SECONDS if applied.waiting_for else seen.rest.again_after)
 
     async def _mark_busy(self, seen: _Seen, pods: list[Manifest], report: Report) -> None:
         """Let the ones with work be the last that a scale-down takes."""
         outstanding = report.queue(seen.owner.key.name).outstanding
         if outstanding >= len(pods) * seen.given.spec.concurrency:
             return  # everybody is busy, and the autoscaler will not take any away
+        namespace = seen.owner.key.namespace
         costs = changed_costs(pods, report.loads)
-        await asyncio.gather(
-            *(
-                self._cluster.merge(
-                    PODS,
-                    seen.owner.key.namespace,
-                    name,
-                    {"metadata": {"annotations": {naming.DELETION_COST: cost}}},
-                )
-                for name, cost in costs.items()
-            )
-        )
+        await asyncio.gather(*(self._mark(namespace, name, costs[name]) for name in costs))
+
+    async def _mark(self, namespace: str, pod: str, cost: str) -> None:
+        patch = {"metadata": {"annotations": {naming.DELETION_COST: cost}}}
+        with contextlib.suppress(NotFoundError):
+            await self._cluster.merge(PODS, namespace, pod, patch)
+
+
+def sleepiness(body: Manifest, deployment: Manifest | None, report: Report | None) -> Sleepiness:
+    """What decides whether a pool sleeps; pure."""
+    name, noted = body["metadata"]["name"], body.get("status", {}).get("idleSince")
+    return Sleepiness(
+        at_zero=deployment is None or deployment["spec"].get("replicas") == 0,
+        outstanding=report.queue(name).outstanding if report else None,
+        idle_since=datetime.fromisoformat(noted) if noted else None,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def contradiction(given: PoolInput, coordinator: Manifest | None) -> Finding | None:

@@ -116,12 +116,8 @@ def news(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
 ) -> list[tuple[EventReason, str]]:
     """The Events that a change of conditions is worth; pure."""
-    told = []
     was, now = find(before, ConditionType.READY), find(after, ConditionType.READY)
-    if now["status"] == "True" and was.get("status") != "True":
-        told.append((EventReason.BECAME_READY, now["message"]))
-    if now["status"] != "True" and was.get("status") == "True":
-        told.append((EventReason.NO_LONGER_READY, f"{now['reason']}: {now['message']}"))
+    told = _readiness(was, now)
     stalled = find(after, ConditionType.STALLED)
     if stalled and stalled.get("message") != find(before, ConditionType.STALLED).get("message"):
         told.append((EventReason.STALLED, f"{stalled['reason']}: {stalled['message']}"))
@@ -130,3 +126,19 @@ def news(
     if scheduled.get("status") == "False" and before_scheduled.get("status") != "False":
         told.append((EventReason.UNSCHEDULABLE, scheduled["message"]))
     return told
+
+
+_AWAKE = {reason.value for reason in (Reason.ALL_READY, Reason.NO_PODS_READY, Reason.ROLLING_OUT)}
+
+
+def _readiness(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[EventReason, str]]:
+    slept, sleeps = (each.get("reason") == Reason.SCALED_TO_ZERO.value for each in (was, now))
+    if sleeps and not slept:
+        return [(EventReason.SCALED_TO_ZERO, now["message"])]
+    if slept and not sleeps and now["reason"] in _AWAKE:
+        return [(EventReason.SCALED_FROM_ZERO, now["message"])]
+    if now["status"] == "True" and was.get("status") != "True":
+        return [(EventReason.BECAME_READY, now["message"])]
+    if now["status"] != "True" and was.get("status") == "True":
+        return [(EventReason.NO_LONGER_READY, f"{now['reason']}: {now['message']}")]
+    return []

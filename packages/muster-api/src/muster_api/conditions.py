@@ -42,6 +42,10 @@ class Reason(Documented):
     ALL_READY = "AllReady", "Everything that should run is ready."
     SUSPENDED = "Suspended", "spec.suspend is true: no pods run."
     PAUSED = "Paused", "The annotation muster.dev/paused is true: nothing is changed."
+    SCALED_TO_ZERO = (
+        "ScaledToZero",
+        "No task waits or runs, so no workers run; the first task starts one.",
+    )
     PODS_STARTING = "PodsStarting", "Pods were made and are not all ready yet."
     ROLLING_OUT = "RollingOut", "Pods are being replaced after a change."
     NO_PODS_READY = "NoPodsReady", "None of the pods is ready."
@@ -88,6 +92,8 @@ class EventReason(Documented):
     STALLED = "Stalled", "Nothing will get better before somebody changes something."
     PRUNED = "Pruned", "An object that is wanted no more was removed."
     UNSCHEDULABLE = "Unschedulable", "Pods find no node."
+    SCALED_TO_ZERO = "ScaledToZero", "There was no task for a while, and the last worker went."
+    SCALED_FROM_ZERO = "ScaledFromZero", "There are tasks again, and a worker is started."
     LEADER_CHANGED = "LeaderChanged", "Another coordinator leads."
 
 

@@ -79,7 +79,9 @@ class Autoscaling(Model):
     enabled: bool = Field(
         True, description="Scale by queue depth; false leaves the number to spec.replicas."
     )
-    min_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Never fewer.")
+    min_replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
+        1, description="Never fewer; 0 lets a pool without work have no workers at all."
+    )
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(4, description="Never more.")
     target_tasks_per_worker: Annotated[int, Field(ge=1, le=100000)] = Field(
         4, description="Unfinished tasks (waiting or running) for each worker."
@@ -89,6 +91,12 @@ class Autoscaling(Model):
     )
     scale_down_stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
         120, description="How long less work must last before workers are taken away."
+    )
+    scale_to_zero_after: Duration = Field(
+        timedelta(minutes=5),
+        description="With minReplicas 0: how long no task may wait or run before the last worker "
+        "is taken away.",
+        json_schema_extra=ruled(between("1s", "24h")),
     )
 
 
@@ -216,6 +224,9 @@ class ProverPoolStatus(Model):
     unschedulable_replicas: int = Field(0, ge=0, description="Worker pods that find no node.")
     busy_replicas: int | None = Field(
         None, ge=0, description="Workers with a task; absent while unknown."
+    )
+    idle_since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        None, description="With minReplicas 0: since when no task waits or runs."
     )
     selector: str | None = Field(None, description="Label selector of the worker pods.")
     coordinator: str | None = Field(None, description="The Coordinator that hands out the work.")
