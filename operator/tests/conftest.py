@@ -16,12 +16,16 @@ from kubernetes.aio import client, config
 from muster_api.crd import KINDS
 from muster_operator.cluster import Cluster, NotFoundError
 from muster_operator.config import OperatorConfig, OperatorSection
+from muster_operator.metrics_api import server
 from muster_operator.operator import Identity, Operator
+from muster_operator.rbac import METRICS_API_SERVICE
 from muster_operator.resources import (
+    API_SERVICES,
     COORDINATORS,
     CUSTOM,
     PODS,
     PROVER_POOLS,
+    SERVICES,
     Key,
     Manifest,
     Resource,
@@ -30,6 +34,7 @@ from muster_runtime.election import Timings
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
+from .coordinators import FakeCoordinator, pool_numbers
 from .plane import NAMESPACES, SECRET, SERVICE, SYSTEM, Plane, grant, ready_status
 
 DEFINITIONS = Resource(
@@ -263,3 +268,51 @@ async def operator(operators: Operators) -> Replica:
 
     await eventually(leads, what="it leads")
     return replica
+
+
+@pytest_asyncio.fixture
+async def coordinator(operators: Operators, space: Space) -> AsyncIterator[FakeCoordinator]:
+    """The coordinator of pool `demo`, with 6 unfinished tasks."""
+    numbers = pool_numbers("demo", pending=3, assigned=1, in_progress=2)
+    async with FakeCoordinator(numbers).serving() as serving:
+        operators.urls[Key("Coordinator", space.name, "demo")] = serving.url
+        yield serving
+
+
+def api_service(service: str, port: int) -> Manifest:
+    return API_SERVICES.manifest(
+        {"name": METRICS_API_SERVICE},
+        spec={
+            "group": "external.metrics.k8s.io",
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "service": {"name": service, "namespace": SYSTEM, "port": port},
+        },
+    )
+
+
+@pytest_asyncio.fixture
+async def registered(
+    admin: Cluster, operator: Replica, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Manifest]:
+    """The APIService, as the chart makes it, pointing at the operator in this process."""
+    monkeypatch.setattr(server, "_REFRESH_SECONDS", 0.5)
+    service = SERVICES.manifest(
+        {"name": SERVICE, "namespace": SYSTEM},
+        spec={"type": "ExternalName", "externalName": "localhost"},
+    )
+    await admin.apply(SERVICES, service)
+    there = await admin.apply(API_SERVICES, api_service(SERVICE, operator.metrics_port))
+
+    async def available() -> bool:
+        found = await admin.get(API_SERVICES, None, METRICS_API_SERVICE) or {}
+        conditions = found.get("status", {}).get("conditions", [])
+        assert [each["status"] for each in conditions] == ["True"], conditions
+        return True
+
+    try:
+        await eventually(available, deadline=60, what="the APIService is available")
+        yield there
+    finally:
+        await admin.delete(API_SERVICES, there)

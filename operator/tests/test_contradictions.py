@@ -9,7 +9,6 @@ from muster_api.proverpool import ProverPoolSpec
 from muster_operator.children.base import Owner
 from muster_operator.children.prover_pool import PoolInput
 from muster_operator.reconcile.coordinator import served
-from muster_operator.reconcile.deletion_cost import changed_costs
 from muster_operator.reconcile.prover_pool import contradiction
 from muster_operator.resources import Key, Manifest
 
@@ -88,20 +87,3 @@ def test_a_coordinator_serves_the_pools_that_name_it_and_the_one_that_owns_it() 
     ]
     assert served(OURS, pools).keys() == {"demo", "named"}
     assert served(coordinator(), pools).keys() == {"named"}
-
-
-def pod(name: str, cost: str | None = None, **metadata: Any) -> Manifest:
-    annotations = {} if cost is None else {"controller.kubernetes.io/pod-deletion-cost": cost}
-    return {"metadata": {"name": name, "annotations": annotations, **metadata}}
-
-
-def test_only_pods_whose_load_has_changed_get_a_new_cost() -> None:
-    pods = [
-        pod("idle"),
-        pod("busy"),
-        pod("still-busy", "1"),
-        pod("done", "2"),
-        pod("going", deletionTimestamp="now"),
-    ]
-    loads = {"busy": 2, "still-busy": 1, "going": 1}
-    assert changed_costs(pods, loads) == {"busy": "2", "done": "0"}

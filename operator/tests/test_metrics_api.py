@@ -3,36 +3,27 @@
 import base64
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
 from muster_operator.cluster import Cluster
-from muster_operator.metrics_api import server
 from muster_operator.metrics_api.documents import GROUP_VERSION
 from muster_operator.rbac import METRICS_API_SERVICE
 from muster_operator.resources import (
     API_SERVICES,
-    AUTOSCALERS,
     COORDINATORS,
-    DEPLOYMENTS,
-    EVENTS,
-    PROVER_POOLS,
     SECRETS,
-    SERVICES,
-    Key,
-    Manifest,
     Resource,
 )
 from muster_operator.telemetry import poll
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
-from .conftest import Operators, Replica, Space
-from .coordinators import FakeCoordinator, pool_numbers
-from .plane import SECRET, SERVICE, SYSTEM, Plane
+from .conftest import Operators, Replica, Space, api_service
+from .coordinators import FakeCoordinator
+from .plane import SECRET, SYSTEM, Plane
 
 pytestmark = pytest.mark.integration
 
@@ -63,15 +54,6 @@ class Client:
             session.get(f"https://127.0.0.1:{self._port}{path}", headers=headers) as answer,
         ):
             return answer.status, await answer.json()
-
-
-@pytest.fixture
-async def coordinator(operators: Operators, space: Space) -> AsyncIterator[FakeCoordinator]:
-    """The coordinator of pool `demo`, with 6 unfinished tasks."""
-    numbers = pool_numbers("demo", pending=3, assigned=1, in_progress=2)
-    async with FakeCoordinator(numbers).serving() as serving:
-        operators.urls[Key("Coordinator", space.name, "demo")] = serving.url
-        yield serving
 
 
 @pytest.fixture
@@ -168,131 +150,6 @@ async def test_old_numbers_are_not_passed_off_as_new(
     monkeypatch.setattr(poll, "STALE_SECONDS", 0.0)
     coordinator.status = 500
     await eventually(lambda: code(503), what="no value")
-
-
-def api_service(service: str, port: int) -> Manifest:
-    return API_SERVICES.manifest(
-        {"name": METRICS_API_SERVICE},
-        spec={
-            "group": "external.metrics.k8s.io",
-            "version": "v1beta1",
-            "groupPriorityMinimum": 100,
-            "versionPriority": 100,
-            "service": {"name": service, "namespace": SYSTEM, "port": port},
-        },
-    )
-
-
-@pytest.fixture
-async def registered(
-    admin: Cluster, operator: Replica, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Manifest]:
-    """The APIService, as the chart makes it, pointing at the operator in this process."""
-    monkeypatch.setattr(server, "_REFRESH_SECONDS", 0.5)
-    service = SERVICES.manifest(
-        {"name": SERVICE, "namespace": SYSTEM},
-        spec={"type": "ExternalName", "externalName": "localhost"},
-    )
-    await admin.apply(SERVICES, service)
-    there = await admin.apply(API_SERVICES, api_service(SERVICE, operator.metrics_port))
-
-    async def available() -> bool:
-        found = await admin.get(API_SERVICES, None, METRICS_API_SERVICE) or {}
-        conditions = found.get("status", {}).get("conditions", [])
-        assert [each["status"] for each in conditions] == ["True"], conditions
-        return True
-
-    try:
-        await eventually(available, deadline=60, what="the APIService is available")
-        yield there
-    finally:
-        await admin.delete(API_SERVICES, there)
-
-
-@pytest.mark.usefixtures("registered")
-async def test_the_autoscaler_follows_the_queue_and_holds_when_it_is_unknown(
-    coordinator: FakeCoordinator,
-    space: Space,
-    admin: Cluster,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    await space.pool("autoscaling: {maxReplicas: 5, scaleDownStabilizationSeconds: 0}")
-
-    async def workers(wanted: int) -> bool:
-        deployment = await space.the(DEPLOYMENTS, "demo-worker")
-        found = deployment["spec"]["replicas"]
-        scaler = await space.the(AUTOSCALERS, "demo-worker")
-        assert found == wanted, (found, scaler.get("status"))
-        return True
-
-    # 6 unfinished tasks, 4 for each worker.
-    await eventually(lambda: workers(2), what="two workers")
-    coordinator.queue["pools"] = [pool_numbers("demo", pending=100)]
-    await eventually(lambda: workers(5), deadline=60, what="as many workers as allowed")
-    raw = await admin.list(EXTERNAL, space.name)
-    assert [item["value"] for item in raw] == ["100"]
-
-    async def in_status() -> bool:
-        there = await space.the(PROVER_POOLS, "demo")
-        assert there["status"]["queue"]["pending"] == 100
-        assert there["status"]["desiredReplicas"] == 5
-        return True
-
-    await eventually(in_status, what="the status says so")
-    coordinator.queue["pools"] = [pool_numbers("demo")]
-    coordinator.status = 503
-    monkeypatch.setattr(poll, "STALE_SECONDS", 0.0)
-
-    async def blind() -> bool:
-        scaler = await space.the(AUTOSCALERS, "demo-worker")
-        (active,) = [
-            each for each in scaler["status"]["conditions"] if each["type"] == "ScalingActive"
-        ]
-        assert (active["status"], active["reason"]) == ("False", "FailedGetExternalMetric")
-        return True
-
-    await eventually(blind, what="the autoscaler sees nothing")
-    assert await workers(5)
-    monkeypatch.setattr(poll, "STALE_SECONDS", 30.0)
-    coordinator.status = 200
-    await eventually(lambda: workers(1), deadline=90, what="one worker")
-
-
-@pytest.mark.usefixtures("registered")
-async def test_a_pool_without_work_has_no_workers_until_there_is_work(
-    coordinator: FakeCoordinator, space: Space
-) -> None:
-    coordinator.queue["pools"] = [pool_numbers("demo")]
-    limits = "minReplicas: 0, maxReplicas: 5, scaleToZeroAfter: 4s"
-    await space.pool(f"autoscaling: {{{limits}, scaleDownStabilizationSeconds: 0}}")
-
-    async def workers(wanted: int) -> bool:
-        deployment = await space.the(DEPLOYMENTS, "demo-worker")
-        scaler = await space.get(AUTOSCALERS, "demo-worker")
-        assert deployment["spec"]["replicas"] == wanted, (scaler or {}).get("status")
-        assert (scaler is None) is (wanted == 0)
-        return True
-
-    await space.until_ready(COORDINATORS)
-    await space.reason(PROVER_POOLS, "Ready", "ScaledToZero")
-    assert await workers(0)
-    coordinator.queue["pools"] = [pool_numbers("demo", pending=12)]
-    await eventually(lambda: workers(3), deadline=60, what="the autoscaler's number of workers")
-    await space.until_ready(PROVER_POOLS)
-    coordinator.queue["pools"] = [pool_numbers("demo", in_progress=1)]
-    await eventually(lambda: workers(1), deadline=60, what="the one that is busy")
-    coordinator.queue["pools"] = [pool_numbers("demo")]
-    await eventually(lambda: workers(0), deadline=60, what="none")
-    said = await space.reason(PROVER_POOLS, "Ready", "ScaledToZero")
-    assert said["status"] == "True"
-
-    async def told() -> bool:
-        events = await space.cluster.list(EVENTS, space.name)
-        reasons = {each["reason"] for each in events if each["regarding"]["kind"] == "ProverPool"}
-        assert {"ScaledToZero", "ScaledFromZero"} <= reasons, reasons
-        return True
-
-    await eventually(told, what="Events about it")
 
 
 @pytest.mark.usefixtures("registered")

@@ -37,11 +37,13 @@ class PoolInput:
 
     Args:
         asleep: whether it has no work and therefore no workers.
+        spared: workers that the autoscaler has to leave, because they have tasks.
     """
 
     owner: Owner
     spec: ProverPoolSpec
     asleep: bool = False
+    spared: int = 0
 
     @property
     def coordinator(self) -> str:
@@ -168,7 +170,7 @@ def _autoscaler(given: PoolInput, name: str) -> Manifest:
                 "kind": DEPLOYMENTS.kind,
                 "name": name,
             },
-            "minReplicas": given.fewest,
+            "minReplicas": max(given.fewest, min(given.spared, spec.max_replicas)),
             "maxReplicas": spec.max_replicas,
             "metrics": [metric],
             "behavior": {

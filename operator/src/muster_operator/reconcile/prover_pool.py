@@ -17,7 +17,6 @@ from muster_operator.children.prover_pool import PoolInput, desired_pool
 from muster_operator.cluster import NotFoundError
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
 from muster_operator.reconcile.conditions import Finding, Standing, summary
-from muster_operator.reconcile.deletion_cost import changed_costs
 from muster_operator.reconcile.plan import Children, Claim, claim
 from muster_operator.reconcile.pool_status import PoolFacts, pool_status, pool_verdicts
 from muster_operator.reconcile.reconciler import (
@@ -31,6 +30,7 @@ from muster_operator.reconcile.reconciler import (
 )
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
 from muster_operator.reconcile.sleep import Rest, Sleepiness, rest
+from muster_operator.reconcile.sparing import changed_costs, spared
 from muster_operator.resources import (
     COORDINATORS,
     DEPLOYMENTS,
@@ -54,6 +54,7 @@ class _Seen:
     given: PoolInput
     coordinator: Manifest | None
     live: Children
+    pods: list[Manifest]
     report: Report | None
     rest: Rest
 
@@ -98,18 +99,23 @@ class PoolReconciler:
 
     async def _observe(self, body: Manifest, spec: ProverPoolSpec) -> _Seen:
         given = PoolInput(Owner.of(body), spec)
-        namespace = given.owner.key.namespace
-        live, coordinator = await asyncio.gather(
+        key = given.owner.key
+        live, pods, coordinator = await asyncio.gather(
             children(self._cluster, given.owner, OF_POOLS),
-            self._cluster.get(COORDINATORS, namespace, given.coordinator),
+            self._cluster.list(PODS, key.namespace, naming.owner_selector(key)),
+            self._cluster.get(COORDINATORS, key.namespace, given.coordinator),
         )
         if coordinator and spec.coordinator_ref is None:
             live = {**live, (COORDINATORS.kind, given.coordinator): coordinator}
-        report = self._world.reports.fresh(Key(COORDINATORS.kind, namespace, given.coordinator))
-        deployment = live.get((DEPLOYMENTS.kind, naming.worker_name(given.owner.key.name)))
+        report = self._world.reports.fresh(Key(COORDINATORS.kind, key.namespace, given.coordinator))
+        deployment = live.get((DEPLOYMENTS.kind, naming.worker_name(key.name)))
         decided = rest(spec, sleepiness(body, deployment, report), _now())
-        given = replace(given, asleep=decided.asleep)
-        return _Seen(body, given, coordinator, live, report, decided)
+        kept = 0
+        if report:
+            outstanding = report.queue(key.name).outstanding
+            kept = spared(pods, report.loads, outstanding, spec.autoscaling)
+        given = replace(given, asleep=decided.asleep, spared=kept)
+        return _Seen(body, given, coordinator, live, pods, report, decided)
 
     async def _release(self, seen: _Seen) -> None:
         deployment = seen.live.get((DEPLOYMENTS.kind, naming.worker_name(seen.owner.key.name)))
@@ -120,16 +126,15 @@ class PoolReconciler:
 
     async def _report(self, seen: _Seen, applied: Applied) -> Outcome:
         key = seen.owner.key
-        pods = await self._cluster.list(PODS, key.namespace, naming.owner_selector(key))
         deployment = applied.live.get((DEPLOYMENTS.kind, naming.worker_name(key.name)))
         facts = PoolFacts(
             given=seen.given,
             pods=rollout(deployment),
-            unplaced=unplaced(pods),
-            trouble=trouble(pods),
+            unplaced=unplaced(seen.pods),
+            trouble=trouble(seen.pods),
             coordinator_ready=seen.coordinator is not None and is_serving(seen.coordinator),
             coordinator_message=ready_message(seen.coordinator) if seen.coordinator else "",
-            workers=frozenset(pod["metadata"]["name"] for pod in pods),
+            workers=frozenset(pod["metadata"]["name"] for pod in seen.pods),
             report=seen.report,
             idle_since=seen.rest.idle_since,
             problem=applied.problem,
@@ -139,16 +144,13 @@ class PoolReconciler:
         status = pool_status(facts, seen.body["metadata"]["generation"])
         await write_status(self._world, PROVER_POOLS, seen.body, status, verdicts)
         if seen.report and not facts.paused:
-            await self._mark_busy(seen, pods, seen.report)
+            await self._mark_busy(seen, seen.report)
         return outcome(verdicts, _FORMER_SECONDS if applied.waiting_for else seen.rest.again_after)
 
-    async def _mark_busy(self, seen: _Seen, pods: list[Manifest], report: Report) -> None:
+    async def _mark_busy(self, seen: _Seen, report: Report) -> None:
         """Let the ones with work be the last that a scale-down takes."""
-        outstanding = report.queue(seen.owner.key.name).outstanding
-        if outstanding >= len(pods) * seen.given.spec.concurrency:
-            return  # everybody is busy, and the autoscaler will not take any away
         namespace = seen.owner.key.namespace
-        costs = changed_costs(pods, report.loads)
+        costs = changed_costs(seen.pods, report.loads, seen.given.spec.concurrency)
         await asyncio.gather(*(self._mark(namespace, name, costs[name]) for name in costs))
 
     async def _mark(self, namespace: str, pod: str, cost: str) -> None:
