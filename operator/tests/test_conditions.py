@@ -154,6 +154,14 @@ def test_what_keeps_pods_from_running_is_said() -> None:
     assert message == "0 of 2 workers are ready; pod demo-1: ImagePullBackOff: no such image"
 
 
+def test_what_keeps_a_coordinator_from_finding_a_node_is_said() -> None:
+    facts = coordinator(pods=NONE, unplaced=Unplaced(1, "0/3 nodes are available"))
+    verdicts = {each.type.value: each for each in coordinator_verdicts(facts)}
+    assert verdicts["Ready"].message == "0 of 2 coordinators are ready; 0/3 nodes are available"
+    assert verdicts["PodsScheduled"].message == "1 pods find no node: 0/3 nodes are available"
+    assert said(coordinator_verdicts(coordinator()))["PodsScheduled"] == ("True", "AllScheduled")
+
+
 def test_what_the_coordinator_waits_for_is_said_of_the_pool_too() -> None:
     facts = pool(coordinator_ready=False, coordinator_message="no database")
     message = next(each.message for each in pool_verdicts(facts))
@@ -276,6 +284,16 @@ SLEEPS = condition("Ready", "True", reason="ScaledToZero")
             [condition("Ready", "True")],
             [condition("Ready", "True"), condition("WorkersScheduled", "False")],
             [EventReason.UNSCHEDULABLE],
+        ),
+        (
+            [condition("Ready", "False"), condition("PodsScheduled", "True")],
+            [condition("Ready", "False"), condition("PodsScheduled", "False")],
+            [EventReason.UNSCHEDULABLE],
+        ),
+        (
+            [condition("Ready", "False"), condition("PodsScheduled", "False")],
+            [condition("Ready", "False"), condition("PodsScheduled", "True")],
+            [],
         ),
     ],
 )

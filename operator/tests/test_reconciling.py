@@ -356,14 +356,23 @@ async def test_a_suspended_pool_stops_and_comes_back(space: Space) -> None:
     await replicas(space, 2)
 
 
-async def test_pods_that_find_no_node_are_said(space: Space) -> None:
-    await space.pool("autoscaling: {minReplicas: 2}")
+@pytest.mark.parametrize(
+    ("resource", "component", "kind"),
+    [
+        (PROVER_POOLS, naming.WORKER, "WorkersScheduled"),
+        (COORDINATORS, naming.COORDINATOR, "PodsScheduled"),
+        (COORDINATORS, naming.POSTGRES, "PodsScheduled"),
+    ],
+)
+async def test_pods_that_find_no_node_are_said_until_they_have_one(
+    space: Space, resource: Resource, component: str, kind: str
+) -> None:
+    await space.pool()
 
     async def pods() -> list[Manifest]:
-        found = await space.cluster.list(PODS, space.name, f"{naming.OF_POOL}=demo")
-        return found if len(found) == 2 else []
+        return await space.cluster.list(PODS, space.name, f"{naming.COMPONENT}={component}")
 
-    pod = (await eventually(pods, what="worker pods"))[0]
+    pod = (await eventually(pods, what="pods"))[0]
     condition = {
         "type": "PodScheduled",
         "status": "False",
@@ -374,10 +383,13 @@ async def test_pods_that_find_no_node_are_said(space: Space) -> None:
     await space.cluster.apply(
         PODS, PODS.manifest(metadata, status={"conditions": [condition]}), sub="status"
     )
-    said = await space.reason(PROVER_POOLS, "WorkersScheduled", "Unschedulable")
+    said = await space.reason(resource, kind, "Unschedulable")
     assert "Insufficient cpu" in said["message"]
-    there = await space.the(PROVER_POOLS, "demo")
-    assert there["status"]["unschedulableReplicas"] == 1
+    if resource is PROVER_POOLS:
+        there = await space.the(PROVER_POOLS, "demo")
+        assert there["status"]["unschedulableReplicas"] == 1
+    await space.run_pods()
+    assert (await space.reason(resource, kind, "AllScheduled"))["status"] == "True"
 
 
 async def test_deleting_a_pool_leaves_nothing_behind(space: Space) -> None:

@@ -30,7 +30,7 @@ from muster_operator.reconcile.reconciler import (
     outcome,
     write_status,
 )
-from muster_operator.reconcile.rollout import rollout, trouble
+from muster_operator.reconcile.rollout import rollout, trouble, unplaced
 from muster_operator.resources import (
     COORDINATORS,
     DEPLOYMENTS,
@@ -155,6 +155,7 @@ class CoordinatorReconciler:
             pods=rollout(applied.live.get((DEPLOYMENTS.kind, name))),
             database=database,
             pools=len(seen.pools),
+            unplaced=unplaced(pods),
             trouble=trouble(pods),
             leader=_holder(applied.live.get((LEASES.kind, name))),
             report=self._world.reports.fresh(owner.key),

@@ -1,13 +1,14 @@
 """How a Coordinator stands; pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from muster_api.conditions import ConditionType, Reason
 from muster_api.coordinator import CoordinatorSpec, CoordinatorStatus, Endpoints, QueueStatus
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
-from muster_operator.reconcile.rollout import Rollout
+from muster_operator.reconcile.rollout import Rollout, Unplaced
+from muster_operator.reconcile.scheduled import scheduled
 from muster_operator.telemetry.report import QueueNumbers, Report
 
 _ENOUGH_FOR_LOSS = 2
@@ -20,6 +21,7 @@ class CoordinatorFacts:
     Args:
         pods: of the coordinators.
         database: of the managed PostgreSQL; None where the database is external.
+        unplaced: pods of coordinators and database that find no node.
         trouble: what keeps a pod from running; empty where nothing is known.
         leader: the holder of the Lease; empty where nobody leads.
         report: what it said about its queue; None while unknown.
@@ -30,6 +32,7 @@ class CoordinatorFacts:
     pods: Rollout
     database: Rollout | None
     pools: int = 0
+    unplaced: Unplaced = field(default_factory=Unplaced)
     trouble: str = ""
     leader: str = ""
     report: Report | None = None
@@ -39,7 +42,7 @@ class CoordinatorFacts:
 
 def coordinator_verdicts(facts: CoordinatorFacts) -> list[Verdict]:
     """Every condition of a Coordinator."""
-    detail = facts.pods.failure or facts.trouble
+    detail = facts.pods.failure or facts.unplaced.message or facts.trouble
     obstacle, unfinished = _obstacle(facts), _unfinished(facts)
     standing = Standing(
         obstacle=obstacle.because(detail) if obstacle else None,
@@ -49,7 +52,8 @@ def coordinator_verdicts(facts: CoordinatorFacts) -> list[Verdict]:
         paused=facts.paused,
         good=_numbers(facts),
     )
-    return [*summary(standing), _database(facts), _available(facts)]
+    placed = scheduled(ConditionType.PODS_SCHEDULED, "pods", facts.unplaced)
+    return [*summary(standing), placed, _database(facts), _available(facts)]
 
 
 def coordinator_status(facts: CoordinatorFacts, generation: int) -> CoordinatorStatus:

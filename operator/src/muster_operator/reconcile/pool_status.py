@@ -17,6 +17,7 @@ from muster_operator.reconcile.conditions import (
 )
 from muster_operator.reconcile.coordinator_status import queue_status
 from muster_operator.reconcile.rollout import Rollout, Unplaced
+from muster_operator.reconcile.scheduled import scheduled
 from muster_operator.telemetry.report import Report
 
 
@@ -123,12 +124,7 @@ def _unfinished(facts: PoolFacts) -> Finding | None:
 
 
 def _scheduled(facts: PoolFacts) -> Verdict:
-    kind = ConditionType.WORKERS_SCHEDULED
-    count = facts.unplaced.count
-    if not count:
-        return verdict(kind, True, Reason.ALL_SCHEDULED, "every worker has a node")
-    message = f"{count} workers find no node: {facts.unplaced.message}"
-    return verdict(kind, False, Reason.UNSCHEDULABLE, message)
+    return scheduled(ConditionType.WORKERS_SCHEDULED, "workers", facts.unplaced)
 
 
 def _coordinator(facts: PoolFacts) -> Verdict:

@@ -121,10 +121,10 @@ def news(
     stalled = find(after, ConditionType.STALLED)
     if stalled and stalled.get("message") != find(before, ConditionType.STALLED).get("message"):
         told.append((EventReason.STALLED, f"{stalled['reason']}: {stalled['message']}"))
-    scheduled = find(after, ConditionType.WORKERS_SCHEDULED)
-    before_scheduled = find(before, ConditionType.WORKERS_SCHEDULED)
-    if scheduled.get("status") == "False" and before_scheduled.get("status") != "False":
-        told.append((EventReason.UNSCHEDULABLE, scheduled["message"]))
+    for kind in (ConditionType.WORKERS_SCHEDULED, ConditionType.PODS_SCHEDULED):
+        placed = find(after, kind)
+        if placed.get("status") == "False" and find(before, kind).get("status") != "False":
+            told.append((EventReason.UNSCHEDULABLE, placed["message"]))
     return told
 
 

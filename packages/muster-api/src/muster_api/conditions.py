@@ -31,6 +31,10 @@ class ConditionType(Documented):
     INSECURE_SETUP = "InsecureSetup", "The proving keys were made inside the cluster."
     PROOFS_VERIFIED = "ProofsVerified", "Every proof is verified before it is handed out."
     WORKERS_SCHEDULED = "WorkersScheduled", "Every worker pod has found a node."
+    PODS_SCHEDULED = (
+        "PodsScheduled",
+        "Every pod of the coordinator and of its managed database has found a node.",
+    )
     COORDINATOR_READY = "CoordinatorReady", "The pool's coordinator hands out work."
     DATABASE_READY = "DatabaseReady", "The database is there, as far as Kubernetes can tell."
     HIGHLY_AVAILABLE = "HighlyAvailable", "The loss of one pod stops nothing."
