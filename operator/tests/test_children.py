@@ -58,6 +58,25 @@ def pool(text: str) -> list[Manifest]:
 
 INSECURE = "keys: {insecureSetup: true}"
 
+SHA = "ab" * 32
+IMPORTED = f"""
+circuits: [{{name: merkle, curve: BLS12-381}}, {{name: range, bits: 32}}, {{name: addition}}]
+keys:
+  imported:
+    - name: addition
+      source: {{secretRef: {{name: small, key: addition.zkey}}}}
+      sha256: {SHA}
+    - name: merkle
+      curve: BLS12-381
+      depth: 20
+      source: {{persistentVolumeClaim: {{claimName: ceremony, path: merkle/final.zkey}}}}
+      sha256: {SHA}
+    - name: range
+      bits: 32
+      source: {{secretRef: {{name: small, key: range.zkey}}}}
+      sha256: {SHA}
+"""
+
 EXTERNAL = """
 replicas: 3
 strategy: priority
@@ -93,6 +112,7 @@ podTemplate:
 CASES = {
     "coordinator": coordinator(demo=INSECURE, other=f"{{{INSECURE}, verification: None}}"),
     "coordinator-external-database": coordinator(EXTERNAL),
+    "coordinator-imported-keys": coordinator(demo=IMPORTED),
     "coordinator-suspended": coordinator("suspend: true"),
     "pool": pool(INSECURE),
     "pool-placed": pool(PLACED),
@@ -147,15 +167,25 @@ def test_every_mount_has_its_volume(pod_specs: list[dict[str, Any]]) -> None:
         assert mounted == volumes
 
 
-def test_a_changed_configuration_replaces_the_pods() -> None:
-    def annotations(objects: list[Manifest]) -> dict[str, str]:
-        deployment = next(each for each in objects if each["kind"] == "Deployment")
-        found: dict[str, str] = deployment["spec"]["template"]["metadata"]["annotations"]
-        return found
+def annotations(objects: list[Manifest]) -> dict[str, str]:
+    deployment = next(each for each in objects if each["kind"] == "Deployment")
+    found: dict[str, str] = deployment["spec"]["template"]["metadata"]["annotations"]
+    return found
 
+
+def test_a_changed_configuration_replaces_the_pods() -> None:
     assert annotations(coordinator(demo=INSECURE)) == annotations(coordinator(demo=INSECURE))
     assert annotations(coordinator()) != annotations(coordinator(demo=INSECURE))
     assert annotations(pool(INSECURE)) != annotations(pool(f"{{{INSECURE}, concurrency: 2}}"))
+
+
+def test_a_changed_key_replaces_the_pods_of_coordinator_and_pool() -> None:
+    other = IMPORTED.replace(SHA, "cd" * 32, 1)
+    for become in (pool, lambda text: coordinator(demo=text)):
+        assert annotations(become(IMPORTED)) == annotations(become(IMPORTED))
+        assert annotations(become(IMPORTED)) != annotations(become(other))
+    pinned = IMPORTED.replace(f"sha256: {SHA}", f"sha256: {SHA}\n      version: sha256:{SHA}")
+    assert annotations(pool(IMPORTED)) == annotations(pool(pinned))
 
 
 def test_the_order_of_pools_does_not_matter() -> None:

@@ -168,6 +168,28 @@ def test_what_the_coordinator_waits_for_is_said_of_the_pool_too() -> None:
     assert message == "Coordinator demo is not ready: no database"
 
 
+def test_a_key_of_another_version_than_the_pinned_one_is_said() -> None:
+    source = "{secretRef: {name: s, key: k}}"
+    pin, other = ("sha256:" + digit * 64 for digit in "ab")
+    text = f"""
+        circuits: [{{name: merkle}}]
+        keys: {{imported: [{{name: merkle, source: {source}, sha256: {"c" * 64}, version: '{pin}'}}]}}
+    """
+
+    def in_use(version: str) -> PoolFacts:
+        keys = {"demo": {"merkle-20-poseidon@bn254": version}}
+        return pool(text, report=Report(keys=keys))
+
+    assert said(pool_verdicts(in_use(pin)))["Ready"] == ("True", "AllReady")
+    assert "InsecureSetup" not in said(pool_verdicts(in_use(pin)))
+    ready = next(iter(pool_verdicts(in_use(other))))
+    assert (ready.status, ready.reason.value) == ("False", "KeyVersionDiffers")
+    assert ready.message == (
+        f"the key merkle-20-poseidon@bn254 in use is {other}, and keys.imported pins {pin}: "
+        "correct the pin or the key"
+    )
+
+
 def test_insecure_keys_and_unverified_results_are_said() -> None:
     found = said(pool_verdicts(pool("verification: None")))
     assert found["InsecureSetup"] == ("True", "KeysMadeInCluster")

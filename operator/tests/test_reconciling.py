@@ -235,6 +235,30 @@ async def test_a_missing_database_secret_is_said_until_it_is_there(space: Space)
     assert await space.get(STATEFUL_SETS, "demo-postgres") is None
 
 
+async def test_a_missing_secret_with_a_key_is_said_until_it_is_there(space: Space) -> None:
+    source = "{secretRef: {name: ceremony, key: final.zkey}}"
+    key = f"{{name: addition, source: {source}, sha256: {'ab' * 32}}}"
+    await space.pool(f"{{circuits: [{{name: addition}}], keys: {{imported: [{key}]}}}}")
+    stalled = await space.reason(COORDINATORS, "Stalled", "SecretNotFound")
+    assert stalled["message"] == (
+        "Secret ceremony is missing: make it, for ProverPool demo takes a proving key from there"
+    )
+    metadata = {"name": "ceremony", "namespace": space.name}
+    await space.cluster.apply(SECRETS, SECRETS.manifest(metadata, stringData={"other": "x"}))
+
+    async def no_key() -> bool:
+        conditions = await space.conditions(COORDINATORS)
+        assert "Secret ceremony has no key final.zkey" in conditions["Stalled"]["message"]
+        return True
+
+    await eventually(no_key, what="it says that the key is missing")
+    await space.cluster.apply(SECRETS, SECRETS.manifest(metadata, stringData={"final.zkey": "x"}))
+    await deployment(space, COORDINATOR_DEPLOYMENT)
+    await space.until_ready(COORDINATORS)
+    config = await space.the(CONFIG_MAPS, COORDINATOR_DEPLOYMENT)
+    assert "/var/lib/muster/keys/secret/ceremony/final.zkey" in config["data"]["coordinator.yaml"]
+
+
 async def test_an_object_of_somebody_else_is_left_alone(space: Space) -> None:
     metadata = {"name": POOL_DEPLOYMENT, "namespace": space.name}
     theirs = await space.cluster.create(

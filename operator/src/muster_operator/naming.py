@@ -11,6 +11,7 @@ OF_POOL = "muster.dev/proverpool"
 PAUSED = "muster.dev/paused"
 APPLIED = "muster.dev/applied"
 CONFIG = "muster.dev/config"
+KEYS = "muster.dev/keys"
 CREDENTIALS = "muster.dev/credentials"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 

@@ -48,7 +48,31 @@ def refusal(error: ApiException) -> str:
     return str(json.loads(error.body or "")["message"])
 
 
+SHA = "ab" * 32
+SOURCE = "source: {secretRef: {name: a, key: b}}"
+
+
+def imports(*keys: str, circuits: str = "[{name: merkle}]") -> str:
+    return f"{{circuits: {circuits}, keys: {{imported: [{', '.join(keys)}]}}}}"
+
+
+MERKLE = f"{{name: merkle, {SOURCE}, sha256: {SHA}}}"
+MERKLE_8 = f"{{name: merkle, depth: 8, {SOURCE}, sha256: {SHA}}}"
+
 POOLS = {
+    imports(): "spec.keys.imported in body should have at least 1 items",
+    imports(MERKLE, MERKLE): "keys.imported must have exactly one key for each of circuits",
+    imports(MERKLE_8): "add the key, or list under circuits only what there are keys for",
+    imports(MERKLE, MERKLE_8): "keys.imported has a key for a circuit that is not under circuits",
+    imports(MERKLE, circuits="[{name: merkle}, {name: addition}]"): "exactly one key for each",
+    imports(f"{{name: merkle, {SOURCE}}}"): "spec.keys.imported[0].sha256: Required value",
+    imports(f"{{name: merkle, sha256: {SHA}}}"): "spec.keys.imported[0].source: Required value",
+    imports(f"{{name: merkle, sha256: {SHA}, source: {{}}}}"): "write either secretRef: {name, key",
+    imports(f"{{name: merkle, {SOURCE}, sha256: abc}}"): "sha256 in body should match",
+    imports(f"{{name: merkle, {SOURCE}, sha256: {SHA}, version: v2}}"): "version in body should",
+    f"{{circuits: [{{name: merkle}}], keys: {{insecureSetup: true, imported: [{MERKLE}]}}}}": (
+        "insecureSetup and imported exclude each other: remove one of the two"
+    ),
     "": "write keys: {insecureSetup: true} to accept proving keys",
     "keys: {}": "write keys: {insecureSetup: true} to accept proving keys",
     "keys: {insecureSetup: false}": "write keys: {insecureSetup: true} to accept proving keys",

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from muster_api.circuits import Circuit
 from muster_api.conditions import ConditionType, EventReason, Reason
 from muster_api.crd import KINDS, Kind
 from muster_api.duration import format_duration, parse_duration
 from muster_api.model import Model
-from muster_api.proverpool import Circuit, ProverPoolSpec
+from muster_api.proverpool import ProverPoolSpec
 from muster_api.schema import SchemaError, structural_schema
 
 by_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -9,6 +9,7 @@ from muster_api.coordinator import CoordinatorSpec
 from muster_api.duration import format_duration
 from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
+from muster_operator.children.key_volumes import key_file
 
 COORDINATOR_FILE = "coordinator.yaml"
 WORKER_FILE = "worker.yaml"
@@ -44,16 +45,27 @@ def coordinator_config(
 
 
 def _pool(name: str, spec: ProverPoolSpec) -> dict[str, Any]:
-    circuits = []
-    for circuit in spec.circuits:
-        size = {} if circuit.size is None else {"size": circuit.size}
-        circuits.append({"name": circuit.name, "curve": circuit.curve.lower(), **size})
     return {
         "name": name,
         "insecure_setup": spec.keys is not None and spec.keys.insecure_setup,
         "verification": spec.verification,
-        "circuits": circuits,
+        "circuits": circuits_config(spec),
     }
+
+
+def circuits_config(spec: ProverPoolSpec) -> list[dict[str, Any]]:
+    """What a pool proves and with which keys, as a coordinator is told."""
+    imported = {key.statement: key for key in (spec.keys and spec.keys.imported) or []}
+    circuits = []
+    for circuit in spec.circuits:
+        entry: dict[str, Any] = {"name": circuit.name, "curve": circuit.curve.lower()}
+        if circuit.size is not None:
+            entry["size"] = circuit.size
+        key = imported.get(circuit.statement)
+        if key:
+            entry["import"] = {"path": key_file(key.source), "sha256": key.sha256}
+        circuits.append(entry)
+    return circuits
 
 
 def worker_config(pool: str, coordinator: str, spec: ProverPoolSpec) -> dict[str, Any]:

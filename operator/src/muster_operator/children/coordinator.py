@@ -17,6 +17,7 @@ from muster_operator.children.base import (
     ops_probes,
     service_account,
 )
+from muster_operator.children.key_volumes import key_volumes
 from muster_operator.children.network import coordinator_policy
 from muster_operator.children.postgres import DSN_KEY, managed_postgres
 from muster_operator.resources import (
@@ -118,15 +119,16 @@ def _service(owner: Owner, name: str) -> Manifest:
 def _deployment(given: CoordinatorInput, name: str, config: str, defaults: Defaults) -> Manifest:
     owner, spec = given.owner, given.spec
     drain = int(spec.drain_timeout.total_seconds())
+    volumes, mounts = key_volumes(given.pools.values())
     pod = PodSpec(
         owner=owner,
         component=naming.COORDINATOR,
-        container=_container(spec, defaults),
+        container=_container(spec, defaults, mounts),
         annotations={
             naming.CONFIG: config_files.digest(config),
             naming.CREDENTIALS: given.secret_version,
         },
-        volumes=(_configuration(owner, spec, name),),
+        volumes=(_configuration(owner, spec, name), *volumes),
         grace=_STOP_SERVING_SECONDS + drain + _MARGIN,
         workload=spec,
         service_account=name,
@@ -163,7 +165,9 @@ def _configuration(owner: Owner, spec: CoordinatorSpec, name: str) -> dict[str, 
     }
 
 
-def _container(spec: CoordinatorSpec, defaults: Defaults) -> dict[str, Any]:
+def _container(
+    spec: CoordinatorSpec, defaults: Defaults, mounts: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "name": naming.COORDINATOR,
         "image": spec.image or defaults.coordinator_image,
@@ -179,5 +183,8 @@ def _container(spec: CoordinatorSpec, defaults: Defaults) -> dict[str, Any]:
         "lifecycle": {"preStop": {"sleep": {"seconds": _STOP_SERVING_SECONDS}}},
         **ops_probes(),
         "resources": spec.resources.to_wire(),
-        "volumeMounts": [{"name": "config", "mountPath": "/etc/muster", "readOnly": True}],
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/muster", "readOnly": True},
+            *mounts,
+        ],
     }

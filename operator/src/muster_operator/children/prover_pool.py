@@ -107,7 +107,12 @@ def _deployment(given: PoolInput, name: str, config: str, defaults: Defaults) ->
         owner=owner,
         component=naming.WORKER,
         container=_container(spec, defaults),
-        annotations={naming.CONFIG: config_files.digest(config)},
+        annotations={
+            naming.CONFIG: config_files.digest(config),
+            naming.KEYS: config_files.digest(
+                config_files.as_file({"circuits": config_files.circuits_config(spec)})
+            ),
+        },
         volumes=(
             {"name": "config", "configMap": {"name": name, "defaultMode": READ_BY_GROUP}},
             {"name": "cache", "emptyDir": {}},

@@ -12,6 +12,7 @@ from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.children.coordinator import CoordinatorInput, desired_coordinator
+from muster_operator.children.key_volumes import sources
 from muster_operator.children.postgres import DSN_KEY, secret
 from muster_operator.children.prover_pool import coordinator_of
 from muster_operator.cluster import ConflictError
@@ -90,8 +91,9 @@ class CoordinatorReconciler:
         credentials = await self._credentials(seen.owner, spec)
         if credentials.former:
             return Outcome("working", _FORMER_SECONDS)
-        if credentials.problem:
-            return await self._report(seen, Applied(seen.live, credentials.problem))
+        problem = credentials.problem or await self._missing_key(seen)
+        if problem:
+            return await self._report(seen, Applied(seen.live, problem))
         wanted = desired_coordinator(
             CoordinatorInput(seen.owner, spec, credentials.version, seen.pools),
             self._world.defaults,
@@ -132,6 +134,21 @@ class CoordinatorReconciler:
             message = f"Secret {name} has no key {key}: put the connection string there"
             return _Credentials(problem=Finding(Reason.SECRET_NOT_FOUND, message))
         return _Credentials(version=found["metadata"]["resourceVersion"])
+
+    async def _missing_key(self, seen: _Seen) -> Finding | None:
+        """What is missing of the Secrets with imported keys; without them no pod could start."""
+        for pool, spec in seen.pools.items():
+            for reference in filter(None, (each.secret_ref for each in sources([spec]))):
+                name, key = reference.name, reference.key
+                found = await self._cluster.get(SECRETS, seen.owner.key.namespace, name)
+                needs = f"ProverPool {pool} takes a proving key from there"
+                if found is None:
+                    message = f"Secret {name} is missing: make it, for {needs}"
+                    return Finding(Reason.SECRET_NOT_FOUND, message)
+                if key not in (found.get("data") or {}):
+                    message = f"Secret {name} has no key {key}: put it there, for {needs}"
+                    return Finding(Reason.SECRET_NOT_FOUND, message)
+        return None
 
     async def _make_secret(self, owner: Owner) -> Manifest | None:
         manifest = secret(owner, secrets.token_urlsafe(_PASSWORD_BYTES))

@@ -106,6 +106,9 @@ def _obstacle(facts: PoolFacts, detail: str) -> Finding | None:
     pods = facts.pods
     if not facts.coordinator_ready:
         return Finding(Reason.WAITING_FOR_COORDINATOR, _waiting(facts))
+    differing = _differing_key(facts)
+    if differing:
+        return Finding(Reason.KEY_VERSION_DIFFERS, differing)
     if facts.given.asleep:
         return None
     if needed(facts) > 0 and pods.ready == 0:
@@ -114,6 +117,19 @@ def _obstacle(facts: PoolFacts, detail: str) -> Finding | None:
         message = f"{_numbers(facts)}, {pods.updated} are of this spec"
         return Finding(Reason.ROLLING_OUT, message).because(detail)
     return None
+
+
+def _differing_key(facts: PoolFacts) -> str:
+    keys, report = facts.given.spec.keys, facts.report
+    in_use = report.keys.get(facts.given.owner.key.name, {}) if report else {}
+    for key in (keys and keys.imported) or []:
+        version = in_use.get(key.key_id)
+        if version and key.version and version != key.version:
+            return (
+                f"the key {key.key_id} in use is {version}, and keys.imported pins {key.version}: "
+                "correct the pin or the key"
+            )
+    return ""
 
 
 def _unfinished(facts: PoolFacts) -> Finding | None:

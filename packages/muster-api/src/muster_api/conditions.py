@@ -67,6 +67,10 @@ class Reason(Documented):
         "TimeoutsContradict",
         "The pool's worker times don't fit its coordinator's.",
     )
+    KEY_VERSION_DIFFERS = (
+        "KeyVersionDiffers",
+        "An imported key is not of the version that spec.keys.imported pins.",
+    )
     SECRET_NOT_FOUND = "SecretNotFound", "A Secret that the spec names is missing, or its key is."
     NAME_TAKEN = "NameTaken", "An object that should be made exists and belongs to somebody else."
     REFUSED = "Refused", "The API server refused an object; the message is its answer."

@@ -5,64 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from muster_api.circuits import Circuit, Keys, same_circuit
 from muster_api.conditions import Conditions
 from muster_api.coordinator import QueueStatus, between
 from muster_api.model import Duration, Model, Rule, ruled
 from muster_api.shared import SHORT_NAME, LocalReference, Resources, Workload
-
-DEFAULT_DEPTH = 20
-DEFAULT_BITS = 64
-
-_SIZE_OF = (
-    "({0}.name == 'merkle' ? (has({0}.depth) ? {0}.depth : 20) : "
-    "{0}.name == 'range' ? (has({0}.bits) ? {0}.bits : 64) : 0)"
-)
-
-
-class Circuit(Model):
-    """A statement that the pool proves, on one curve and of one size."""
-
-    rules = (
-        Rule(
-            "!has(self.depth) || self.name == 'merkle'",
-            "depth belongs to the circuit merkle alone: remove it",
-            ".depth",
-        ),
-        Rule(
-            "!has(self.bits) || self.name == 'range'",
-            "bits belongs to the circuit range alone: remove it",
-            ".bits",
-        ),
-    )
-
-    name: Literal["merkle", "range", "addition"] = Field(
-        description="merkle: a leaf is in a tree; range: a committed value lies between two "
-        "bounds; addition: committed numbers add up."
-    )
-    curve: Literal["BN254", "BLS12-381"] = Field("BN254", description="The pairing curve.")
-    depth: Annotated[int, Field(ge=1, le=32)] | None = Field(
-        None, description="merkle only: levels of the tree, 1-32; absent means 20."
-    )
-    bits: Annotated[int, Field(ge=8, le=128)] | None = Field(
-        None, description="range only: bits of the value, 8-128; absent means 64."
-    )
-
-    @property
-    def size(self) -> int | None:
-        """The circuit's depth or bits; None for circuits of one size."""
-        if self.name == "merkle":
-            return self.depth or DEFAULT_DEPTH
-        return (self.bits or DEFAULT_BITS) if self.name == "range" else None
-
-
-class Keys(Model):
-    """Where the proving keys come from."""
-
-    insecure_setup: bool = Field(
-        False,
-        description="Let the coordinator make the keys itself. Whoever could watch can forge "
-        "proofs with them, so this is for development; it has to be said.",
-    )
 
 
 class Autoscaling(Model):
@@ -131,8 +78,7 @@ class WorkerLimits(Model):
 _CIRCUITS = [Circuit(name="merkle"), Circuit(name="range"), Circuit(name="addition")]
 
 _UNIQUE = Rule(
-    "self.all(a, self.exists_one(b, a.name == b.name && a.curve == b.curve && "
-    f"{_SIZE_OF.format('a')} == {_SIZE_OF.format('b')}))",
+    f"self.all(a, self.exists_one(b, {same_circuit('a', 'b')}))",
     "a circuit is listed twice with the same curve and size: remove one of the two",
 )
 
@@ -142,9 +88,23 @@ class ProverPoolSpec(Workload):
 
     rules = (
         Rule(
-            "has(self.keys) && self.keys.insecureSetup",
+            "has(self.keys) && (self.keys.insecureSetup || has(self.keys.imported))",
             "write keys: {insecureSetup: true} to accept proving keys that are made inside the "
-            "cluster, for development: there is no import of keys yet",
+            "cluster, for development, or list keys of ceremonies under keys.imported",
+            ".keys",
+        ),
+        Rule(
+            "!has(self.keys) || !has(self.keys.imported) || self.circuits.all(c, "
+            f"self.keys.imported.exists_one(k, {same_circuit('c', 'k')}))",
+            "keys.imported must have exactly one key for each of circuits, with the same name, "
+            "curve and size: add the key, or list under circuits only what there are keys for",
+            ".keys",
+        ),
+        Rule(
+            "!has(self.keys) || !has(self.keys.imported) || self.keys.imported.all(k, "
+            f"self.circuits.exists(c, {same_circuit('c', 'k')}))",
+            "keys.imported has a key for a circuit that is not under circuits: remove the key, or "
+            "add the circuit",
             ".keys",
         ),
         Rule(
