@@ -133,7 +133,7 @@ COORDINATORS = {
     "pollInterval: 50ms": "write a duration from 100ms to 1m",
     "pollInterval: 40s": "pollInterval must be shorter than heartbeatTimeout: lower it",
     "heartbeatTimeout: 1s": "write a duration from 2s to 10m",
-    "heartbeatTimeout: 10m": "staleTaskTimeout must be longer than heartbeatTimeout: raise it",
+    "{heartbeatTimeout: 10m, staleTaskTimeout: 5m}": "staleTaskTimeout must be longer than heart",
     "staleTaskTimeout: 25h": "write a duration from 5s to 24h",
     "cleanupInterval: 0s": "write a duration from 1s to 1h",
     "drainTimeout: 1h": "write a duration from 1s to 10m",
@@ -145,8 +145,47 @@ COORDINATORS = {
     "database: {managed: {storage: 10Mi}}": "write a size of at least 256Mi, such as 2Gi",
     "database: {managed: {storage: big}}": "spec.database.managed.storage in body should match",
     "database: {managed: {deletionPolicy: Keep}}": 'supported values: "Delete", "Retain"',
+    "database: {managed: {resources: {requests: {cpu: 2}, limits: {cpu: 1}}}}": "lower it under",
+    "resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}": "lower it under requests",
+    "podTemplate: {labels: {muster.dev/proverpool: mine}}": "are the operator's: choose another",
+    "podTemplate: {annotations: {muster.dev/paused: 'true'}}": "are the operator's: choose another",
+    "podTemplate: {tolerations: [{operator: Exists, value: x}]}": "operator Exists takes no value",
     "databse: {}": 'unknown field "spec.databse"',
 }
+
+
+CHANGES = [
+    (
+        PROVER_POOL,
+        INSECURE,
+        f"{{coordinatorRef: {{name: other}}, {INSECURE}}}",
+        "coordinatorRef can't be added or removed later",
+    ),
+    (
+        PROVER_POOL,
+        f"{{coordinatorRef: {{name: other}}, {INSECURE}}}",
+        INSECURE,
+        "coordinatorRef can't be added or removed later",
+    ),
+    (
+        COORDINATOR,
+        "database: {managed: {storage: 1Gi}}",
+        "database: {managed: {storage: 2Gi}}",
+        "the volume's size can't be changed",
+    ),
+    (
+        COORDINATOR,
+        "database: {managed: {}}",
+        "database: {managed: {storageClassName: fast}}",
+        "the volume's class can't be changed",
+    ),
+    (
+        COORDINATOR,
+        "database: {managed: {}}",
+        "database: {secretRef: {name: a, key: b}}",
+        "the kind of database can't be changed",
+    ),
+]
 
 
 @pytest.mark.parametrize(("spec", "sentence"), POOLS.items())
@@ -180,41 +219,7 @@ def test_a_name_that_leaves_no_room_is_refused(
     assert "metadata.name must be at most 40" in refusal(error.value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "before", "after", "sentence"),
-    [
-        (
-            PROVER_POOL,
-            INSECURE,
-            f"{{coordinatorRef: {{name: other}}, {INSECURE}}}",
-            "coordinatorRef can't be added or removed later",
-        ),
-        (
-            PROVER_POOL,
-            f"{{coordinatorRef: {{name: other}}, {INSECURE}}}",
-            INSECURE,
-            "coordinatorRef can't be added or removed later",
-        ),
-        (
-            COORDINATOR,
-            "database: {managed: {storage: 1Gi}}",
-            "database: {managed: {storage: 2Gi}}",
-            "the volume's size can't be changed",
-        ),
-        (
-            COORDINATOR,
-            "database: {managed: {}}",
-            "database: {managed: {storageClassName: fast}}",
-            "the volume's class can't be changed",
-        ),
-        (
-            COORDINATOR,
-            "database: {managed: {}}",
-            "database: {secretRef: {name: a, key: b}}",
-            "the kind of database can't be changed",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("kind", "before", "after", "sentence"), CHANGES)
 def test_what_is_fixed_when_made_is_not_changed(
     objects: client.CustomObjectsApi, kind: Kind, before: str, after: str, sentence: str
 ) -> None:
