@@ -111,6 +111,22 @@ async def test_a_pool_without_work_has_no_workers_until_there_is_work(
     await eventually(told, what="Events about it")
 
 
+async def test_workers_that_were_all_taken_away_by_hand_come_back(
+    coordinator: FakeCoordinator, space: Space
+) -> None:
+    coordinator.queue["pools"] = [pool_numbers("demo", pending=5)]
+    await space.pool("autoscaling: {maxReplicas: 2}")
+
+    async def two() -> bool:
+        deployment = await space.the(DEPLOYMENTS, "demo-worker")
+        assert deployment["spec"]["replicas"] == 2
+        return True
+
+    await eventually(two, deadline=60, what="two workers")
+    await space.cluster.merge(DEPLOYMENTS, space.name, "demo-worker", {"spec": {"replicas": 0}})
+    await eventually(two, deadline=60, what="two workers again")
+
+
 async def staying(space: Space) -> list[str]:
     """The worker pods that are not told to stop."""
     found = await space.cluster.list(PODS, space.name, f"{naming.OF_POOL}=demo")
@@ -121,7 +137,7 @@ async def test_busy_workers_stay_although_few_tasks_are_left(
     coordinator: FakeCoordinator, space: Space
 ) -> None:
     coordinator.queue["pools"] = [pool_numbers("demo", pending=12)]
-    await space.pool("autoscaling: {maxReplicas: 3, scaleDownStabilizationSeconds: 0}")
+    await space.pool("autoscaling: {maxReplicas: 3, scaleDownStabilizationSeconds: 3}")
 
     def exactly(wanted: int) -> Callable[[], Awaitable[list[str]]]:
         async def there() -> list[str]:

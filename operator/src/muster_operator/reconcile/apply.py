@@ -109,12 +109,12 @@ async def release_replicas(cluster: Cluster, deployment: Manifest, low: int, hig
     """Give `spec.replicas` to the autoscaler, at a number between `low` and `high`.
 
     A field that server-side apply leaves out is reset unless somebody else owns it too; so a
-    second manager takes it first.
+    second manager takes it first. At zero, whoever set that, an autoscaler does nothing.
 
     Raises:
         ClusterError: the write failed.
     """
-    if not owns_replicas(deployment):
+    if not owns_replicas(deployment) and deployment["spec"].get("replicas") != 0:
         return
     replicas = min(max(deployment["spec"].get("replicas", 1), low), high)
     metadata = deployment["metadata"]
