@@ -126,7 +126,12 @@ def test_with_metrics_from_elsewhere_nothing_of_that_api_remains() -> None:
     assert rendered.of("APIService") == []
     assert rendered.of("Secret") == []
     assert rendered.names("Service") == {"muster-operator"}
-    assert rendered.names("ClusterRole") == {"muster-operator", "muster-viewer", "muster-editor"}
+    assert rendered.names("ClusterRole") == {
+        "muster-operator",
+        "muster-viewer",
+        "muster-editor",
+        "muster-token-review",
+    }
     assert rendered.names("RoleBinding") == set()
     groups = {
         group

@@ -45,13 +45,35 @@ def test_the_role_at_home_is_the_operators_own_list() -> None:
 def test_the_operators_account_is_bound_to_them_and_to_the_front_proxys_ca() -> None:
     rendered = render()
     account = [{"kind": "ServiceAccount", "name": "muster-operator", "namespace": NAMESPACE}]
-    assert bound(rendered, "ClusterRoleBinding") == {"muster-operator": account}
+    bindings = {m["roleRef"]["name"]: m for m in rendered.of("ClusterRoleBinding")}
+    assert bindings.keys() == {"muster-operator", rbac.TOKEN_REVIEW_BINDING}
+    assert bindings["muster-operator"]["subjects"] == account
     assert bound(rendered, "RoleBinding") == {
         "muster-operator-certificate": account,
         "extension-apiserver-authentication-reader": account,
     }
     reader = rendered.one("RoleBinding", "muster-authentication-reader")
     assert reader["metadata"]["namespace"] == "kube-system"
+
+
+def test_coordinators_may_have_tokens_reviewed_and_nothing_else() -> None:
+    rendered = render()
+    role = rendered.one("ClusterRole", rbac.TOKEN_REVIEW_BINDING)
+    assert rights(role["rules"]) == rights(rbac.review_rules())
+    binding = rendered.one("ClusterRoleBinding", rbac.TOKEN_REVIEW_BINDING)
+    assert binding["roleRef"]["name"] == rbac.TOKEN_REVIEW_BINDING
+    # The operator's to fill: an upgrade of the chart must not empty it.
+    assert "subjects" not in binding
+
+
+def test_a_release_of_another_name_has_a_binding_of_its_own() -> None:
+    rendered = render({"fullnameOverride": "proofs"})
+    granted = rights(rendered.one("ClusterRole", "proofs-operator")["rules"])
+    named = {right[3] for right in granted if right[1] == "clusterrolebindings"}
+    assert named == {"proofs-token-review"}
+    deployment = rendered.one("Deployment", "proofs-operator")
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "MUSTER_TOKEN_REVIEW_BINDING", "value": "proofs-token-review"} in env
 
 
 @pytest.mark.parametrize("values", [{}, FULL], ids=["defaults", "everything"])
@@ -81,4 +103,7 @@ def test_viewers_read_and_editors_change_every_kind() -> None:
 
 
 def test_roles_for_people_can_be_left_out() -> None:
-    assert render({"rbac.aggregate": False}).names("ClusterRole") == {"muster-operator"}
+    assert render({"rbac.aggregate": False}).names("ClusterRole") == {
+        "muster-operator",
+        rbac.TOKEN_REVIEW_BINDING,
+    }

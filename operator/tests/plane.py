@@ -11,7 +11,12 @@ from typing import Any, Self
 import yaml
 
 from muster_operator.cluster import Cluster
-from muster_operator.rbac import cluster_rules, namespace_rules
+from muster_operator.rbac import (
+    TOKEN_REVIEW_BINDING,
+    cluster_rules,
+    namespace_rules,
+    review_rules,
+)
 from muster_operator.resources import Manifest, Resource
 from muster_testing.apiserver import ControlPlane
 from muster_testing.ports import free_port
@@ -112,6 +117,14 @@ async def grant(admin: Cluster) -> None:
         _CLUSTER_ROLES, _CLUSTER_ROLES.manifest({"name": OPERATOR}, rules=cluster_rules())
     )
     await admin.apply(_CLUSTER_BINDINGS, bound(_CLUSTER_BINDINGS, _CLUSTER_ROLES, OPERATOR))
+    review = {"name": TOKEN_REVIEW_BINDING}
+    await admin.apply(_CLUSTER_ROLES, _CLUSTER_ROLES.manifest(review, rules=review_rules()))
+    reference = {
+        "apiGroup": _CLUSTER_ROLES.group,
+        "kind": _CLUSTER_ROLES.kind,
+        "name": TOKEN_REVIEW_BINDING,
+    }
+    await admin.apply(_CLUSTER_BINDINGS, _CLUSTER_BINDINGS.manifest(review, roleRef=reference))
     await admin.apply(
         _ROLES,
         _ROLES.manifest({"name": OPERATOR, "namespace": SYSTEM}, rules=namespace_rules(SECRET)),

@@ -24,6 +24,10 @@
 {{ include "muster.fullname" . }}-metrics-tls
 {{- end -}}
 
+{{- define "muster.tokenReviewName" -}}
+{{ include "muster.fullname" . }}-token-review
+{{- end -}}
+
 {{- define "muster.serviceAccountName" -}}
 {{- default (include "muster.operatorName" .) .Values.serviceAccount.name -}}
 {{- end -}}

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from muster_operator import naming
+from muster_operator import naming, rbac
 from muster_operator.children.base import Defaults, PullPolicy
 from muster_runtime.config import Duration, Section
 
@@ -33,6 +33,7 @@ class OperatorSection(Section):
     resync_interval: Interval = timedelta(seconds=120)
     poll_interval: Interval = timedelta(seconds=5)
     ops_port: Port = naming.OPERATOR_OPS_PORT
+    token_review_binding: str = rbac.TOKEN_REVIEW_BINDING
     metrics_api_enabled: bool = True
     metrics_api_port: Port = 6443
     metrics_api_service: str = "muster-metrics"

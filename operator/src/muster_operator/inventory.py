@@ -26,12 +26,14 @@ class Known:
         coordinator: for a pool, the name of its Coordinator.
         version: changes with the spec, labels, annotations or deletion, not with the status.
         standing: whether it hands out work, and what it says about being ready.
+        reviews: for a Coordinator, whether its workers show tokens.
     """
 
     uid: str
     version: tuple[Any, ...]
     standing: tuple[bool, str]
     coordinator: str = ""
+    reviews: bool = False
 
 
 class Inventory:
@@ -86,6 +88,10 @@ class Inventory:
             and (key.namespace, known.coordinator) == (coordinator.namespace, coordinator.name)
         ]
 
+    def reviewing(self) -> list[Key]:
+        """The Coordinators whose workers show tokens."""
+        return [key for key, known in self._known.items() if known.reviews]
+
     def coordinator_of(self, pool: Key) -> Key | None:
         """The Coordinator of a pool; None where the pool is not known."""
         known = self._known.get(pool)
@@ -116,4 +122,7 @@ def _known(body: Manifest) -> Known:
         tuple(sorted((metadata.get("annotations") or {}).items())),
         tuple(reference["uid"] for reference in metadata.get("ownerReferences", [])),
     )
-    return Known(metadata["uid"], version, (is_serving(body), ready_message(body)), coordinator)
+    mode = ((body.get("spec") or {}).get("authentication") or {}).get("mode")
+    reviews = body["kind"] == COORDINATORS.kind and mode == "TokenReview"
+    standing = (is_serving(body), ready_message(body))
+    return Known(metadata["uid"], version, standing, coordinator, reviews)

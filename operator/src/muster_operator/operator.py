@@ -22,6 +22,7 @@ from muster_operator.reconcile.coordinator import CoordinatorReconciler
 from muster_operator.reconcile.prover_pool import PoolReconciler
 from muster_operator.reconcile.reconciler import Reconciler, World
 from muster_operator.resources import COORDINATORS, CUSTOM, PROVER_POOLS, Key, Manifest, Resource
+from muster_operator.reviewers import TokenReviewers
 from muster_operator.telemetry.poll import Telemetry, in_cluster
 from muster_operator.watching import Watcher
 from muster_runtime.election import LeaseElector, Timings, kube_leases
@@ -156,6 +157,7 @@ class Operator:
         telemetry: Telemetry,
         server: MetricsServer | None,
     ) -> Leadership:
+        reviewers = TokenReviewers(cluster, inventory.reviewing, self._config.token_review_binding)
         events = EventRecorder(cluster, self._identity.name)
         world = World(cluster, self._defaults, telemetry, events)
         reconcilers: dict[str, Reconciler] = {
@@ -168,7 +170,7 @@ class Operator:
             reconcilers,
             self.metrics,
             self._config.resync_interval.total_seconds(),
-            [server.register] if server else [],
+            [reviewers.keep, *([server.register] if server else [])],
         )
 
 

@@ -6,6 +6,7 @@ from muster_operator.children.coordinator import LEASE_VERBS
 from muster_operator.resources import (
     ACCESS_REVIEWS,
     API_SERVICES,
+    CLUSTER_ROLE_BINDINGS,
     COORDINATORS,
     EVENTS,
     LEASES,
@@ -14,9 +15,11 @@ from muster_operator.resources import (
     PODS,
     PROVER_POOLS,
     SECRETS,
+    TOKEN_REVIEWS,
     Resource,
 )
 
+TOKEN_REVIEW_BINDING = "muster-token-review"  # noqa: S105 - the name of a binding
 METRICS_API_SERVICE = "v1beta1.external.metrics.k8s.io"
 
 Rule = dict[str, Any]
@@ -52,12 +55,21 @@ def cluster_rules() -> list[Rule]:
         *(_rule(resource, _CHILD_VERBS) for resource in children),
         # "update" beside "patch", because nobody may grant what they don't have themselves.
         _rule(LEASES, sorted({"get", "list", "create", "patch", "delete", *LEASE_VERBS})),
-        _rule(SECRETS, ["get", "create"]),
+        # "update" to renew certificates; who may make pods can read and use any Secret anyway.
+        _rule(SECRETS, ["get", "create", "update"]),
         _rule(PODS, ["list", "watch", "patch"]),
         _rule(EVENTS, ["create", "patch"]),
         _rule(ACCESS_REVIEWS, ["create"]),
         _rule(API_SERVICES, ["get", "patch"], names=(METRICS_API_SERVICE,)),
+        # To put a coordinator's account into that binding, what it grants has to be held.
+        _rule(CLUSTER_ROLE_BINDINGS, ["get", "patch"], names=(TOKEN_REVIEW_BINDING,)),
+        *review_rules(),
     ]
+
+
+def review_rules() -> list[Rule]:
+    """The rules of the ClusterRole that coordinators have whose workers show tokens."""
+    return [_rule(TOKEN_REVIEWS, ["create"])]
 
 
 def namespace_rules(certificate_secret: str) -> list[Rule]:

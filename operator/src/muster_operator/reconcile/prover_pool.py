@@ -14,6 +14,7 @@ from muster_api.proverpool import ProverPoolSpec, ProverPoolStatus
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.children.prover_pool import PoolInput, desired_pool
+from muster_operator.children.security import OPEN, Security
 from muster_operator.cluster import NotFoundError
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
 from muster_operator.reconcile.conditions import Finding, Standing, summary
@@ -82,7 +83,11 @@ class PoolReconciler:
             return await self._refuse(body, invalid)
         seen = await self._observe(body, spec)
         problem = contradiction(seen.given, seen.coordinator)
-        if problem or is_paused(body):
+        if is_paused(body):
+            return await self._report(seen, Applied(seen.live, problem))
+        # First, so that a scale-down that is allowed hereafter finds the idle ones.
+        await self._mark_busy(seen)
+        if problem:
             return await self._report(seen, Applied(seen.live, problem))
         await self._release(seen)
         wanted = desired_pool(seen.given, self._world.defaults)
@@ -114,7 +119,12 @@ class PoolReconciler:
         if report:
             outstanding = report.queue(key.name).outstanding
             kept = spared(pods, report.loads, outstanding, spec.autoscaling)
-        given = replace(given, asleep=decided.asleep, spared=kept)
+        given = replace(
+            given,
+            security=_security(given.coordinator, coordinator),
+            asleep=decided.asleep,
+            spared=kept,
+        )
         return _Seen(body, given, coordinator, live, pods, report, decided)
 
     async def _release(self, seen: _Seen) -> None:
@@ -143,14 +153,14 @@ class PoolReconciler:
         verdicts = pool_verdicts(facts)
         status = pool_status(facts, seen.body["metadata"]["generation"])
         await write_status(self._world, PROVER_POOLS, seen.body, status, verdicts)
-        if seen.report and not facts.paused:
-            await self._mark_busy(seen, seen.report)
         return outcome(verdicts, _FORMER_SECONDS if applied.waiting_for else seen.rest.again_after)
 
-    async def _mark_busy(self, seen: _Seen, report: Report) -> None:
+    async def _mark_busy(self, seen: _Seen) -> None:
         """Let the ones with work be the last that a scale-down takes."""
+        if seen.report is None:
+            return
         namespace = seen.owner.key.namespace
-        costs = changed_costs(seen.pods, report.loads, seen.given.spec.concurrency)
+        costs = changed_costs(seen.pods, seen.report.loads, seen.given.spec.concurrency)
         await asyncio.gather(*(self._mark(namespace, name, costs[name]) for name in costs))
 
     async def _mark(self, namespace: str, pod: str, cost: str) -> None:
@@ -167,6 +177,15 @@ def sleepiness(body: Manifest, deployment: Manifest | None, report: Report | Non
         outstanding=report.queue(name).outstanding if report else None,
         idle_since=datetime.fromisoformat(noted) if noted else None,
     )
+
+
+def _security(name: str, coordinator: Manifest | None) -> Security:
+    """How the pool's workers connect; one that is not there yet, or wrong, says nothing of it."""
+    try:
+        spec = CoordinatorSpec.model_validate((coordinator or {}).get("spec") or {})
+    except ValidationError:
+        return OPEN
+    return Security.of(name, spec)
 
 
 def _now() -> datetime:
