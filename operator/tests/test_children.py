@@ -15,6 +15,13 @@ from muster_api.proverpool import ProverPoolSpec
 from muster_operator.children.base import Defaults, Owner
 from muster_operator.children.coordinator import CoordinatorInput, desired_coordinator
 from muster_operator.children.prover_pool import PoolInput, desired_pool
+from muster_operator.children.security import (
+    OPEN,
+    Security,
+    server_settings,
+    worker_settings,
+    worker_sources,
+)
 from muster_operator.resources import Key, Manifest
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -49,11 +56,10 @@ def coordinator(text: str = "", **pools: str) -> list[Manifest]:
     return desired_coordinator(CoordinatorInput(owner, spec, "7", served), DEFAULTS)
 
 
-def pool(text: str) -> list[Manifest]:
+def pool(text: str, security: Security = OPEN) -> list[Manifest]:
     owner = Owner(Key("ProverPool", "proofs", "demo"), "uid-of-demo")
-    return desired_pool(
-        PoolInput(owner, ProverPoolSpec.model_validate(yaml.safe_load(text))), DEFAULTS
-    )
+    spec = ProverPoolSpec.model_validate(yaml.safe_load(text))
+    return desired_pool(PoolInput(owner, spec, security), DEFAULTS)
 
 
 INSECURE = "keys: {insecureSetup: true}"
@@ -113,9 +119,15 @@ CASES = {
     "coordinator": coordinator(demo=INSECURE, other=f"{{{INSECURE}, verification: None}}"),
     "coordinator-external-database": coordinator(EXTERNAL),
     "coordinator-imported-keys": coordinator(demo=IMPORTED),
+    "coordinator-secured": coordinator(
+        "{tls: {mode: Managed}, authentication: {mode: TokenReview}}", demo=INSECURE, two=INSECURE
+    ),
     "coordinator-suspended": coordinator("suspend: true"),
     "pool": pool(INSECURE),
     "pool-placed": pool(PLACED),
+    "pool-secured": pool(
+        INSECURE, Security("demo-coordinator", "demo-coordinator-tls", "demo-workers", tokens=True)
+    ),
     "pool-suspended": pool(f"{{{INSECURE}, suspend: true}}"),
 }
 
@@ -186,6 +198,32 @@ def test_a_changed_key_replaces_the_pods_of_coordinator_and_pool() -> None:
         assert annotations(become(IMPORTED)) != annotations(become(other))
     pinned = IMPORTED.replace(f"sha256: {SHA}", f"sha256: {SHA}\n      version: sha256:{SHA}")
     assert annotations(pool(IMPORTED)) == annotations(pool(pinned))
+
+
+def security(text: str) -> Security:
+    return Security.of("demo", CoordinatorSpec.model_validate(yaml.safe_load(text)))
+
+
+def test_certificates_of_others_are_used_as_they_are_named() -> None:
+    pools = [Key("ProverPool", "proofs", "demo")]
+    served = security("tls: {mode: SecretRef, secretRef: {name: mine}}")
+    assert server_settings(served, pools)["grpc_tls"]["mode"] == "server"
+    assert worker_settings(served) == (
+        {},
+        {"tls": {"ca_file": "/etc/muster/tls/ca.crt", "server_name": "demo-coordinator"}},
+    )
+    items = [{"key": "ca.crt", "path": "tls/ca.crt"}]
+    assert worker_sources(served) == [{"secret": {"name": "mine", "items": items}}]
+    text = "tls: {mode: SecretRef, secretRef: {name: mine}, workerSecretRef: {name: theirs}}"
+    mutual = security(text)
+    assert server_settings(mutual, pools)["grpc_tls"]["mode"] == "mutual"
+    assert worker_sources(mutual)[0]["secret"]["name"] == "theirs"
+
+
+def test_tokens_are_asked_for_where_there_are_pools() -> None:
+    tokens = security("authentication: {mode: TokenReview}")
+    assert server_settings(tokens, []) == {}
+    assert server_settings(OPEN, [Key("ProverPool", "proofs", "demo")]) == {}
 
 
 def test_the_order_of_pools_does_not_matter() -> None:

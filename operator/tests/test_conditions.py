@@ -41,7 +41,7 @@ def pool(text: str = "", *, asleep: bool = False, **seen: Any) -> PoolFacts:
         {"keys": {"insecureSetup": True}, **(yaml.safe_load(text) or {})}
     )
     given = {"pods": FULL, "coordinator_ready": True, **seen}
-    return PoolFacts(PoolInput(owner, spec, asleep), **given)
+    return PoolFacts(PoolInput(owner, spec, asleep=asleep), **given)
 
 
 def said(verdicts: list[Verdict]) -> dict[str, tuple[str, str]]:
@@ -170,10 +170,11 @@ def test_what_the_coordinator_waits_for_is_said_of_the_pool_too() -> None:
 
 def test_a_key_of_another_version_than_the_pinned_one_is_said() -> None:
     source = "{secretRef: {name: s, key: k}}"
+    digest = "c" * 64
     pin, other = ("sha256:" + digit * 64 for digit in "ab")
     text = f"""
         circuits: [{{name: merkle}}]
-        keys: {{imported: [{{name: merkle, source: {source}, sha256: {"c" * 64}, version: '{pin}'}}]}}
+        keys: {{imported: [{{name: merkle, source: {source}, sha256: {digest}, version: '{pin}'}}]}}
     """
 
     def in_use(version: str) -> PoolFacts:

@@ -46,6 +46,27 @@ def worker_name(pool: str) -> str:
     return f"{pool}-worker"
 
 
+def coordinator_names(coordinator: str, namespace: str) -> tuple[str, ...]:
+    """The DNS names by which a Coordinator's Service is reached; workers use the first."""
+    name = coordinator_name(coordinator)
+    return name, f"{name}.{namespace}", f"{name}.{namespace}.svc"
+
+
+def authority_secret(coordinator: str) -> str:
+    """The Secret with a Coordinator's own authority; no pod has it."""
+    return f"{coordinator}-coordinator-authority"
+
+
+def server_secret(coordinator: str) -> str:
+    """The Secret with the certificate of a Coordinator's pods."""
+    return f"{coordinator}-coordinator-tls"
+
+
+def client_secret(coordinator: str) -> str:
+    """The Secret with the certificate of a Coordinator's workers."""
+    return f"{coordinator}-coordinator-workers"
+
+
 def owner_selector(owner: Key) -> str:
     """Selects the children of an owner."""
     return f"{MANAGED_SELECTOR},{_OWNER_LABEL[owner.kind]}={owner.name}"

@@ -150,6 +150,10 @@ COORDINATORS = {
     "podTemplate: {labels: {muster.dev/proverpool: mine}}": "are the operator's: choose another",
     "podTemplate: {annotations: {muster.dev/paused: 'true'}}": "are the operator's: choose another",
     "podTemplate: {tolerations: [{operator: Exists, value: x}]}": "operator Exists takes no value",
+    "tls: {mode: SecretRef}": "secretRef belongs to mode SecretRef: write both or neither",
+    "tls: {secretRef: {name: a}}": "secretRef belongs to mode SecretRef: write both or neither",
+    "tls: {mode: Managed, workerSecretRef: {name: a}}": "workerSecretRef belongs to mode SecretRef",
+    "authentication: {mode: Basic}": 'supported values: "Disabled", "TokenReview"',
     "databse: {}": 'unknown field "spec.databse"',
 }
 

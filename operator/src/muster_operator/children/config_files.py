@@ -10,6 +10,8 @@ from muster_api.duration import format_duration
 from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
 from muster_operator.children.key_volumes import key_file
+from muster_operator.children.security import Security, server_settings, worker_settings
+from muster_operator.resources import PROVER_POOLS, Key
 
 COORDINATOR_FILE = "coordinator.yaml"
 WORKER_FILE = "worker.yaml"
@@ -20,6 +22,7 @@ def coordinator_config(
     name: str, namespace: str, spec: CoordinatorSpec, pools: dict[str, ProverPoolSpec]
 ) -> dict[str, Any]:
     """The configuration of a Coordinator that serves `pools`, by their names."""
+    accounts = [Key(PROVER_POOLS.kind, namespace, pool) for pool in sorted(pools)]
     return {
         "coordinator": {
             "grpc_port": naming.GRPC_PORT,
@@ -41,6 +44,7 @@ def coordinator_config(
             "namespace": namespace,
         },
         "proving": {"pools": [_pool(pool, pools[pool]) for pool in sorted(pools)]},
+        **server_settings(Security.of(name, spec), accounts),
     }
 
 
@@ -68,8 +72,11 @@ def circuits_config(spec: ProverPoolSpec) -> list[dict[str, Any]]:
     return circuits
 
 
-def worker_config(pool: str, coordinator: str, spec: ProverPoolSpec) -> dict[str, Any]:
+def worker_config(
+    pool: str, coordinator: str, spec: ProverPoolSpec, security: Security
+) -> dict[str, Any]:
     """The configuration of a pool's workers."""
+    inner, outer = worker_settings(security)
     memory = spec.worker.task_memory_limit
     return {
         "worker": {
@@ -83,7 +90,9 @@ def worker_config(pool: str, coordinator: str, spec: ProverPoolSpec) -> dict[str
             "spool_dir": "/var/spool/muster",
             "task_timeout": format_duration(spec.worker.task_timeout),
             **({"task_memory_limit": memory} if memory else {}),
-        }
+            **inner,
+        },
+        **outer,
     }
 
 

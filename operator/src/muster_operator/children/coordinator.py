@@ -20,6 +20,7 @@ from muster_operator.children.base import (
 from muster_operator.children.key_volumes import key_volumes
 from muster_operator.children.network import coordinator_policy
 from muster_operator.children.postgres import DSN_KEY, managed_postgres
+from muster_operator.children.security import Security, server_sources
 from muster_operator.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -160,6 +161,7 @@ def _configuration(owner: Owner, spec: CoordinatorSpec, name: str) -> dict[str, 
             "sources": [
                 {"configMap": {"name": name}},
                 {"secret": {"name": secret, "items": [{"key": key, "path": "database/dsn"}]}},
+                *server_sources(Security.of(owner.key.name, spec)),
             ],
         },
     }

@@ -17,6 +17,7 @@ from muster_operator.children.base import (
     service_account,
 )
 from muster_operator.children.network import worker_policy
+from muster_operator.children.security import OPEN, Security, token_volumes, worker_sources
 from muster_operator.resources import (
     AUTOSCALERS,
     CONFIG_MAPS,
@@ -37,11 +38,13 @@ class PoolInput:
 
     Args:
         asleep: whether it has no work and therefore no workers.
+        security: how its Coordinator and its workers know each other.
         spared: workers that the autoscaler has to leave, because they have tasks.
     """
 
     owner: Owner
     spec: ProverPoolSpec
+    security: Security = OPEN
     asleep: bool = False
     spared: int = 0
 
@@ -80,7 +83,7 @@ def desired_pool(given: PoolInput, defaults: Defaults) -> list[Manifest]:
     owner, spec = given.owner, given.spec
     name = naming.worker_name(owner.key.name)
     config = config_files.as_file(
-        config_files.worker_config(owner.key.name, given.coordinator, spec)
+        config_files.worker_config(owner.key.name, given.coordinator, spec, given.security)
     )
     objects = [
         service_account(owner, name, naming.WORKER),
@@ -103,10 +106,11 @@ def desired_pool(given: PoolInput, defaults: Defaults) -> list[Manifest]:
 
 def _deployment(given: PoolInput, name: str, config: str, defaults: Defaults) -> Manifest:
     owner, spec = given.owner, given.spec
+    volumes, mounts = token_volumes(given.security)
     pod = PodSpec(
         owner=owner,
         component=naming.WORKER,
-        container=_container(spec, defaults),
+        container=_container(spec, defaults, mounts),
         annotations={
             naming.CONFIG: config_files.digest(config),
             naming.KEYS: config_files.digest(
@@ -114,9 +118,10 @@ def _deployment(given: PoolInput, name: str, config: str, defaults: Defaults) ->
             ),
         },
         volumes=(
-            {"name": "config", "configMap": {"name": name, "defaultMode": READ_BY_GROUP}},
+            _configuration(name, given.security),
             {"name": "cache", "emptyDir": {}},
             {"name": "spool", "emptyDir": {}},
+            *volumes,
         ),
         grace=spec.termination_grace_period_seconds,
         workload=spec,
@@ -137,7 +142,17 @@ def _deployment(given: PoolInput, name: str, config: str, defaults: Defaults) ->
     )
 
 
-def _container(spec: ProverPoolSpec, defaults: Defaults) -> dict[str, Any]:
+def _configuration(name: str, security: Security) -> dict[str, Any]:
+    files = worker_sources(security)
+    if not files:
+        return {"name": "config", "configMap": {"name": name, "defaultMode": READ_BY_GROUP}}
+    sources = [{"configMap": {"name": name}}, *files]
+    return {"name": "config", "projected": {"defaultMode": READ_BY_GROUP, "sources": sources}}
+
+
+def _container(
+    spec: ProverPoolSpec, defaults: Defaults, mounts: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "name": naming.WORKER,
         "image": spec.image or defaults.worker_image,
@@ -151,6 +166,7 @@ def _container(spec: ProverPoolSpec, defaults: Defaults) -> dict[str, Any]:
             {"name": "config", "mountPath": "/etc/muster", "readOnly": True},
             {"name": "cache", "mountPath": "/var/cache/muster"},
             {"name": "spool", "mountPath": "/var/spool/muster"},
+            *mounts,
         ],
     }
 

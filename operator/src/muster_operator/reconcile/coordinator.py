@@ -32,6 +32,8 @@ from muster_operator.reconcile.reconciler import (
     write_status,
 )
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
+from muster_operator.reconcile.secrets import lacking
+from muster_operator.reconcile.tls import settle_tls
 from muster_operator.resources import (
     COORDINATORS,
     DEPLOYMENTS,
@@ -89,9 +91,10 @@ class CoordinatorReconciler:
         if is_paused(body):
             return await self._report(seen, Applied(seen.live))
         credentials = await self._credentials(seen.owner, spec)
-        if credentials.former:
+        tls = await settle_tls(self._cluster, seen.owner, spec)
+        if credentials.former or tls.former:
             return Outcome("working", _FORMER_SECONDS)
-        problem = credentials.problem or await self._missing_key(seen)
+        problem = credentials.problem or tls.problem or await self._missing_key(seen)
         if problem:
             return await self._report(seen, Applied(seen.live, problem))
         wanted = desired_coordinator(
@@ -137,17 +140,14 @@ class CoordinatorReconciler:
 
     async def _missing_key(self, seen: _Seen) -> Finding | None:
         """What is missing of the Secrets with imported keys; without them no pod could start."""
+        namespace = seen.owner.key.namespace
         for pool, spec in seen.pools.items():
+            why = f"ProverPool {pool} takes a proving key from there"
             for reference in filter(None, (each.secret_ref for each in sources([spec]))):
-                name, key = reference.name, reference.key
-                found = await self._cluster.get(SECRETS, seen.owner.key.namespace, name)
-                needs = f"ProverPool {pool} takes a proving key from there"
-                if found is None:
-                    message = f"Secret {name} is missing: make it, for {needs}"
-                    return Finding(Reason.SECRET_NOT_FOUND, message)
-                if key not in (found.get("data") or {}):
-                    message = f"Secret {name} has no key {key}: put it there, for {needs}"
-                    return Finding(Reason.SECRET_NOT_FOUND, message)
+                name = reference.name
+                problem = await lacking(self._cluster, namespace, name, [reference.key], why)
+                if problem:
+                    return problem
         return None
 
     async def _make_secret(self, owner: Owner) -> Manifest | None:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from muster_api.conditions import Conditions
 from muster_api.model import QUANTITY_PATTERN, Duration, Image, Model, Name, Rule, ruled
+from muster_api.security import Authentication, Tls
 from muster_api.shared import SHORT_NAME, DeletionPolicy, Resources, SecretKeyReference, Workload
 
 
@@ -136,6 +137,10 @@ class CoordinatorSpec(Workload):
     )
     database: Database = Field(
         Database(managed=ManagedDatabase()), description="Where the queue is kept."
+    )
+    tls: Tls = Field(Tls(), description="Transport security between workers and coordinators.")
+    authentication: Authentication = Field(
+        Authentication(), description="How workers say who they are, beside their certificates."
     )
     resources: Resources = Field(
         Resources(requests={"cpu": "100m", "memory": "192Mi"}, limits={"memory": "1Gi"}),

@@ -1,0 +1,120 @@
+"""Certificates and tokens, as files in the pods of coordinators and workers and in their settings.
+
+A `Security` says which Secrets there are; what becomes of it for one side is pure.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from muster_api.coordinator import CoordinatorSpec
+from muster_operator import naming
+from muster_operator.resources import Key
+
+CERTIFICATE_KEY, PRIVATE_KEY, AUTHORITY_KEY = "tls.crt", "tls.key", "ca.crt"
+TLS_KEYS = (CERTIFICATE_KEY, PRIVATE_KEY, AUTHORITY_KEY)
+
+AUDIENCE = "muster-coordinator"
+
+_TLS_FOLDER = "/etc/muster/tls"
+_TOKEN_FOLDER = "/var/run/secrets/muster"  # noqa: S105 - a path
+_TOKEN_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How a Coordinator and its workers know each other.
+
+    Args:
+        server_name: the name in the coordinators' certificate.
+        server: the Secret of coordinators; empty where connections are not encrypted.
+        worker: the Secret of workers, who show a certificate; empty where they show none.
+        tokens: whether workers show tokens of their ServiceAccount.
+    """
+
+    server_name: str = ""
+    server: str = ""
+    worker: str = ""
+    tokens: bool = False
+
+    @classmethod
+    def of(cls, coordinator: str, spec: CoordinatorSpec) -> "Security":
+        """What the spec of a Coordinator of that name says."""
+        name = naming.coordinator_names(coordinator, "")[0]
+        tokens = spec.authentication.mode == "TokenReview"
+        if spec.tls.mode == "Managed":
+            server, worker = naming.server_secret(coordinator), naming.client_secret(coordinator)
+            return cls(name, server, worker, tokens)
+        if spec.tls.secret_ref:
+            theirs = spec.tls.worker_secret_ref
+            return cls(name, spec.tls.secret_ref.name, theirs.name if theirs else "", tokens)
+        return cls(tokens=tokens)
+
+
+OPEN = Security()
+"""Whoever reaches the port may connect."""
+
+
+def server_settings(security: Security, pools: list[Key]) -> dict[str, Any]:
+    """The sections of a coordinator's configuration; `pools` are those that may connect."""
+    settings: dict[str, Any] = {}
+    if security.server:
+        settings["grpc_tls"] = {
+            "mode": "mutual" if security.worker else "server",
+            "cert_file": f"{_TLS_FOLDER}/{CERTIFICATE_KEY}",
+            "key_file": f"{_TLS_FOLDER}/{PRIVATE_KEY}",
+        }
+        if security.worker:
+            settings["grpc_tls"]["ca_file"] = f"{_TLS_FOLDER}/{AUTHORITY_KEY}"
+    # Without a pool nobody could be named, and there is nothing to be had.
+    if security.tokens and pools:
+        settings["auth"] = {
+            "mode": "token-review",
+            "audience": AUDIENCE,
+            "allowed_service_accounts": [
+                f"{pool.namespace}:{naming.worker_name(pool.name)}" for pool in pools
+            ],
+        }
+    return settings
+
+
+def worker_settings(security: Security) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a worker's configuration has of it: in section `worker`, and as sections of its own."""
+    inner: dict[str, Any] = {}
+    outer: dict[str, Any] = {}
+    if security.server:
+        outer["tls"] = {
+            "ca_file": f"{_TLS_FOLDER}/{AUTHORITY_KEY}",
+            "server_name": security.server_name,
+        }
+        if security.worker:
+            outer["tls"]["cert_file"] = f"{_TLS_FOLDER}/{CERTIFICATE_KEY}"
+            outer["tls"]["key_file"] = f"{_TLS_FOLDER}/{PRIVATE_KEY}"
+    if security.tokens:
+        inner["token_file"] = f"{_TOKEN_FOLDER}/token"
+    return inner, outer
+
+
+def server_sources(security: Security) -> list[dict[str, Any]]:
+    """What coordinators have besides in their volume at /etc/muster."""
+    return [_files(security.server, TLS_KEYS)] if security.server else []
+
+
+def worker_sources(security: Security) -> list[dict[str, Any]]:
+    """What workers have besides in their volume at /etc/muster."""
+    if security.worker:
+        return [_files(security.worker, TLS_KEYS)]
+    return [_files(security.server, (AUTHORITY_KEY,))] if security.server else []
+
+
+def token_volumes(security: Security) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The volume with a worker's token, and its mount."""
+    if not security.tokens:
+        return [], []
+    token = {"audience": AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": "token"}
+    volume = {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}}
+    return [volume], [{"name": "token", "mountPath": _TOKEN_FOLDER, "readOnly": True}]
+
+
+def _files(secret: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    items = [{"key": key, "path": f"tls/{key}"} for key in keys]
+    return {"secret": {"name": secret, "items": items}}

@@ -1,0 +1,169 @@
+"""The certificates of a Coordinator and its workers."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+from muster_operator import naming
+from muster_operator.reconcile.tls import Data, settled
+from muster_operator.resources import (
+    CLUSTER_ROLE_BINDINGS,
+    CONFIG_MAPS,
+    COORDINATORS,
+    DEPLOYMENTS,
+    SECRETS,
+    Key,
+)
+from muster_operator.reviewers import subjects
+from muster_testing.waiting import eventually
+
+from .conftest import Space
+
+NAMES = naming.coordinator_names("demo", "proofs")
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+NOTHING: tuple[Data, ...] = ({}, {}, {})
+
+
+def verify(server: Data, client: Data, trusted: bytes, at: datetime) -> None:
+    builder = PolicyBuilder().store(Store(x509.load_pem_x509_certificates(trusted))).time(at)
+    for name in NAMES:
+        verifier = builder.build_server_verifier(x509.DNSName(name))
+        verifier.verify(x509.load_pem_x509_certificate(server["tls.crt"]), [])
+    theirs = builder.build_client_verifier()
+    theirs.verify(x509.load_pem_x509_certificate(client["tls.crt"]), [])
+
+
+def test_both_sides_get_certificates_that_the_other_trusts() -> None:
+    authority, server, client = settled(NOTHING, NAMES, BEGIN)
+    assert server["ca.crt"] == client["ca.crt"] == authority["ca.crt"]
+    verify(server, client, server["ca.crt"], BEGIN)
+    assert "ca.key" not in {*server, *client}
+    # A worker's certificate is none of a coordinator.
+    with pytest.raises(VerificationError):
+        verify(client, client, server["ca.crt"], BEGIN)
+
+
+def test_nothing_is_made_anew_before_it_is_due() -> None:
+    held = settled(NOTHING, NAMES, BEGIN)
+    assert settled(held, NAMES, BEGIN + timedelta(days=59)) == held
+
+
+def test_certificates_are_renewed_before_they_expire() -> None:
+    authority, server, client = held = settled(NOTHING, NAMES, BEGIN)
+    later = BEGIN + timedelta(days=61)
+    fresh_authority, fresh_server, fresh_client = settled(held, NAMES, later)
+    assert fresh_authority == authority
+    assert fresh_server["tls.crt"] != server["tls.crt"]
+    assert fresh_client["tls.key"] != client["tls.key"]
+    verify(fresh_server, fresh_client, authority["ca.crt"], later)
+
+
+def test_a_new_authority_is_trusted_beside_the_old_one() -> None:
+    begin = BEGIN + timedelta(days=2400)
+    held = settled(settled(NOTHING, NAMES, BEGIN), NAMES, begin)
+    later = BEGIN + timedelta(days=2440)
+    authority, server, client = settled(held, NAMES, later)
+    assert len(x509.load_pem_x509_certificates(authority["ca.crt"])) == 2
+    verify(server, client, authority["ca.crt"], later)
+    # Who has not got the new certificate yet is trusted, too.
+    verify(held[1], held[2], authority["ca.crt"], later)
+
+
+@pytest.mark.parametrize("broken", range(3))
+def test_what_is_damaged_is_made_anew(broken: int) -> None:
+    held = list(settled(NOTHING, NAMES, BEGIN))
+    held[broken] = {**held[broken], "tls.crt": b"nonsense", "ca.crt": b"nonsense"}
+    _, server, client = settled(tuple(held), NAMES, BEGIN)
+    verify(server, client, server["ca.crt"], BEGIN)
+
+
+def test_the_accounts_that_may_review_are_those_of_the_coordinators() -> None:
+    keys = [Key("Coordinator", "b", "two"), Key("Coordinator", "a", "one")]
+    assert subjects(keys) == [
+        {"kind": "ServiceAccount", "name": "one-coordinator", "namespace": "a"},
+        {"kind": "ServiceAccount", "name": "two-coordinator", "namespace": "b"},
+    ]
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("operator")
+class TestOnTheApiServer:
+    async def test_managed_certificates_reach_both_sides(self, space: Space) -> None:
+        await space.coordinator("{tls: {mode: Managed}}", name="shared")
+        await space.pool("coordinatorRef: {name: shared}")
+
+        async def tls(name: str, file: str) -> bool:
+            config = await space.the(CONFIG_MAPS, name)
+            assert "/etc/muster/tls/tls.crt" in config["data"][file]
+            return True
+
+        await eventually(lambda: tls("shared-coordinator", "coordinator.yaml"), what="the server")
+        await eventually(lambda: tls("demo-worker", "worker.yaml"), what="the workers")
+        made = {}
+        for name in ("authority", "tls", "workers"):
+            made[name] = await space.the(SECRETS, f"shared-coordinator-{name}")
+            assert made[name]["metadata"]["ownerReferences"][0]["name"] == "shared"
+        deployment = await space.the(DEPLOYMENTS, "demo-worker")
+        volumes = str(deployment["spec"]["template"]["spec"]["volumes"])
+        assert "shared-coordinator-workers" in volumes
+        assert "authority" not in volumes
+
+        damaged = {**made["tls"], "data": {"tls.crt": base64.b64encode(b"x").decode()}}
+        await space.cluster.replace(SECRETS, damaged)
+
+        async def mended() -> bool:
+            there = await space.the(SECRETS, "shared-coordinator-tls")
+            assert there["data"].get("ca.crt") == made["authority"]["data"]["ca.crt"]
+            assert {"tls.crt", "tls.key"} < there["data"].keys()
+            return True
+
+        await eventually(mended, what="the certificate is made anew")
+
+    async def test_a_missing_certificate_of_others_is_said(self, space: Space) -> None:
+        await space.coordinator("tls: {mode: SecretRef, secretRef: {name: mine}}")
+        stalled = await space.reason(COORDINATORS, "Stalled", "SecretNotFound")
+        assert stalled["message"] == "Secret mine is missing: make it, for the TLS of coordinators"
+        metadata = {"name": "mine", "namespace": space.name}
+        data = dict.fromkeys(("tls.crt", "tls.key", "ca.crt"), "x")
+        await space.cluster.apply(SECRETS, SECRETS.manifest(metadata, stringData=data))
+        await space.the(DEPLOYMENTS, "demo-coordinator")
+
+    async def test_a_secret_of_somebody_else_is_left_alone(self, space: Space) -> None:
+        metadata = {"name": "demo-coordinator-tls", "namespace": space.name}
+        theirs = await space.cluster.create(SECRETS, SECRETS.manifest(metadata))
+        await space.coordinator("tls: {mode: Managed}")
+        stalled = await space.reason(COORDINATORS, "Stalled", "NameTaken")
+        assert stalled["message"].startswith("Secret demo-coordinator-tls exists and is not ours")
+        assert await space.get(SECRETS, "demo-coordinator-tls") == theirs
+
+    async def test_coordinators_may_review_tokens_while_they_have_to(self, space: Space) -> None:
+        account = {
+            "kind": "ServiceAccount",
+            "name": "demo-coordinator",
+            "namespace": space.name,
+        }
+
+        async def allowed(wanted: bool) -> bool:
+            found = await space.cluster.get(CLUSTER_ROLE_BINDINGS, None, "muster-token-review")
+            assert found is not None
+            assert (account in found.get("subjects", [])) is wanted, found
+            return True
+
+        await space.pool()
+        await space.the(DEPLOYMENTS, "demo-coordinator")
+        await space.coordinator("authentication: {mode: TokenReview}")
+        await eventually(lambda: allowed(True), what="it may")
+
+        async def tokens() -> bool:
+            config = await space.the(CONFIG_MAPS, "demo-worker")
+            assert "token_file: /var/run/secrets/muster/token" in config["data"]["worker.yaml"]
+            config = await space.the(CONFIG_MAPS, "demo-coordinator")
+            assert f"- {space.name}:demo-worker" in config["data"]["coordinator.yaml"]
+            return True
+
+        await eventually(tokens, what="both sides know of tokens")
+        await space.coordinator("authentication: {mode: Disabled}")
+        await eventually(lambda: allowed(False), what="it may no more")
