@@ -357,9 +357,13 @@ async def test_busy_workers_cost_more_to_delete(
             return True
 
         await eventually(marked, what="the busy one costs more")
-        there = await space.the(PROVER_POOLS, "demo")
-        assert there["status"]["busyReplicas"] == 1
-        assert there["status"]["queue"]["inProgress"] == 1
+
+        async def counted() -> bool:
+            status = (await space.the(PROVER_POOLS, "demo"))["status"]
+            assert (status.get("busyReplicas"), status["queue"]["inProgress"]) == (1, 1)
+            return True
+
+        await eventually(counted, what="the status counts it")
         await space.pool("{autoscaling: {enabled: false}, replicas: 1}")
 
         async def survivor() -> bool:
