@@ -170,10 +170,14 @@ def test_the_operator_may_do_its_work_and_no_more(cluster: Cluster) -> None:
     assert cluster.allows(operator, "get", "", "configmaps", **front_proxy)
 
     assert not cluster.allows(operator, "list", "", "secrets")
-    assert not cluster.allows(operator, "update", "", "secrets", namespace=home)
+    assert not cluster.allows(operator, "delete", "", "secrets", namespace=home)
     assert not cluster.allows(operator, "delete", "", "pods")
     assert not cluster.allows(operator, "delete", "muster.dev", "proverpools")
     assert not cluster.allows(operator, "create", "rbac.authorization.k8s.io", "clusterroles")
+    bindings = ("rbac.authorization.k8s.io", "clusterrolebindings")
+    assert cluster.allows(operator, "patch", *bindings, name="muster-token-review")
+    assert not cluster.allows(operator, "patch", *bindings)
+    assert not cluster.allows(operator, "create", *bindings)
     assert not cluster.allows(operator, "patch", "apiregistration.k8s.io", "apiservices")
     assert not cluster.allows(operator, "get", "", "nodes")
 
