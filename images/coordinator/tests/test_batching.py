@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from muster_coordinator.engine.batching import Batcher
+from muster_coordinator.engine.batching import Batcher, Pacer
 from muster_coordinator.engine.errors import EngineError, NotFound, Unavailable
 from muster_coordinator.engine.identity import new_id
 from muster_coordinator.engine.waiters import Waiters
@@ -106,3 +106,28 @@ async def test_nobody_waits_on_a_closed_house() -> None:
     waiters.close()
     assert event.is_set()
     assert waiters.subscribe(new_id()).is_set()
+
+
+async def test_a_paced_batcher_answers_at_once_and_then_in_fewer_batches() -> None:
+    handle, loop = Doubling(), asyncio.get_running_loop()
+    batch: Batcher[int, int] = Batcher(handle, pace=0.3)
+    begun = loop.time()
+    assert await batch(1) == 2
+    assert loop.time() - begun < 0.2
+    assert tuple(await asyncio.gather(batch(2), _later(batch, 3))) == (4, 6)
+    assert loop.time() - begun >= 0.3
+    assert [handle.begun.get_nowait() for _ in range(2)] == [[1], [2, 3]]
+
+
+async def _later(batch: Batcher[int, int], item: int) -> int:
+    await asyncio.sleep(0.05)
+    return await batch(item)
+
+
+async def test_what_came_to_nothing_does_not_count_for_the_pace() -> None:
+    pacer, loop = Pacer(60.0), asyncio.get_running_loop()
+    begun = loop.time()
+    await pacer.turn()
+    pacer.forget()
+    await pacer.turn()
+    assert loop.time() - begun < 30.0

@@ -1,6 +1,7 @@
 """Micro-batching: what arrives while a batch is under way makes the next one.
 
-An idle batcher adds no delay; a busy one answers many callers with one transaction.
+An idle batcher adds no delay; a busy one answers many callers with one transaction, and may be
+paced, as ten transactions of one cost far more than one of ten.
 """
 
 import asyncio
@@ -16,6 +17,30 @@ R = TypeVar("R")
 Handle = Callable[[list[T]], Awaitable[Sequence[R | EngineError]]]
 
 
+class Pacer:
+    """Keeps the beginnings of what is done again and again apart.
+
+    Args:
+        seconds: from one beginning to the next, at least.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait for the next beginning; at once, where the last one is long enough ago."""
+        now = asyncio.get_running_loop().time()
+        begin = max(now, self._next)
+        self._next = begin + self._seconds
+        if begin > now:
+            await asyncio.sleep(begin - now)
+
+    def forget(self) -> None:
+        """What was begun came to nothing: the next one may begin at once."""
+        self._next = 0.0
+
+
 class Batcher(Generic[T, R]):
     """Collects single calls into calls of `handle`.
 
@@ -24,12 +49,17 @@ class Batcher(Generic[T, R]):
             raised at its caller, an exception of the whole call at all callers of the batch.
         size: most items in one batch.
         lanes: most batches under way at once.
+        pace: seconds from the beginning of one batch to that of the next, at least; what comes
+            after a longer pause begins at once.
     """
 
-    def __init__(self, handle: Handle[T, R], size: int = 100, lanes: int = 1) -> None:
+    def __init__(
+        self, handle: Handle[T, R], size: int = 100, lanes: int = 1, pace: float = 0.0
+    ) -> None:
         self._handle = handle
         self._size = size
         self._lanes = lanes
+        self._pacer = Pacer(pace)
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         # Counted apart from the tasks: a lane whose task has not quite ended takes nothing more.
         self._open = 0
@@ -58,6 +88,7 @@ class Batcher(Generic[T, R]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
+                await self._pacer.turn()
                 count = min(self._size, len(self._waiting))
                 await self._answer([self._waiting.popleft() for _ in range(count)])
         finally:

@@ -7,12 +7,16 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from uuid import UUID
 
+from muster_coordinator.engine.batching import Pacer
 from muster_coordinator.engine.errors import NotFound, Unavailable
 from muster_coordinator.engine.model import Assignment
 from muster_coordinator.engine.ports import AssignmentStore, WorkerStore
 from muster_coordinator.engine.retry import Backoff, RetryPolicy
 
 log = logging.getLogger(__name__)
+
+# Under load, one look finds what several workers were given.
+_PACE = 0.01
 
 
 class Stream:
@@ -115,8 +119,10 @@ class Delivery:
         """Deliver for ever; while the database is away, try again with pauses."""
         backoff = Backoff(first=0.2, longest=2.0)
         failures = 0
+        pacer = Pacer(_PACE)
         while True:
             try:
+                await pacer.turn()
                 await self._note_ended()
                 await self._deliver()
                 failures = 0

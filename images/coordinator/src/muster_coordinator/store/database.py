@@ -134,6 +134,14 @@ class Database:
         """
         return await self._attempts(work, transaction=True)
 
+    async def single(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work`, which is one statement and so needs no transaction around it; as `run`.
+
+        Raises:
+            Unavailable: the database was away all the time.
+        """
+        return await self._attempts(work, transaction=False)
+
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """The rows of one statement, which must bear being run twice.
 

@@ -1,23 +1,39 @@
 """The one statement that moves workloads, with their audit events and notifications."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
 
-from muster_coordinator.engine.model import Held, Move, Moved, Requirement
+from muster_coordinator.engine.model import Held, Move, Moved, Requirement, Result
 from muster_coordinator.engine.ports import Recover
 from muster_coordinator.engine.states import CLAIMABLE, State
 from muster_coordinator.store.database import Connection
 
-_MOVE = """
+# Rows are locked in the order of their ids, as everywhere, against deadlocks. Where a generation is
+# given, it was read without a lock, and a row that moved since then stays as it is. Where an epoch
+# is given, it holds to the end of the transaction, or nothing moves. Nothing is given to a worker
+# that went, or lied, after it was chosen.
+_MOVED = """
 WITH move AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-        $7::float8[], $8::float8[], $9::bool[], $10::bool[], $11::text[], $12::text[])
+        $7::float8[], $8::float8[], $9::bool[], $10::bool[], $11::text[], $12::text[],
+        $15::bigint[])
     AS move (id, before, after, event, reason, worker_id,
-             lease, delay, retried, redistributed, failed_on, error)
+             lease, delay, retried, redistributed, failed_on, error, generation)
+), was AS MATERIALIZED (
+    SELECT workload.id, workload.worker_id
+    FROM workloads AS workload JOIN move ON workload.id = move.id
+    WHERE workload.state = move.before
+      AND workload.generation = coalesce(move.generation, workload.generation)
+      AND ($14::bigint IS NULL
+           OR EXISTS (SELECT FROM leader_epoch WHERE epoch = $14 FOR SHARE))
+      AND (move.after <> 'SCHEDULED'
+           OR EXISTS (SELECT FROM workers WHERE workers.id = move.worker_id
+                      AND workers.status = 'ACTIVE' AND workers.stream_id IS NOT NULL))
+    ORDER BY workload.id FOR UPDATE OF workload
 ), moved AS (
     UPDATE workloads AS workload SET
         state = move.after,
@@ -50,8 +66,8 @@ WITH move AS (
             WHEN move.after IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN NULL
             ELSE workload.input END,
         error = coalesce(move.error, workload.error)
-    FROM move JOIN workloads AS was ON was.id = move.id
-    WHERE workload.id = move.id AND workload.state = move.before
+    FROM move JOIN was ON was.id = move.id
+    WHERE workload.id = move.id
     RETURNING workload.*, was.worker_id AS held_by, move.before, move.event, move.reason
 ), logged AS (
     INSERT INTO audit_events (customer_id, workload_id, worker_id, actor, event, before, after,
@@ -59,7 +75,20 @@ WITH move AS (
     SELECT customer_id, id, coalesce(worker_id, held_by), $13, event, before, state,
            generation, $14, reason
     FROM moved
-)
+)"""
+
+_RESULTS = """, kept AS (
+    INSERT INTO results (workload_id, worker_id, generation, proof, encoding, public, merkle_root,
+                         key_version, verified, duration_ms)
+    SELECT moved.id, moved.worker_id, moved.generation, proof, encoding,
+           string_to_array(public, ','), merkle_root, result.key_version, verified, duration_ms
+    FROM unnest($16::uuid[], $17::bytea[], $18::text[], $19::text[], $20::text[], $21::text[],
+                $22::bool[], $23::bigint[])
+         AS result (id, proof, encoding, public, merkle_root, key_version, verified, duration_ms)
+    JOIN moved ON moved.id = result.id
+)"""
+
+_RETURNED = """
 SELECT id, pool, type, key_id, key_version, state, worker_id, generation, created_at, now() AS at,
        CASE WHEN state IN ('PENDING', 'REDISTRIBUTING', 'COMPLETED', 'FAILED', 'CANCELLED')
             THEN pg_notify('muster_work', '') END,
@@ -131,10 +160,29 @@ async def apply(
     connection: Connection, moves: Sequence[Move], actor: str, epoch: int | None = None
 ) -> list[Moved]:
     """Store moves of locked workloads, at most one of each; one statement for all."""
+    return await apply_seen(connection, moves, actor, epoch=epoch)
+
+
+async def apply_seen(
+    connection: Connection,
+    moves: Sequence[Move],
+    actor: str,
+    *,
+    epoch: int | None = None,
+    generations: Mapping[UUID, int] | None = None,
+    results: Mapping[UUID, Result] | None = None,
+) -> list[Moved]:
+    """Store moves in one statement, which is a transaction of its own outside of any.
+
+    Args:
+        epoch: of the leader that does it; nothing moves where a newer one has begun.
+        generations: of workloads that were read without a lock; what has another one, or another
+            state than the move begins with, stays as it is and is not in the answer.
+        results: to keep with the moves.
+    """
     if not moves:
         return []
-    rows = await connection.fetch(
-        _MOVE,
+    arguments: list[object] = [
         [move.id for move in moves],
         [move.before for move in moves],
         [move.after for move in moves],
@@ -149,7 +197,13 @@ async def apply(
         [move.error for move in moves],
         actor,
         epoch,
-    )
+        [generations[move.id] if generations else None for move in moves],
+    ]
+    if results:
+        query = _MOVED + _RESULTS + _RETURNED
+        arguments += _columns(results)
+    else:
+        query = _MOVED + _RETURNED
     return [
         Moved(
             row["id"],
@@ -160,7 +214,22 @@ async def apply(
             row["created_at"],
             row["at"],
         )
-        for row in rows
+        for row in await connection.fetch(query, *arguments)
+    ]
+
+
+def _columns(results: Mapping[UUID, Result]) -> list[object]:
+    kept = list(results.values())
+    return [
+        list(results),
+        [result.proof for result in kept],
+        [result.encoding for result in kept],
+        # Decimal strings, so that a comma is in none of them.
+        [",".join(result.public) for result in kept],
+        [result.merkle_root for result in kept],
+        [result.key_version for result in kept],
+        [result.verified for result in kept],
+        [result.duration_ms for result in kept],
     ]
 
 
