@@ -23,6 +23,7 @@ from muster_coordinator.engine.model import KeyRecord
 from muster_coordinator.store.database import Database
 from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.migrate import migrate
+from muster_coordinator.store.witnesses import Witnesses
 from muster_proving import KeyMaterial, generate_insecure_key, parse_circuit
 from muster_runtime.config import load
 from muster_testing.ports import free_port
@@ -147,12 +148,14 @@ async def prepare(dsn: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(dsn: str, document: dict[str, Any], tmp_path: Path) -> AsyncIterator[Replica]:
+async def serving(
+    dsn: str, document: dict[str, Any], tmp_path: Path, witnesses: Witnesses | None = None
+) -> AsyncIterator[Replica]:
     """A ready coordinator in this process while the context is open."""
     await prepare(dsn)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(document))
-    coordinator = Coordinator(load(CoordinatorConfig, path, {}), dsn, {})
+    coordinator = Coordinator(load(CoordinatorConfig, path, {}), dsn, {}, witnesses)
     stop = asyncio.Event()
     running = asyncio.create_task(coordinator.run(stop, "0.0.0"))
 
@@ -178,7 +181,8 @@ class Process:
     def __init__(self, dsn: str, document: dict[str, Any], home: Path) -> None:
         home.mkdir()
         (home / "dsn").write_text(dsn)
-        document = document | {"database": {"dsn_file": str(home / "dsn")}}
+        database = document.get("database", {}) | {"dsn_file": str(home / "dsn")}
+        document = document | {"database": database}
         (home / "config.yaml").write_text(yaml.safe_dump(document))
         self.lines: list[dict[str, Any]] = []
         self.process = subprocess.Popen(

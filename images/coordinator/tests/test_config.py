@@ -46,6 +46,9 @@ def test_defaults(tmp_path: Path) -> None:
     assert section.max_queued == 100_000
     assert (config.http.rate_limit, config.http.rate_burst) == (10, 20)
     assert (config.http.trusted_proxies, config.http.cors_origins) == ((), ())
+    assert (section.max_worker_losses, section.quarantine) == (5, timedelta(hours=1))
+    assert section.task_retention == timedelta(days=7)
+    assert config.database.witness_key_file is None
     assert config.database.max_open_conns == 25
     assert config.database.max_idle_conns == 5
     assert config.database.conn_max_lifetime == timedelta(minutes=5)
@@ -61,6 +64,8 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
         document,
         COORDINATOR_GRPC_PORT="2222",
         DATABASE_MAX_OPEN_CONNS="7",
+        DATABASE_WITNESS_KEY_FILE="/etc/keys",
+        COORDINATOR_TASK_RETENTION="48h",
         LEADER_ELECTION_BACKEND="advisory-lock",
         HTTP_RATE_LIMIT="2.5",
         HTTP_RATE_BURST="7",
@@ -73,6 +78,8 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
     assert config.coordinator.grpc_port == 2222
     assert config.coordinator.poll_interval == timedelta(seconds=5)
     assert config.database.max_open_conns == 7
+    assert config.database.witness_key_file == Path("/etc/keys")
+    assert config.coordinator.task_retention == timedelta(days=2)
     assert config.leader_election.backend == "advisory-lock"
 
 
@@ -109,6 +116,13 @@ def _pool(**differing: Any) -> dict[str, Any]:
             {"coordinator": {"strategy": "random"}},
             "coordinator.strategy: got 'random'; allowed: round-robin, least-loaded, priority",
         ),
+        (
+            {"coordinator": {"quarantine": "0s"}},
+            "coordinator.quarantine: got '0s'; allowed: a duration from 1s to 87600h",
+        ),
+        ({"coordinator": {"task_retention": "7d"}}, "coordinator.task_retention: got '7d'; "),
+        ({"coordinator": {"max_worker_losses": -1}}, "coordinator.max_worker_losses: got -1; "),
+        ({"database": {"witness_key_file": 7}}, "database.witness_key_file: got 7; "),
         ({"coordinator": {"max_retries": -1}}, "coordinator.max_retries: got -1; "),
         ({"coordinator": {"max_queued": -1}}, "coordinator.max_queued: got -1; "),
         ({"http": {"rate_limit": -1}}, "http.rate_limit: got -1; allowed: greater than or equal"),

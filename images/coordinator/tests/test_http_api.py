@@ -259,6 +259,8 @@ class TestOperations:
             "capacity": 3,
             "active_tasks": shown["active_tasks"],
             "connected": True,
+            "reason": "",
+            "quarantined_until": None,
         }
 
     async def test_counters_are_there_before_anything_happens(self, replica: Replica) -> None:
@@ -266,6 +268,7 @@ class TestOperations:
         work = '{circuit="addition",pool="demo"}'
         for sample in (
             "coordinator_workers_total ",
+            "coordinator_tasks_deleted_total ",
             "coordinator_workers_active ",
             "coordinator_workers_suspect ",
             "coordinator_workers_dead ",

@@ -49,6 +49,12 @@ class Store:
     async def expire(self, *_: Any) -> Sequence[Any]:
         return []
 
+    async def release(self, *_: Any) -> Sequence[str]:
+        return []
+
+    async def retire(self, *_: Any) -> int:
+        return 0
+
     async def maintain(self, *_: Any) -> None:
         return None
 

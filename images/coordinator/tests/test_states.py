@@ -48,8 +48,8 @@ def test_a_move_is_legal_or_not_made() -> None:
         Move(new_id(), State.CANCELLED, State.RUNNING, "workload.started")
 
 
-def test_quarantine_is_for_ever() -> None:
-    assert not WORKER_TRANSITIONS[WorkerStatus.QUARANTINED]
+def test_nothing_but_trust_leads_out_of_quarantine() -> None:
+    assert WORKER_TRANSITIONS[WorkerStatus.QUARANTINED] == {WorkerStatus.ACTIVE}
     for status in set(WorkerStatus) - {WorkerStatus.QUARANTINED}:
         assert WorkerStatus.QUARANTINED in WORKER_TRANSITIONS[status]
 

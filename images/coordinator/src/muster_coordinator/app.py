@@ -19,7 +19,7 @@ from muster_coordinator.engine.leader import Leader, LeaderSettings
 from muster_coordinator.engine.ports import HealthLimits
 from muster_coordinator.engine.queue import Queue
 from muster_coordinator.engine.registry import Registry
-from muster_coordinator.engine.reports import Reports
+from muster_coordinator.engine.reports import Reports, Times
 from muster_coordinator.engine.retry import RetryPolicy
 from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_coordinator.engine.waiters import Waiters
@@ -46,6 +46,7 @@ from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_coordinator.store.migrate import SchemaError, migrate
 from muster_coordinator.store.queue import PostgresQueue
+from muster_coordinator.store.witnesses import Witnesses
 from muster_coordinator.store.workers import PostgresWorkers
 from muster_runtime.election import (
     AdvisoryLockElector,
@@ -113,6 +114,7 @@ class Coordinator:
         dsn: connection string of the database.
         env: for the name of the pod and its namespace.
         tracer: where spans go; nowhere by default.
+        witnesses: what seals inputs at rest; nothing by default.
 
     Attributes:
         ports: set as soon as it serves.
@@ -124,12 +126,14 @@ class Coordinator:
         dsn: str,
         env: Mapping[str, str],
         tracer: Tracer | None = None,
+        witnesses: Witnesses | None = None,
     ) -> None:
         self.ports: Ports | None = None
         self._tracer = tracer or Off()
         self._config = config
         self._dsn = dsn
         self._env = env
+        self._witnesses = witnesses or Witnesses()
         self._section = config.coordinator
         self._identity = config.coordinator.identity(env)
         self._poll = self._section.poll_interval.total_seconds()
@@ -157,14 +161,14 @@ class Coordinator:
                 max_lifetime=section.conn_max_lifetime.total_seconds(),
             ),
         )
-        self._queue_store = PostgresQueue(self._database)
-        self._assignment_store = PostgresAssignments(self._database)
+        self._queue_store = PostgresQueue(self._database, self._witnesses)
+        self._assignment_store = PostgresAssignments(self._database, self._witnesses)
         self._worker_store = PostgresWorkers(self._database)
         self._leader_store = PostgresLeadership(self._database)
         self._key_store = PostgresKeys(self._database)
 
     def _make_engine(self) -> None:
-        policy = RetryPolicy()
+        policy = RetryPolicy(max_redistributions=self._section.max_worker_losses)
         self._waiters = Waiters()
         self._queue = Queue(self._queue_store, self._waiters, self._section.max_queued)
         self._keyring = KeyRing(self._key_store, self._offers)
@@ -176,7 +180,7 @@ class Coordinator:
             self._acceptance,
             policy,
             self._metrics,
-            self._lease,
+            Times(self._lease, self._section.quarantine.total_seconds()),
         )
         self._delivery = Delivery(
             self._assignment_store, self._worker_store, policy, self._identity, self._poll
@@ -192,6 +196,7 @@ class Coordinator:
                 lease=self._lease,
                 patience=self._config.leader_election.timings.renew_deadline,
                 limits=health_limits(self._config),
+                retention=self._section.task_retention.total_seconds(),
             ),
             self._metrics,
             duties=[self._keyring.make_missing],

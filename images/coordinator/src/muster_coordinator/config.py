@@ -35,7 +35,17 @@ def _positive(value: timedelta) -> timedelta:
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one, which is logged."""
 
+
+def _long(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= timedelta(days=3650):
+        raise ValueError("a duration from 1s to 87600h")
+    return value
+
+
 Span = Annotated[Duration, AfterValidator(_positive)]
+
+
+LongSpan = Annotated[Duration, AfterValidator(_long)]
 
 
 class CoordinatorSection(Section):
@@ -51,6 +61,9 @@ class CoordinatorSection(Section):
     cleanup_interval: Span = timedelta(minutes=1)
     strategy: str = "least-loaded"
     max_retries: int = Field(default=3, ge=0, le=100)
+    max_worker_losses: int = Field(default=5, ge=0, le=100)
+    quarantine: LongSpan = timedelta(hours=1)
+    task_retention: LongSpan = timedelta(days=7)
     max_queued: int = Field(default=100_000, ge=0)
     drain_timeout: Span = timedelta(seconds=30)
 
@@ -94,6 +107,7 @@ class DatabaseSection(Section):
     """The PostgreSQL database; its connection string is read from a file, as it is a secret."""
 
     dsn_file: Path = Path("/etc/muster/database/dsn")
+    witness_key_file: Path | None = None
     max_open_conns: int = Field(default=25, ge=4, le=1000)
     max_idle_conns: int = Field(default=5, ge=0, le=1000)
     conn_max_lifetime: Span = timedelta(minutes=5)

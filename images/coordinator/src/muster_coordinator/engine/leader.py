@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from muster_coordinator.engine.batching import Pacer
 from muster_coordinator.engine.errors import StaleEpoch, Unavailable
 from muster_coordinator.engine.model import Worker
 from muster_coordinator.engine.ports import HealthLimits, LeaderStore, Meter, WorkerStore
@@ -19,6 +20,9 @@ from muster_coordinator.engine.scheduling import (
 )
 
 log = logging.getLogger(__name__)
+
+_RETIRED_AT_ONCE = 500
+_RETIRE_PAUSE_SECONDS = 0.1
 
 Duty = Callable[[int], Awaitable[None]]
 
@@ -35,6 +39,8 @@ class LeaderSettings:
             replica that can reach it may lead.
         batch: most workloads assigned in one transaction.
         prefetch: how many workloads a worker is given beyond its capacity.
+        retention: how long finished work is kept.
+        pace: from a round of scheduling that assigned something to the next, at least.
     """
 
     poll: float = 2.0
@@ -43,6 +49,8 @@ class LeaderSettings:
     patience: float = 10.0
     batch: int = 100
     prefetch: int = 1
+    retention: float = 7 * 24 * 3600.0
+    pace: float = 0.02
     limits: HealthLimits = field(default_factory=HealthLimits)
 
 
@@ -115,12 +123,16 @@ class Leader:
 
     async def _schedule(self, epoch: int) -> None:
         patience = _Patience(self._settings.patience)
+        pacer = Pacer(self._settings.pace)
         while True:
+            await pacer.turn()
             self._wake.clear()
             try:
-                while await self._assign(epoch) >= self._settings.batch:
+                while (assigned := await self._assign(epoch)) >= self._settings.batch:
                     patience.renew()
                 patience.renew()
+                if not assigned:
+                    pacer.forget()
             except Unavailable as error:
                 self._meter.assigning_failed()
                 await patience.spend(error)
@@ -188,17 +200,33 @@ class Leader:
         for one in expired:
             log.info("deadline passed", extra={"task_id": str(one.id)})
         self._meter.ended([*moved, *expired], {})
+        for worker_id in await self._store.release(epoch):
+            log.info("quarantine is over", extra={"worker_id": worker_id})
 
     async def _clean(self, epoch: int) -> None:
         patience = _Patience(self._settings.patience)
         while True:
             try:
                 await self._store.maintain(epoch, self._settings.limits)
+                await self._retire(epoch)
                 patience.renew()
             except Unavailable as error:
                 await patience.spend(error)
                 continue
             await asyncio.sleep(self._settings.cleanup)
+
+    async def _retire(self, epoch: int) -> None:
+        """Delete finished work that is old enough, in batches between which others have a turn."""
+        total = 0
+        while True:
+            count = await self._store.retire(epoch, self._settings.retention, _RETIRED_AT_ONCE)
+            total += count
+            self._meter.retired(count)
+            if count < _RETIRED_AT_ONCE:
+                break
+            await asyncio.sleep(_RETIRE_PAUSE_SECONDS)
+        if total:
+            log.info("old tasks deleted", extra={"count": total})
 
     async def _once(self, duty: Duty, epoch: int) -> None:
         patience = _Patience(self._settings.patience)

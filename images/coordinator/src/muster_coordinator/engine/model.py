@@ -139,6 +139,8 @@ class Worker:
     load: int
     connected: bool
     last_heartbeat_at: datetime
+    status_reason: str = ""
+    quarantined_until: datetime | None = None
 
     def can_do(self, need: Requirement) -> bool:
         """Whether pool, kind of work and key fit; a worker that names no keys has them all."""

@@ -127,12 +127,16 @@ class AssignmentStore(Protocol):
         ...
 
     async def report(
-        self, claims: Sequence[Claim], decide: Decide
+        self,
+        claims: Sequence[Claim],
+        decide: Decide,
+        seen: Mapping[UUID, Held] | None = None,
     ) -> list[Moved | EngineError | None]:
-        """Judge reports and make their moves, all in one transaction.
+        """Judge reports and make the moves of each in one transaction.
 
-        Answers each claim with its last move, None where there was nothing to do, or its error;
-        a report that was fenced off leaves an audit event.
+        `seen` are the workloads as they have just been read, where they have: what moved since
+        then is judged anew. Answers each claim with its last move, None where there was nothing to
+        do, or its error; a report that was fenced off leaves an audit event.
         """
         ...
 
@@ -179,8 +183,12 @@ class WorkerStore(Protocol):
         """Forget a worker; False where it is unknown."""
         ...
 
-    async def quarantine(self, worker_id: str, reason: str) -> None:
-        """Never give this worker anything again."""
+    async def quarantine(self, worker_id: str, reason: str, seconds: float) -> None:
+        """Give this worker nothing for a time: `seconds`, and twice as long each further time."""
+        ...
+
+    async def lift_quarantine(self, worker_id: str) -> bool:
+        """Trust a worker again; False where it is not in quarantine."""
         ...
 
     async def workers(self) -> list[Worker]:
@@ -239,7 +247,7 @@ class LeaderStore(Protocol):
         place: Callable[[Sequence[Candidate]], Sequence[Placement]],
         lease: float,
     ) -> list[Moved]:
-        """Lock what is first in each lane, let `place` choose, and schedule it."""
+        """Let `place` choose for what is first in each lane, and schedule what still waits then."""
         ...
 
     async def judge_workers(
@@ -259,6 +267,14 @@ class LeaderStore(Protocol):
 
     async def expire(self, epoch: int, expire: Expire) -> list[Moved]:
         """Move what waits beyond its deadline."""
+        ...
+
+    async def release(self, epoch: int) -> list[str]:
+        """End the quarantines whose time is over; the workers that are out of it."""
+        ...
+
+    async def retire(self, epoch: int, seconds: float, most: int) -> int:
+        """Delete work that ended `seconds` ago or earlier, at most so much; how much it was."""
         ...
 
     async def maintain(self, epoch: int, limits: HealthLimits) -> None:
@@ -340,4 +356,8 @@ class Meter(Protocol):
 
     def quarantined(self, worker_id: str) -> None:
         """A worker was found lying."""
+        ...
+
+    def retired(self, count: int) -> None:
+        """Finished work was deleted, as it was kept long enough."""
         ...

@@ -1,7 +1,7 @@
 """What workers report: begun, done, failed, handed back. Each is judged, then stored once."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from muster_coordinator.engine.ports import (
     Decide,
     Decision,
     Meter,
+    Statement,
     Submission,
     Verdict,
     WorkerStore,
@@ -23,6 +24,9 @@ from muster_coordinator.engine.retry import RetryPolicy
 from muster_coordinator.engine.states import State
 
 log = logging.getLogger(__name__)
+
+# Ten proofs verified together cost little more than half of ten verified one by one.
+_PACE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,21 @@ class Failure:
     released: bool = False
 
 
-class Reports:
-    """Takes reports in, in batches.
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of what reports lead to, in seconds.
 
     Args:
-        lease: seconds that a workload may run before it counts as stuck.
+        lease: how long a workload may run before it counts as stuck.
+        quarantine: how long the first wrong result keeps a worker out.
     """
+
+    lease: float
+    quarantine: float = 3600.0
+
+
+class Reports:
+    """Takes reports in, in batches."""
 
     def __init__(
         self,
@@ -57,16 +70,19 @@ class Reports:
         acceptance: Acceptance,
         policy: RetryPolicy,
         meter: Meter,
-        lease: float,
+        times: Times,
     ) -> None:
         self._assignments = assignments
         self._workers = workers
         self._acceptance = acceptance
         self._policy = policy
         self._meter = meter
-        self._lease = lease
-        self._start: Batcher[Claim, Moved | None] = Batcher(self._start_batch)
-        self._complete: Batcher[Completion, Verdict] = Batcher(self._complete_batch, lanes=2)
+        self._lease = times.lease
+        self._quarantined = times.quarantine
+        self._start: Batcher[Claim, Moved | None] = Batcher(self._start_batch, pace=_PACE)
+        self._complete: Batcher[Completion, Verdict] = Batcher(
+            self._complete_batch, lanes=2, pace=_PACE
+        )
         self._fail: Batcher[Failure, Moved | None] = Batcher(self._fail_batch)
 
     async def start(self, claim: Claim) -> None:
@@ -132,7 +148,10 @@ class Reports:
     async def _complete_batch(
         self, completions: list[Completion]
     ) -> Sequence[Verdict | EngineError]:
-        verdicts = await self._judged(completions)
+        ids = {completion.claim.workload_id for completion in completions}
+        statements = await self._assignments.statements(ids)
+        verdicts = await self._judged(completions, statements)
+        await self._distrust(verdicts)
 
         def decide(claim: Claim, held: Held | None) -> Decision | EngineError:
             if held is not None and held.state is State.COMPLETED and finished_by(claim, held):
@@ -149,17 +168,19 @@ class Reports:
             done = Move(held.id, State.RUNNING, State.COMPLETED, "workload.completed")
             return Decision((*begun, done), verdict.result)
 
-        answers = await self._report([completion.claim for completion in completions], decide)
+        seen = {one: statement.held for one, statement in statements.items()}
+        claims = [completion.claim for completion in completions]
+        answers = await self._report(claims, decide, seen)
         self._count(answers, completions)
         return [
             await self._answered(completion.claim, answer, verdicts.get(completion.claim))
             for completion, answer in zip(completions, answers, strict=True)
         ]
 
-    async def _judged(self, completions: list[Completion]) -> dict[Claim, Verdict | EngineError]:
+    async def _judged(
+        self, completions: list[Completion], statements: Mapping[UUID, Statement]
+    ) -> dict[Claim, Verdict | EngineError]:
         """Verdicts on what is worth looking at: the reports that are not fenced off already."""
-        ids = {completion.claim.workload_id for completion in completions}
-        statements = await self._assignments.statements(ids)
         worth = []
         for completion in completions:
             statement = statements.get(completion.claim.workload_id)
@@ -186,23 +207,26 @@ class Reports:
         if not isinstance(verdict, Verdict):
             raise TypeError(f"task {claim.workload_id} moved without a verdict")
         if not verdict.accepted:
-            await self._quarantine(claim, verdict.reason)
+            worker_id = claim.worker_id
+            await self._assignments.take_back(worker_id, "it is quarantined", self._policy.lost)
         return verdict
 
-    async def _quarantine(self, claim: Claim, reason: str) -> None:
-        worker_id = claim.worker_id
-        log.warning(
-            "worker quarantined",
-            extra={"worker_id": worker_id, "task_id": str(claim.workload_id), "reason": reason},
-        )
-        self._meter.quarantined(worker_id)
-        await self._workers.quarantine(worker_id, f"task {claim.workload_id}: {reason}")
-        await self._assignments.take_back(worker_id, "it is quarantined", self._policy.lost)
+    async def _distrust(self, verdicts: Mapping[Claim, Verdict | EngineError]) -> None:
+        """Quarantine those who lied, before their work can be given back to them."""
+        lies = {
+            claim.worker_id: f"task {claim.workload_id}: {verdict.reason}"
+            for claim, verdict in verdicts.items()
+            if isinstance(verdict, Verdict) and not verdict.accepted
+        }
+        for worker_id, reason in lies.items():
+            log.warning("worker quarantined", extra={"worker_id": worker_id, "reason": reason})
+            self._meter.quarantined(worker_id)
+            await self._workers.quarantine(worker_id, reason, self._quarantined)
 
     async def _report(
-        self, claims: Sequence[Claim], decide: Decide
+        self, claims: Sequence[Claim], decide: Decide, seen: Mapping[UUID, Held] | None = None
     ) -> list[Moved | EngineError | None]:
-        answers = await self._assignments.report(claims, decide)
+        answers = await self._assignments.report(claims, decide, seen)
         for claim, answer in zip(claims, answers, strict=True):
             if isinstance(answer, Fenced):
                 self._meter.fenced("generation")

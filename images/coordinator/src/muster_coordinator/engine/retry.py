@@ -83,7 +83,8 @@ class RetryPolicy:
             return Move(held.id, held.state, State.PENDING, "workload.unscheduled", reason)
         if held.redistributions >= self.max_redistributions:
             times = held.redistributions + 1
-            return _ended(held, f"its worker was lost {times} times, the last time: {reason}", None)
+            message = f"its worker was lost {times} times, the last time: {reason}"
+            return _ended(held, message, None, "workload.poisoned")
         return Move(
             held.id,
             held.state,
@@ -94,12 +95,12 @@ class RetryPolicy:
         )
 
 
-def _ended(held: Held, message: str, failed_on: str | None) -> Move:
+def _ended(held: Held, message: str, failed_on: str | None, event: str = "workload.failed") -> Move:
     return Move(
         held.id,
         held.state,
         State.FAILED,
-        "workload.failed",
+        event,
         message,
         failed_on=failed_on,
         error=message,

@@ -70,8 +70,8 @@ WORKER_TRANSITIONS: Mapping[WorkerStatus, frozenset[WorkerStatus]] = {
     ),
     WorkerStatus.DEAD: frozenset({WorkerStatus.ACTIVE, WorkerStatus.QUARANTINED}),
     WorkerStatus.DRAINING: frozenset({WorkerStatus.DEAD, WorkerStatus.QUARANTINED}),
-    # Nothing leads out: what lied once is removed, not believed again.
-    WorkerStatus.QUARANTINED: frozenset(),
+    # After a time, or by an administrator's word.
+    WorkerStatus.QUARANTINED: frozenset({WorkerStatus.ACTIVE}),
 }
 
 

@@ -68,6 +68,11 @@ class Metrics:
         self._quarantines = Counter(
             "coordinator_quarantines_total", "Wrong proofs reported.", registry=registry
         )
+        self._retired = Counter(
+            "coordinator_tasks_deleted_total",
+            "Finished tasks deleted, as they were kept long enough.",
+            registry=registry,
+        )
 
     def _make_tasks(self) -> None:
         registry = self.registry
@@ -224,6 +229,10 @@ class Metrics:
     def quarantined(self, _worker_id: str) -> None:
         """See `Meter.quarantined`."""
         self._quarantines.inc()
+
+    def retired(self, count: int) -> None:
+        """See `Meter.retired`."""
+        self._retired.inc(count)
 
     def handled(self, method: str, kind: str, code: str, seconds: float) -> None:
         """See `CallMeter.handled`."""

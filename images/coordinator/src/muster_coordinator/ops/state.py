@@ -159,6 +159,7 @@ class OpsState:
 
 
 def _shown(worker: Worker) -> Mapping[str, Any]:
+    until = worker.quarantined_until
     return {
         "worker_id": worker.id,
         "pool": worker.pool,
@@ -167,4 +168,6 @@ def _shown(worker: Worker) -> Mapping[str, Any]:
         "active_tasks": worker.load,
         "connected": worker.connected,
         "last_heartbeat": worker.last_heartbeat_at.astimezone(UTC).isoformat(),
+        "reason": worker.status_reason,
+        "quarantined_until": until and until.astimezone(UTC).isoformat(),
     }

@@ -1,21 +1,27 @@
 """Workloads on their way through workers; see `engine.ports.AssignmentStore`."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
+
+import asyncpg
 
 from muster_coordinator.engine.errors import EngineError, Fenced
 from muster_coordinator.engine.model import Assignment, Claim, Held, Move, Moved, Result
 from muster_coordinator.engine.ports import Decide, Deliverable, Recover, Statement
-from muster_coordinator.engine.states import HELD
+from muster_coordinator.engine.states import HELD, State
 from muster_coordinator.store.database import Connection, Database
 from muster_coordinator.store.transitions import (
     after,
-    apply,
+    apply_seen,
     held,
     lock,
     move_held,
     requirement,
 )
+from muster_coordinator.store.witnesses import Unreadable, Witnesses
+
+log = logging.getLogger(__name__)
 
 _DELIVERABLE = """
 SELECT workload.id, workload.worker_id, workload.pool, workload.type, workload.key_id,
@@ -36,15 +42,10 @@ SELECT id, pool, type, key_id, key_version, state, worker_id, generation, retry_
 FROM workloads WHERE id = ANY ($1::uuid[])
 """
 
-_RESULTS = """
-INSERT INTO results (workload_id, worker_id, generation, proof, encoding, public, merkle_root,
-                     key_version, verified, duration_ms)
-SELECT id, worker_id, generation, proof, encoding, string_to_array(public, ','), merkle_root,
-       key_version, verified, duration_ms
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::text[], $6::text[], $7::text[],
-            $8::text[], $9::bool[], $10::bigint[])
-     AS result (id, worker_id, generation, proof, encoding, public, merkle_root, key_version,
-                verified, duration_ms)
+_HELD = """
+SELECT id, pool, type, key_id, key_version, state, worker_id, generation, retry_count, max_retries,
+       redistributions, started_at
+FROM workloads WHERE id = ANY ($1::uuid[])
 """
 
 _FENCED = """
@@ -58,52 +59,105 @@ FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[])
 class PostgresAssignments:
     """Implements `engine.ports.AssignmentStore`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, witnesses: Witnesses | None = None) -> None:
         self._database = database
+        self._witnesses = witnesses or Witnesses()
 
     async def deliverable(self, workers: Collection[str], known: Mapping[UUID, int]) -> Deliverable:
         """See `AssignmentStore.deliverable`."""
         rows = await self._database.fetch(
             _DELIVERABLE, list(workers), list(known.keys()), list(known.values())
         )
-        fresh = [
-            Assignment(
-                row["id"],
-                row["worker_id"],
-                requirement(row),
-                row["generation"],
-                row["input"],
-                row["created_at"],
-                row["traceparent"],
-            )
-            for row in rows
-            if not row["known"]
-        ]
+        fresh = []
+        for row in rows:
+            witness = None if row["known"] else self._opened(row["id"], row["input"])
+            if witness is not None:
+                fresh.append(_assignment(row, witness))
         return Deliverable(fresh, {row["id"] for row in rows})
 
     async def statements(self, ids: Collection[UUID]) -> dict[UUID, Statement]:
         """See `AssignmentStore.statements`."""
         rows = await self._database.fetch(_STATEMENTS, list(ids))
-        return {row["id"]: Statement(held(row), row["input"]) for row in rows}
+        return {
+            row["id"]: Statement(held(row), self._opened(row["id"], row["input"])) for row in rows
+        }
+
+    def _opened(self, workload_id: UUID, stored: bytes | None) -> bytes | None:
+        """A witness, or None where this replica can't read it; another one may."""
+        if stored is None:
+            return None
+        try:
+            return self._witnesses.open(workload_id, stored)
+        except Unreadable as error:
+            log.error("a witness can't be read", extra={"error": str(error)})  # noqa: TRY400 - the text says it all
+            return None
 
     async def report(
+        self,
+        claims: Sequence[Claim],
+        decide: Decide,
+        seen: Mapping[UUID, Held] | None = None,
+    ) -> list[Moved | EngineError | None]:
+        """See `AssignmentStore.report`.
+
+        Judged first on rows that nobody has locked, and stored in one statement that moves only
+        what is still as it was read; the rest is judged again under locks.
+        """
+        if seen is None:
+            ids = {claim.workload_id for claim in claims}
+            seen = {row["id"]: held(row) for row in await self._database.fetch(_HELD, list(ids))}
+        batch = _Batch(dict(seen))
+        outcomes = [batch.take(claim, decide) for claim in claims]
+        moved = await self._optimistic(batch)
+        await self._trace(batch.fenced)
+        late = [
+            place
+            for place, one in enumerate(outcomes)
+            if isinstance(one, UUID) and one not in moved
+        ]
+        answers = [moved.get(one) if isinstance(one, UUID) else one for one in outcomes]
+        if late:
+            again = await self._locked([claims[place] for place in late], decide)
+            for place, answer in zip(late, again, strict=True):
+                answers[place] = answer
+        return answers
+
+    async def _optimistic(self, batch: "_Batch") -> dict[UUID, Moved]:
+        """Store the workloads of a batch that move once."""
+        twice = {move.id for move in batch.rounds[1]}
+        moves = [move for move in batch.rounds[0] if move.id not in twice]
+        generations = {row.id: row.generation for row in batch.rows.values()}
+        results = {row.id: result for row, result in batch.results if row.id not in twice}
+
+        async def store(connection: Connection) -> list[Moved]:
+            return await apply_seen(
+                connection, moves, "worker", generations=generations, results=results
+            )
+
+        return {one.id: one for one in await self._database.single(store)} if moves else {}
+
+    async def _locked(
         self, claims: Sequence[Claim], decide: Decide
     ) -> list[Moved | EngineError | None]:
-        """See `AssignmentStore.report`."""
-
         async def report(connection: Connection) -> list[Moved | EngineError | None]:
-            rows = await lock(connection, {claim.workload_id for claim in claims})
-            batch = _Batch(rows)
+            batch = _Batch(await lock(connection, {claim.workload_id for claim in claims}))
             outcomes = [batch.take(claim, decide) for claim in claims]
             moved: dict[UUID, Moved] = {}
+            results = {row.id: result for row, result in batch.results}
             for moves in batch.rounds:
-                for one in await apply(connection, moves, "worker"):
+                done = {move.id for move in moves if move.after is State.COMPLETED}
+                kept = {one: result for one, result in results.items() if one in done}
+                for one in await apply_seen(connection, moves, "worker", results=kept):
                     moved[one.id] = one
-            await _keep(connection, batch.results)
-            await _trace(connection, batch.fenced)
+            if batch.fenced:
+                await connection.execute(_FENCED, *_traces(batch.fenced))
             return [moved[one] if isinstance(one, UUID) else one for one in outcomes]
 
         return await self._database.run(report)
+
+    async def _trace(self, fenced: Sequence[tuple[Claim, Fenced]]) -> None:
+        if fenced:
+            await self._database.fetch(_FENCED, *_traces(fenced))
 
     async def take_back(self, worker_id: str, reason: str, recover: Recover) -> list[Moved]:
         """See `AssignmentStore.take_back`."""
@@ -120,14 +174,14 @@ class _Batch:
     """Reports of one transaction, judged one after the other on what the ones before left."""
 
     def __init__(self, rows: dict[UUID, Held]) -> None:
-        self._rows = rows
+        self.rows = rows
         self.rounds: list[list[Move]] = [[], []]
         self.results: list[tuple[Held, Result]] = []
         self.fenced: list[tuple[Claim, Fenced]] = []
 
     def take(self, claim: Claim, decide: Decide) -> UUID | EngineError | None:
         """The workload where it moves, None where nothing is to do, or the error."""
-        row = self._rows.get(claim.workload_id)
+        row = self.rows.get(claim.workload_id)
         decision = decide(claim, row)
         if isinstance(decision, EngineError):
             if isinstance(decision, Fenced):
@@ -140,35 +194,26 @@ class _Batch:
             row = after(row, move)
         if decision.result is not None:
             self.results.append((row, decision.result))
-        self._rows[claim.workload_id] = row
+        self.rows[claim.workload_id] = row
         return claim.workload_id
 
 
-async def _keep(connection: Connection, results: Sequence[tuple[Held, Result]]) -> None:
-    if not results:
-        return
-    await connection.execute(
-        _RESULTS,
-        [row.id for row, _ in results],
-        [row.worker_id for row, _ in results],
-        [row.generation for row, _ in results],
-        [result.proof for _, result in results],
-        [result.encoding for _, result in results],
-        [",".join(result.public) for _, result in results],
-        [result.merkle_root for _, result in results],
-        [result.key_version for _, result in results],
-        [result.verified for _, result in results],
-        [result.duration_ms for _, result in results],
+def _assignment(row: asyncpg.Record, witness: bytes) -> Assignment:
+    return Assignment(
+        row["id"],
+        row["worker_id"],
+        requirement(row),
+        row["generation"],
+        witness,
+        row["created_at"],
+        row["traceparent"],
     )
 
 
-async def _trace(connection: Connection, fenced: Sequence[tuple[Claim, Fenced]]) -> None:
-    if not fenced:
-        return
-    await connection.execute(
-        _FENCED,
+def _traces(fenced: Sequence[tuple[Claim, Fenced]]) -> list[list[object]]:
+    return [
         [claim.workload_id for claim, _ in fenced],
         [claim.worker_id for claim, _ in fenced],
         [claim.generation for claim, _ in fenced],
         [str(error) for _, error in fenced],
-    )
+    ]

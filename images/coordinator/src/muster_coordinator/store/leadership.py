@@ -13,7 +13,7 @@ from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement
 from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store.database import Connection, Database
-from muster_coordinator.store.transitions import apply, held, requirement
+from muster_coordinator.store.transitions import apply, apply_seen, held, requirement
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ _CANDIDATES = """
 SELECT candidate.* FROM jsonb_to_recordset($1::jsonb) AS lane (
     pool text, type text, key_id text, key_version text, room int, free text[], able text[])
 CROSS JOIN LATERAL (
-    SELECT id, pool, type, key_id, key_version, state, excluded_workers, rank
+    SELECT id, pool, type, key_id, key_version, state, excluded_workers, rank, generation
     FROM workloads
     WHERE pool = lane.pool AND type = lane.type
       AND key_id = lane.key_id AND key_version = lane.key_version
@@ -65,7 +65,6 @@ CROSS JOIN LATERAL (
       AND (deadline_at IS NULL OR deadline_at > now())
       AND (NOT excluded_workers @> lane.free OR excluded_workers @> lane.able)
     ORDER BY rank DESC, id LIMIT lane.room
-    FOR UPDATE SKIP LOCKED
 ) AS candidate
 ORDER BY candidate.rank DESC, candidate.id
 """
@@ -143,6 +142,38 @@ INSERT INTO audit_events (worker_id, actor, event, before, epoch)
 SELECT id, 'leader', 'worker.forgotten', status, $2 FROM gone
 """
 
+_RELEASE = """
+WITH released AS (
+    UPDATE workers SET status = 'ACTIVE', status_reason = 'quarantine is over',
+                       status_changed_at = now(), quarantined_until = NULL
+    WHERE status = 'QUARANTINED' AND quarantined_until < now() RETURNING id
+), logged AS (
+    INSERT INTO audit_events (worker_id, actor, event, before, after, epoch, reason)
+    SELECT id, 'leader', 'worker.status', 'QUARANTINED', 'ACTIVE', $1, 'quarantine is over'
+    FROM released
+)
+SELECT id, pg_notify('muster_work', '') FROM released
+"""
+
+# Results go with their workloads; what a worker has done stays counted.
+_RETIRE = """
+WITH old AS (
+    SELECT id FROM workloads
+    WHERE state IN ('COMPLETED', 'FAILED', 'CANCELLED') AND completed_at < now() - $1::interval
+    ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), done AS (
+    SELECT worker_id, count(*) AS tasks, sum(duration_ms) AS duration_ms
+    FROM results WHERE workload_id IN (SELECT id FROM old) GROUP BY worker_id
+), counted AS (
+    UPDATE workers SET retired_tasks = retired_tasks + done.tasks,
+                       retired_duration_ms = workers.retired_duration_ms + done.duration_ms
+    FROM done WHERE workers.id = done.worker_id
+), deleted AS (
+    DELETE FROM workloads WHERE id IN (SELECT id FROM old) RETURNING id
+)
+SELECT count(*) AS count FROM deleted
+"""
+
 _FORGET_REPLICAS = "DELETE FROM replicas WHERE last_seen_at < now() - interval '1 hour'"
 
 _FORGET_KEYS = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"
@@ -205,21 +236,30 @@ class PostgresLeadership:
         """See `LeaderStore.assign`."""
         request = json.dumps([_lane(lane) for lane in lanes])
 
-        async def assign(connection: Connection) -> list[Moved]:
-            await fence(connection, epoch)
-            candidates = [
-                Candidate(
-                    row["id"],
-                    requirement(row),
-                    State(row["state"]),
-                    frozenset(row["excluded_workers"]),
-                )
-                for row in await connection.fetch(_CANDIDATES, request)
-            ]
-            moves = [_scheduled(placement, lease) for placement in place(candidates)]
-            return await apply(connection, moves, "leader", epoch)
+        rows = await self._database.fetch(_CANDIDATES, request)
+        candidates = [
+            Candidate(
+                row["id"],
+                requirement(row),
+                State(row["state"]),
+                frozenset(row["excluded_workers"]),
+            )
+            for row in rows
+        ]
+        generations = {row["id"]: row["generation"] for row in rows}
+        moves = [_scheduled(placement, lease) for placement in place(candidates)]
+        if not moves:
+            return []
 
-        return await self._database.run(assign)
+        async def store(connection: Connection) -> list[Moved]:
+            return await apply_seen(
+                connection, moves, "leader", epoch=epoch, generations=generations
+            )
+
+        moved = await self._database.single(store)
+        if not moved:
+            await self._database.run(lambda connection: fence(connection, epoch))
+        return moved
 
     async def judge_workers(
         self, epoch: int, limits: HealthLimits, since: datetime
@@ -273,6 +313,25 @@ class PostgresLeadership:
             return await apply(connection, moves, "leader", epoch)
 
         return await self._database.run(run)
+
+    async def release(self, epoch: int) -> list[str]:
+        """See `LeaderStore.release`."""
+
+        async def release(connection: Connection) -> list[str]:
+            await fence(connection, epoch)
+            return [row["id"] for row in await connection.fetch(_RELEASE, epoch)]
+
+        return await self._database.run(release)
+
+    async def retire(self, epoch: int, seconds: float, most: int) -> int:
+        """See `LeaderStore.retire`."""
+
+        async def retire(connection: Connection) -> int:
+            await fence(connection, epoch)
+            count: int = await connection.fetchval(_RETIRE, timedelta(seconds=seconds), most)
+            return count
+
+        return await self._database.run(retire)
 
     async def maintain(self, epoch: int, limits: HealthLimits) -> None:
         """See `LeaderStore.maintain`."""

@@ -21,6 +21,7 @@ from muster_coordinator.engine.scheduling.aging import rank
 from muster_coordinator.engine.states import TERMINAL, State
 from muster_coordinator.store.database import Connection, Database
 from muster_coordinator.store.transitions import apply, lock, requirement
+from muster_coordinator.store.witnesses import Witnesses
 
 _SUBMIT = """
 WITH submitted AS (
@@ -101,12 +102,13 @@ FROM workloads WHERE state IN ('SCHEDULED', 'RUNNING') GROUP BY pool, type, key_
 class PostgresQueue:
     """Implements `engine.ports.QueueStore`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, witnesses: Witnesses | None = None) -> None:
         self._database = database
+        self._witnesses = witnesses or Witnesses()
 
     async def submit(self, batch: Sequence[NewWorkload]) -> None:
         """See `QueueStore.submit`."""
-        await self._database.fetch(_SUBMIT, *_columns(batch))
+        await self._database.fetch(_SUBMIT, *_columns(batch, self._witnesses))
 
     async def submit_once(self, batch: Sequence[NewWorkload], once: Once) -> list[UUID]:
         """See `QueueStore.submit_once`."""
@@ -119,7 +121,7 @@ class PostgresQueue:
                 _CLAIM, customer_id, once.key_sha256, once.fingerprint, ids
             )
             if claimed is not None:
-                await connection.fetch(_SUBMIT, *_columns(batch))
+                await connection.fetch(_SUBMIT, *_columns(batch, self._witnesses))
                 return ids
             stored = _same(await connection.fetchrow(_CLAIMED, customer_id, once.key_sha256), once)
             if stored is None:
@@ -187,7 +189,7 @@ class PostgresQueue:
         return list(depths.values())
 
 
-def _columns(batch: Sequence[NewWorkload]) -> list[list[Any]]:
+def _columns(batch: Sequence[NewWorkload], witnesses: Witnesses) -> list[list[Any]]:
     """The arguments of `_SUBMIT`."""
     now = time.time()
     return [
@@ -199,7 +201,7 @@ def _columns(batch: Sequence[NewWorkload]) -> list[list[Any]]:
         [one.requirement.key_version for one in batch],
         [one.priority for one in batch],
         [rank(one.priority, now) for one in batch],
-        [one.input for one in batch],
+        [witnesses.seal(one.id, one.input) for one in batch],
         [one.max_retries for one in batch],
         [one.request_id for one in batch],
         [one.traceparent for one in batch],

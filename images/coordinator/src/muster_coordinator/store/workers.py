@@ -1,7 +1,10 @@
 """The registry of workers; see `engine.ports.WorkerStore`."""
 
+import functools
 import json
 from collections.abc import Collection, Mapping
+from datetime import timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from muster_coordinator.engine.model import Registration, Worker, WorkerStats
@@ -103,16 +106,35 @@ WITH worker AS (
     SELECT id, status AS before FROM workers
     WHERE id = $1 AND status <> 'QUARANTINED' FOR UPDATE
 ), quarantined AS (
-    UPDATE workers SET status = 'QUARANTINED', status_reason = $2, status_changed_at = now()
+    UPDATE workers SET
+        status = 'QUARANTINED', status_reason = $2, status_changed_at = now(),
+        quarantines = quarantines + 1,
+        -- Twice as long each time, but no longer than a month.
+        quarantined_until = now() + least($3::interval * power(2, least(quarantines, 20)),
+                                          interval '30 days')
     FROM worker WHERE workers.id = worker.id RETURNING workers.id, worker.before
 )
 INSERT INTO audit_events (worker_id, actor, event, before, after, reason)
 SELECT id, 'coordinator', 'worker.status', before, 'QUARANTINED', $2 FROM quarantined
 """
 
+_LIFT = """
+WITH lifted AS (
+    UPDATE workers SET status = 'ACTIVE', status_reason = 'quarantine lifted',
+                       status_changed_at = now(), quarantined_until = NULL
+    WHERE id = $1 AND status = 'QUARANTINED' RETURNING id
+), logged AS (
+    INSERT INTO audit_events (worker_id, actor, event, before, after, reason)
+    SELECT id, 'administrator', 'worker.status', 'QUARANTINED', 'ACTIVE', 'quarantine lifted'
+    FROM lifted
+)
+SELECT id, pg_notify('muster_work', '') FROM lifted
+"""
+
 _WORKERS = """
 SELECT worker.id, worker.pool, worker.status, worker.capacity, worker.types, worker.keys,
        worker.stream_id IS NOT NULL AS connected, worker.last_heartbeat_at,
+       worker.status_reason, worker.quarantined_until,
        coalesce(holding.load, 0) AS load
 FROM workers AS worker
 LEFT JOIN (
@@ -123,11 +145,19 @@ ORDER BY worker.id
 """
 
 _STATS = """
-SELECT (SELECT count(*) FROM results WHERE worker_id = worker.id) AS completed,
-       (SELECT coalesce(sum(duration_ms), 0)::bigint FROM results WHERE worker_id = worker.id)
-           AS duration_ms
+SELECT worker.retired_tasks
+           + (SELECT count(*) FROM results WHERE worker_id = worker.id) AS completed,
+       worker.retired_duration_ms
+           + (SELECT coalesce(sum(duration_ms), 0)::bigint FROM results
+              WHERE worker_id = worker.id) AS duration_ms
 FROM workers AS worker WHERE worker.id = $1
 """
+
+
+@functools.lru_cache(maxsize=1024)
+def _keys(text: str) -> Mapping[str, str]:
+    """Workers of a pool have the same keys, and are read again and again."""
+    return MappingProxyType(json.loads(text))
 
 
 class PostgresWorkers:
@@ -223,9 +253,13 @@ class PostgresWorkers:
         """See `WorkerStore.deregister`."""
         return await self._database.fetchrow(_DEREGISTER, worker_id) is not None
 
-    async def quarantine(self, worker_id: str, reason: str) -> None:
+    async def quarantine(self, worker_id: str, reason: str, seconds: float) -> None:
         """See `WorkerStore.quarantine`."""
-        await self._database.fetch(_QUARANTINE, worker_id, reason)
+        await self._database.fetch(_QUARANTINE, worker_id, reason, timedelta(seconds=seconds))
+
+    async def lift_quarantine(self, worker_id: str) -> bool:
+        """See `WorkerStore.lift_quarantine`."""
+        return await self._database.fetchrow(_LIFT, worker_id) is not None
 
     async def workers(self) -> list[Worker]:
         """See `WorkerStore.workers`."""
@@ -236,10 +270,12 @@ class PostgresWorkers:
                 WorkerStatus(row["status"]),
                 row["capacity"],
                 frozenset(row["types"]),
-                json.loads(row["keys"]),
+                _keys(row["keys"]),
                 row["load"],
                 row["connected"],
                 row["last_heartbeat_at"],
+                row["status_reason"],
+                row["quarantined_until"],
             )
             for row in await self._database.fetch(_WORKERS)
         ]

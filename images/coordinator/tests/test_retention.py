@@ -1,0 +1,69 @@
+"""Finished work is deleted after a time; what waits or runs never is."""
+
+from pathlib import Path
+
+import pytest
+
+from muster_coordinator.engine.identity import new_id
+from muster_coordinator.store.database import Database
+from muster_coordinator.store.leadership import PostgresLeadership
+from muster_coordinator.store.migrate import migrate
+from muster_protos import coordinator_pb2 as pb
+from muster_testing.waiting import eventually
+
+from .harness import Replica, rows, serving, settings
+from .workers import Worker
+
+pytestmark = pytest.mark.integration
+
+_FINISHED = """
+INSERT INTO workloads (id, type, pool, rank, max_retries, state, completed_at)
+VALUES ($1, 'x', 'demo', 0, 3, $2, now() - make_interval(hours => $3))
+"""
+
+
+async def test_old_finished_work_goes_with_its_proof_and_stays_counted(
+    dsn: str, tmp_path: Path
+) -> None:
+    document = settings(task_retention="2s", cleanup_interval="200ms")
+    async with serving(dsn, document, tmp_path) as replica:
+        async with Worker(replica.target, "w-0") as worker:
+            done = await replica.add()
+            await replica.ends(done)
+            worker.handler = _ignore
+            waits = await replica.add()
+
+            async def gone() -> bool:
+                return (await replica.http.get(f"/api/v1/tasks/{done}")).status_code == 404
+
+            await eventually(gone)
+            assert await rows(dsn, "SELECT count(*) FROM results") == [(0,)]
+            assert (await replica.task(waits))["status"] == "assigned"
+            request = pb.GetWorkerStatsRequest(worker_id="w-0")
+            stats = await worker.stub.GetWorkerStats(request)
+            assert (stats.tasks_completed, stats.total_duration_ms) == (1, 1)
+            await eventually(lambda: _deleted(replica, 1))
+        completed = "SELECT count(*) FROM audit_events WHERE event = 'workload.completed'"
+        assert await rows(dsn, completed) == [(1,)]
+
+
+async def _ignore(_worker: Worker, _task: pb.TaskAssignment) -> None:
+    return None
+
+
+async def _deleted(replica: Replica, count: int) -> bool:
+    return await replica.metric("coordinator_tasks_deleted_total") == count
+
+
+async def test_the_oldest_go_first_and_so_many_at_once(dsn: str) -> None:
+    await migrate(dsn)
+    async with Database(dsn) as database:
+        for hours, state in enumerate(["COMPLETED", "FAILED", "CANCELLED", "PENDING"]):
+            await database.fetch(_FINISHED, new_id(), state, hours)
+        leadership = PostgresLeadership(database)
+        epoch, _ = await leadership.take_epoch("c-0")
+        assert await leadership.retire(epoch, 1800.0, most=1) == 1
+        left = "SELECT state FROM workloads ORDER BY state"
+        assert await rows(dsn, left) == [("COMPLETED",), ("FAILED",), ("PENDING",)]
+        assert await leadership.retire(epoch, 1800.0, most=9) == 1
+        assert await rows(dsn, left) == [("COMPLETED",), ("PENDING",)]
