@@ -181,6 +181,65 @@ async def test_of_many_reports_on_one_task_exactly_one_counts(database: Database
     assert await rows(dsn, completed) == [(1,)]
 
 
+async def test_what_moved_after_it_was_read_is_judged_anew(database: Database, dsn: str) -> None:
+    epoch, _ = await PostgresLeadership(database).take_epoch("c-0")
+    await _connect(database, "w-0")
+    ids = await _submit(database, 2)
+    await _assign(database, epoch)
+    assignments = PostgresAssignments(database)
+    claims = [Claim(task_id, "w-0", 1) for task_id in ids]
+
+    def begin(claim: Claim, held: Held | None) -> Decision | EngineError:
+        error = judge(claim, held)
+        if error is not None or held is None:
+            return error or Decision()
+        move = Move(held.id, held.state, State.RUNNING, "workload.started", lease=60.0)
+        return Decision((move,) if held.state is State.SCHEDULED else ())
+
+    await assignments.report(claims, begin)
+    seen = {one: found.held for one, found in (await assignments.statements(ids)).items()}
+    await PostgresQueue(database).cancel(ids[0], "default")
+    # The second report on the cancelled task must not be told that the first was accepted.
+    cancelled, other, repeated = await assignments.report([*claims, claims[0]], _end, seen)
+    assert isinstance(cancelled, Fenced)
+    assert isinstance(repeated, Fenced)
+    assert isinstance(other, Moved)
+    assert await rows(dsn, "SELECT workload_id FROM results") == [(ids[1],)]
+    traces = "SELECT workload_id FROM audit_events WHERE event = 'report.fenced'"
+    assert await rows(dsn, traces) == [(ids[0],), (ids[0],)]
+
+
+def _end(claim: Claim, held: Held | None) -> Decision | EngineError:
+    if held is not None and held.state is State.COMPLETED:
+        return Decision()
+    error = judge(claim, held)
+    if error is not None or held is None:
+        return error or Decision()
+    return Decision((Move(held.id, held.state, State.COMPLETED, "workload.completed"),), RESULT)
+
+
+async def test_nothing_is_given_to_a_worker_that_was_quarantined_meanwhile(
+    database: Database,
+) -> None:
+    leadership, workers = PostgresLeadership(database), PostgresWorkers(database)
+    epoch, _ = await leadership.take_epoch("c-0")
+    await _connect(database, "liar")
+    [task_id] = await _submit(database)
+    seen = await workers.workers()
+    await workers.quarantine("liar", "a lie", 3600.0)
+    lanes = open_lanes(await leadership.waiting_needs(), seen, 1, 100)
+    assert lanes
+    assert (
+        await leadership.assign(
+            epoch, lanes, lambda found: place(found, seen, LeastLoaded(), 1), lease=60.0
+        )
+        == []
+    )
+    workload = await PostgresQueue(database).get(task_id, "default")
+    assert workload is not None
+    assert (workload.state, workload.generation) == (State.PENDING, 0)
+
+
 async def test_leaders_that_assign_at_once_assign_each_task_once(database: Database) -> None:
     epoch, _ = await PostgresLeadership(database).take_epoch("c-0")
     for name in ("w-0", "w-1", "w-2"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -96,6 +97,13 @@ def offers(config: CoordinatorConfig) -> Offers:
         )
         for pool in config.proving.pools
     )
+
+
+def _calm_the_collector() -> None:
+    """Nearly all garbage here is in no cycle; by default the collector takes a tenth of the CPU."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +209,7 @@ class Coordinator:
             self._metrics,
             duties=[self._keyring.make_missing],
         )
+        self._leader.on_assigned = self._delivery.wake
 
     async def run(self, stop: asyncio.Event, version: str) -> int:
         """Serve until `stop` is set; the exit status.
@@ -299,6 +308,7 @@ class Coordinator:
             web = group.create_task(http.run())
             await grpc.start()
             self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
+            _calm_the_collector()
             log.info(
                 "serving",
                 extra={"coordinator_id": self._identity, "ports": asdict(self.ports)},

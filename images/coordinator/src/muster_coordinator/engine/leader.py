@@ -54,8 +54,19 @@ class LeaderSettings:
     limits: HealthLimits = field(default_factory=HealthLimits)
 
 
+def _nobody(_worker_id: str) -> None:
+    """Who hears of assignments where nobody has to."""
+
+
 class Leader:
-    """Leads while an elector says so; see `lead`."""
+    """Leads while an elector says so; see `lead`.
+
+    Args:
+        duties: what each leader does once.
+
+    Attributes:
+        on_assigned: told at once of each worker that was given something.
+    """
 
     def __init__(
         self,
@@ -74,6 +85,7 @@ class Leader:
         self._settings = settings
         self._meter = meter
         self._duties = duties
+        self.on_assigned: Callable[[str], None] = _nobody
         self._wake = asyncio.Event()
         self._epoch: int | None = None
 
@@ -160,6 +172,9 @@ class Leader:
             self._settings.lease,
         )
         self._meter.assigned(moved)
+        # This replica's own streams need not wait to hear of it.
+        for one in moved:
+            self.on_assigned(one.worker_id or "")
         return len(moved)
 
     def _place(

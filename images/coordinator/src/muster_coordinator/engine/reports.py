@@ -26,7 +26,7 @@ from muster_coordinator.engine.states import State
 log = logging.getLogger(__name__)
 
 # Ten proofs verified together cost little more than half of ten verified one by one.
-_PACE = 0.02
+_PACE = 0.01
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,32 +109,49 @@ class PostgresAssignments:
         batch = _Batch(dict(seen))
         outcomes = [batch.take(claim, decide) for claim in claims]
         moved = await self._optimistic(batch)
-        await self._trace(batch.fenced)
-        late = [
-            place
-            for place, one in enumerate(outcomes)
-            if isinstance(one, UUID) and one not in moved
+        # With all that was judged on what they would have become.
+        undone = {one for one in outcomes if isinstance(one, UUID)} - moved.keys()
+        fenced = [one for one in batch.fenced if one[0].workload_id not in undone]
+        if fenced:
+            await self._database.fetch(_FENCED, *_traces(fenced))
+        late = [claim for claim in claims if claim.workload_id in undone]
+        again = iter(await self._locked(late, decide) if late else ())
+        return [
+            next(again)
+            if claim.workload_id in undone
+            else moved[one]
+            if isinstance(one, UUID)
+            else one
+            for claim, one in zip(claims, outcomes, strict=True)
         ]
-        answers = [moved.get(one) if isinstance(one, UUID) else one for one in outcomes]
-        if late:
-            again = await self._locked([claims[place] for place in late], decide)
-            for place, answer in zip(late, again, strict=True):
-                answers[place] = answer
-        return answers
 
     async def _optimistic(self, batch: "_Batch") -> dict[UUID, Moved]:
-        """Store the workloads of a batch that move once."""
-        twice = {move.id for move in batch.rounds[1]}
-        moves = [move for move in batch.rounds[0] if move.id not in twice]
+        """Make the moves of a batch that was not read under locks; those that could be made."""
+        first, second = batch.rounds
         generations = {row.id: row.generation for row in batch.rows.values()}
-        results = {row.id: result for row, result in batch.results if row.id not in twice}
+        results = {row.id: result for row, result in batch.results}
+        twice = {move.id for move in second}
+        at_once = {one: result for one, result in results.items() if one not in twice}
 
-        async def store(connection: Connection) -> list[Moved]:
-            return await apply_seen(
-                connection, moves, "worker", generations=generations, results=results
+        async def store(connection: Connection) -> dict[UUID, Moved]:
+            moved = await apply_seen(
+                connection,
+                first,
+                "worker",
+                generations=generations,
+                results=at_once,
+                hurried=bool(second) or any(move.after is not State.RUNNING for move in first),
             )
+            found = {one.id: one for one in moved}
+            rest = [move for move in second if move.id in found]
+            kept = {move.id: results[move.id] for move in rest if move.id in results}
+            for one in await apply_seen(connection, rest, "worker", results=kept):
+                found[one.id] = one
+            return found
 
-        return {one.id: one for one in await self._database.single(store)} if moves else {}
+        if not first:
+            return {}
+        return await (self._database.run(store) if second else self._database.single(store))
 
     async def _locked(
         self, claims: Sequence[Claim], decide: Decide
@@ -154,10 +171,6 @@ class PostgresAssignments:
             return [moved[one] if isinstance(one, UUID) else one for one in outcomes]
 
         return await self._database.run(report)
-
-    async def _trace(self, fenced: Sequence[tuple[Claim, Fenced]]) -> None:
-        if fenced:
-            await self._database.fetch(_FENCED, *_traces(fenced))
 
     async def take_back(self, worker_id: str, reason: str, recover: Recover) -> list[Moved]:
         """See `AssignmentStore.take_back`."""

@@ -253,7 +253,12 @@ class PostgresLeadership:
 
         async def store(connection: Connection) -> list[Moved]:
             return await apply_seen(
-                connection, moves, "leader", epoch=epoch, generations=generations
+                connection,
+                moves,
+                "leader",
+                epoch=epoch,
+                generations=generations,
+                hurried=False,
             )
 
         moved = await self._database.single(store)

@@ -94,9 +94,16 @@ SELECT id, pool, type, key_id, key_version, state, worker_id, generation, create
             THEN pg_notify('muster_work', '') END,
        CASE WHEN state = 'SCHEDULED' THEN pg_notify('muster_assigned', worker_id) END,
        CASE WHEN state IN ('COMPLETED', 'FAILED', 'CANCELLED')
-            THEN pg_notify('muster_done', id::text) END
+            THEN pg_notify('muster_done', id::text) END"""
+
+_FROM_MOVED = """
 FROM moved
 """
+
+# The commit does not wait for the disk. Only where nobody is told that something is safe: what a
+# crash of the database takes with it is an assignment or its beginning, and the work waits again.
+_UNHURRIED = """,
+       set_config('synchronous_commit', 'off', true)"""
 
 _LOCK = """
 SELECT workload.id, workload.pool, workload.type, workload.key_id, workload.key_version,
@@ -171,6 +178,7 @@ async def apply_seen(
     epoch: int | None = None,
     generations: Mapping[UUID, int] | None = None,
     results: Mapping[UUID, Result] | None = None,
+    hurried: bool = True,
 ) -> list[Moved]:
     """Store moves in one statement, which is a transaction of its own outside of any.
 
@@ -179,6 +187,7 @@ async def apply_seen(
         generations: of workloads that were read without a lock; what has another one, or another
             state than the move begins with, stays as it is and is not in the answer.
         results: to keep with the moves.
+        hurried: False where the commit need not wait for the disk; only outside of a transaction.
     """
     if not moves:
         return []
@@ -200,10 +209,9 @@ async def apply_seen(
         [generations[move.id] if generations else None for move in moves],
     ]
     if results:
-        query = _MOVED + _RESULTS + _RETURNED
         arguments += _columns(results)
-    else:
-        query = _MOVED + _RETURNED
+    kept = _RESULTS if results else ""
+    query = _MOVED + kept + _RETURNED + ("" if hurried else _UNHURRIED) + _FROM_MOVED
     return [
         Moved(
             row["id"],

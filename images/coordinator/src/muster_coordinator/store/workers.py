@@ -60,7 +60,10 @@ WITH beat AS (
     SELECT id, 'worker:' || id, 'worker.status', before, status, 'heartbeat'
     FROM alive WHERE before <> status
 )
-SELECT id, CASE WHEN before <> status THEN pg_notify('muster_work', '') END FROM alive
+SELECT id, CASE WHEN before <> status THEN pg_notify('muster_work', '') END,
+       -- The next heartbeat makes up for one that a crash of the database takes with it.
+       set_config('synchronous_commit', 'off', true)
+FROM alive
 """
 
 _OPEN_STREAM = """
