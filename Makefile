@@ -14,7 +14,8 @@ WHERE = --name $(CLUSTER) --nodes $(NODES) $(if $(CONTEXT),--context $(CONTEXT))
 	$(if $(REGISTRY),--registry $(REGISTRY))
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo cluster cluster-down images lint unit e2e test protos crds lock bench-proving
+.PHONY: help env demo cluster cluster-down images lint unit e2e test protos crds lock bench-proving \
+	bench-dispatch
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r n t; \
@@ -58,3 +59,6 @@ lock: ## Pin all dependencies anew
 
 bench-proving: env ## Compare our prover with gnark, and with py_ecc's verifier
 	@$(BIN)/python -m bench.proving $(ARGS)
+
+bench-dispatch: env ## Compare our dispatch with Dask and Celery; needs postgresql and redis-server
+	@$(BIN)/python -m bench.dispatch $(ARGS)

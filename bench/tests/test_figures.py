@@ -35,6 +35,14 @@ def test_every_line_has_the_one_form() -> None:
         assert form.fullmatch(Figure("m_1", "s", ours, anchor, "x").line())
 
 
+def test_a_promise_may_be_absolute(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = Figure("d_ms", "ms", 1.0, 4.0, "other", most=1.0)
+    assert publish("x", [kept], command="", versions={}, details={}, results=tmp_path)
+    broken = Figure("d_ms", "ms", 1.1, 4.0, "other", most=1.0)
+    assert not publish("x", [broken], command="", versions={}, details={}, results=tmp_path)
+    assert capsys.readouterr().err == "d_ms: ours must be at most 1.0 ms\n"
+
+
 def test_a_broken_promise_is_said_and_returned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

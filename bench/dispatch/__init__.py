@@ -1,0 +1,1 @@
+"""Tasks from a queue to workers and back: Muster against Dask and Celery."""

@@ -1,0 +1,220 @@
+"""The contender that is Muster: a coordinator process, PostgreSQL, and a fleet in this process."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import uvloop
+import yaml
+
+from bench.dispatch.fleet import SimulatedWorker, close_all, wait_all
+from muster_coordinator.engine.batching import Batcher
+from muster_coordinator.engine.identity import new_id
+from muster_coordinator.engine.model import NewWorkload, Requirement
+from muster_coordinator.store.database import Database, Limits
+from muster_coordinator.store.queue import PostgresQueue
+from muster_proving import CircuitSpec, load_proving_key, load_verifying_key, parse_inputs
+from muster_testing.postgres import PostgresServer
+
+_SPEC = CircuitSpec.from_key_id("addition-poseidon@bn254")
+_INPUTS = 64
+_READY_SECONDS = 60.0
+
+
+def _document(home: Path) -> dict[str, Any]:
+    circuit = {"name": _SPEC.name, "curve": _SPEC.curve.value}
+    return {
+        "coordinator": {"id": "bench", "grpc_port": 0, "http_port": 0, "ops_port": 0},
+        "database": {"dsn_file": str(home / "dsn")},
+        "leader_election": {"backend": "advisory-lock"},
+        "proving": {"pools": [{"name": "bench", "insecure_setup": True, "circuits": [circuit]}]},
+    }
+
+
+@contextlib.contextmanager
+def coordinator(dsn: str) -> Iterator[dict[str, int]]:
+    """A coordinator as it is in production, but for its ports; yields these."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
+        home = Path(folder)
+        (home / "dsn").write_text(dsn)
+        (home / "config.yaml").write_text(yaml.safe_dump(_document(home)))
+        command = [sys.executable, "-m", "muster_coordinator", "--config"]
+        with (
+            (home / "log").open("w") as log,
+            subprocess.Popen([*command, str(home / "config.yaml")], stderr=log) as process,
+        ):
+            try:
+                yield _ports(process, home / "log")
+            finally:
+                process.terminate()
+                process.wait(_READY_SECONDS)
+
+
+def _ports(process: subprocess.Popen[bytes], log: Path) -> dict[str, int]:
+    end = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        for line in log.read_text().splitlines():
+            ports = json.loads(line).get("ports")
+            if ports:
+                answer = _ready(ports["ops"])
+                if answer:
+                    return dict(ports)
+        time.sleep(0.1)
+    raise RuntimeError(f"the coordinator does not serve: {log.read_text()[-2000:]}")
+
+
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+class Bench:
+    """A running coordinator with its fleet, and a client that submits as its HTTP face does."""
+
+    def __init__(self, dsn: str, ports: dict[str, int]) -> None:
+        self._dsn = dsn
+        self._ports = ports
+        self._workers: list[SimulatedWorker] = []
+        self._open: set[str] = set()
+        self._all_accepted = asyncio.Event()
+
+    async def open(self, workers: int, *, starts: bool) -> None:
+        """Make proofs, and bring the fleet up."""
+        self._database = Database(self._dsn, Limits(max_connections=4, idle_connections=2))
+        await self._database.open()
+        self._store = PostgresQueue(self._database)
+        # As the engine takes submissions in.
+        self._submit: Batcher[NewWorkload, None] = Batcher(self._store_batch, size=200)
+        row = await self._database.fetchrow(
+            "SELECT version, proving_key, verifying_key FROM proving_keys"
+        )
+        assert row is not None
+        version = row["version"]
+        self._need = Requirement("bench", _SPEC.task_type, _SPEC.key_id, version)
+        prover = load_proving_key(_SPEC, row["proving_key"], version)
+        verifier = load_verifying_key(_SPEC, row["verifying_key"], version)
+        proofs: dict[bytes, bytes] = {}
+        for number in range(_INPUTS):
+            inputs = parse_inputs(_SPEC, {"a": number, "b": 2**100 + number})
+            bundle = prover.prove(inputs)
+            assert verifier.verify(bundle.public, bundle.proof)
+            proofs[json.dumps(inputs, separators=(",", ":")).encode()] = bundle.proof
+        self._inputs = list(proofs)
+        self._workers = [
+            SimulatedWorker(
+                f"127.0.0.1:{self._ports['grpc']}",
+                f"w-{number:03}",
+                proofs,
+                self._accept,
+                starts=starts,
+            )
+            for number in range(workers)
+        ]
+        await wait_all(self._workers, f"{_SPEC.key_id}={version}")
+
+    async def close(self) -> None:
+        """Let everything go."""
+        await close_all(self._workers)
+        await self._database.close()
+
+    async def _store_batch(self, batch: list[NewWorkload]) -> list[None]:
+        await self._store.submit(batch)
+        return [None] * len(batch)
+
+    def _accept(self, task_id: str) -> None:
+        self._open.discard(task_id)
+        if not self._open:
+            self._all_accepted.set()
+
+    def _workload(self, number: int) -> NewWorkload:
+        workload = NewWorkload(new_id(), self._need, self._inputs[number % len(self._inputs)])
+        self._open.add(str(workload.id))
+        return workload
+
+    async def run(self, tasks: int) -> float:
+        """Seconds from the first submission to the last accepted proof."""
+        self._all_accepted.clear()
+        batch = [self._workload(number) for number in range(tasks)]
+        begun = time.perf_counter()
+        await asyncio.gather(*(self._submit(one) for one in batch))
+        async with asyncio.timeout(120):
+            await self._all_accepted.wait()
+        seconds = time.perf_counter() - begun
+        await self._check([str(one.id) for one in batch])
+        return seconds
+
+    async def idle(self, times: int) -> list[float]:
+        """Seconds from each of many lone submissions to its assignment on a stream."""
+        latencies = []
+        for number in range(times):
+            self._all_accepted.clear()
+            workload = self._workload(number)
+            task_id = str(workload.id)
+            begun = time.perf_counter()
+            await self._submit(workload)
+            async with asyncio.timeout(30):
+                await self._all_accepted.wait()
+            [arrived] = [one.arrived[task_id] for one in self._workers if task_id in one.arrived]
+            latencies.append(arrived - begun)
+            # So that nothing is at work any more on the one before.
+            await asyncio.sleep(0.05)
+        return latencies
+
+    async def _check(self, ids: list[str]) -> None:
+        """Every task was accepted once, verified, and its whole way is in the audit."""
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            row = await connection.fetchrow(
+                "SELECT count(*) FILTER (WHERE verified) AS verified, (SELECT count(*) "
+                "FROM audit_events WHERE workload_id = ANY ($1::uuid[])) AS events "
+                "FROM results WHERE workload_id = ANY ($1::uuid[])",
+                ids,
+            )
+        finally:
+            await connection.close()
+        if (row["verified"], row["events"]) != (len(ids), 4 * len(ids)):
+            raise RuntimeError(f"of {len(ids)} tasks: {dict(row)}")
+
+
+async def _serve(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        request = json.loads(line)
+        match request["do"]:
+            case "open":
+                await bench.open(request["workers"], starts=request["starts"])
+                answer: dict[str, Any] = {}
+            case "run":
+                answer = {"seconds": await bench.run(request["tasks"])}
+            case "idle":
+                answer = {"seconds": await bench.idle(request["times"])}
+            case what:
+                raise ValueError(f"cannot {what}")
+        print(json.dumps(answer), flush=True)
+    await bench.close()
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    with (
+        PostgresServer() as server,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        dsn = runner.run(server.create_database())
+        with coordinator(dsn) as ports:
+            runner.run(_serve(Bench(dsn, ports)))
+
+
+if __name__ == "__main__":
+    main()
