@@ -73,7 +73,7 @@ class SimulatedWorker:
                 raise ConnectionError("forgotten")
 
     async def _work(self, task: pb.TaskAssignment) -> None:
-        claim = {
+        claim: dict[str, Any] = {
             "task_id": task.task_id,
             "worker_id": self._name,
             "generation": task.generation,

@@ -120,7 +120,8 @@ async def test_workers_killed_and_cut_off_lose_no_task_and_repeat_none(
 
             async def connected() -> bool:
                 listed = (await replica.ops.get("/workers")).json()["workers"]
-                return sum(worker["connected"] for worker in listed) == PROCESSES * WORKERS_EACH
+                there = [worker for worker in listed if worker["connected"]]
+                return len(there) == PROCESSES * WORKERS_EACH
 
             await eventually(connected, deadline=120.0, what="all workers are there")
             await _submit(dsn, version, inputs)
@@ -151,9 +152,8 @@ async def _nothing_waits(dsn: str) -> None:
 
 async def _audited(dsn: str) -> None:
     """Every task was submitted and accepted exactly once, under the generation that held it."""
-    events = dict(
-        await rows(dsn, "SELECT event, count(*) FROM audit_events GROUP BY event")  # type: ignore[arg-type]
-    )
+    counts = "SELECT event, count(*) FROM audit_events GROUP BY event"
+    events: dict[str, int] = dict(await rows(dsn, counts))
     assert (events["workload.submitted"], events["workload.completed"]) == (TASKS, TASKS)
     assert "workload.failed" not in events
     assert "workload.poisoned" not in events

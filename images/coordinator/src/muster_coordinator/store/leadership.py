@@ -13,7 +13,7 @@ from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement
 from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store.database import Connection, Database
-from muster_coordinator.store.transitions import apply, apply_seen, held, requirement
+from muster_coordinator.store.transitions import apply_seen, held, requirement
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,8 @@ WHERE replica_id IS NOT NULL AND NOT EXISTS (
     AND greatest(replicas.last_seen_at, $1) >= now() - $2::interval)
 """
 
+# Not locked: a lock would be taken on what a row has become meanwhile, beside the worker that held
+# it before. What moved since it was read here is left alone.
 _ORPHANS = """
 SELECT workload.id, workload.pool, workload.type, workload.key_id, workload.key_version,
        workload.state, workload.worker_id, workload.generation, workload.retry_count,
@@ -110,7 +112,6 @@ WHERE workload.state IN ('SCHEDULED', 'RUNNING') AND (
         workload.state = 'SCHEDULED'
         OR greatest(worker.stream_lost_at, worker.last_heartbeat_at) < now() - $1::interval)))
 ORDER BY workload.id LIMIT 1000
-FOR UPDATE OF workload SKIP LOCKED
 """
 
 _SUSPECT = """
@@ -304,7 +305,10 @@ class PostgresLeadership:
             if stuck:
                 await connection.execute(_SUSPECT, sorted(stuck), epoch)
             moves = [recover(held(row), row["reason"]) for row in rows]
-            return await apply(connection, moves, "leader", epoch)
+            generations = {row["id"]: row["generation"] for row in rows}
+            return await apply_seen(
+                connection, moves, "leader", epoch=epoch, generations=generations
+            )
 
         return await self._database.run(run)
 
