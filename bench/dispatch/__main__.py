@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def _contenders() -> list[Contender]:
-    environment = dict(os.environ)
+    environment = os.environ | {"DASK_LOGGING__DISTRIBUTED": "error"}
     other = str(anchors.python())
     return [
         Contender("muster", [sys.executable, "-m", "bench.dispatch.muster"], environment),

@@ -18,8 +18,8 @@ def python() -> Path:
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         shutil.rmtree(_HOME, ignore_errors=True)
         venv.create(_HOME, with_pip=True)
-        install = [program, "-m", "pip", "install", "--quiet", "--require-hashes", "-r"]
-        subprocess.run([*install, REQUIREMENTS], check=True)
+        install = [str(program), "-m", "pip", "install", "--quiet", "--require-hashes", "-r"]
+        subprocess.run([*install, str(REQUIREMENTS)], check=True)
         stamp.write_text(wanted, encoding="utf-8")
     return program
 

@@ -183,6 +183,7 @@ class Bench:
             )
         finally:
             await connection.close()
+        assert row is not None
         if (row["verified"], row["events"]) != (len(ids), 4 * len(ids)):
             raise RuntimeError(f"of {len(ids)} tasks: {dict(row)}")
 
