@@ -43,7 +43,7 @@ def main() -> int:
         parser.error("each number must be at least 1")
 
     seconds: dict[str, list[float]] = defaultdict(list)
-    lone: dict[str, list[float]] = {}
+    lone: dict[str, list[float]] = defaultdict(list)
     with ExitStack() as stack:
         contenders = [stack.enter_context(one) for one in _contenders()]
         for one in contenders:
@@ -55,9 +55,8 @@ def main() -> int:
             for one in contenders:
                 answer = one.ask(do="run", tasks=arguments.tasks)
                 seconds[one.name].append(answer["seconds"])
-        for one in contenders:
-            print(f"lone submissions to {one.name}", flush=True)
-            lone[one.name] = one.ask(do="idle", times=arguments.lone)["seconds"]
+                few = -(-arguments.lone // arguments.rounds)
+                lone[one.name] += one.ask(do="idle", times=few)["seconds"]
 
     kept = publish(
         "dispatch",
