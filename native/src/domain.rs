@@ -5,10 +5,12 @@
 //! leaves the coefficients in digit-reversed order, where the forward one (decimation in time) takes
 //! them up; the factors that move to the coset are stored in that order too.
 
-use ark_ff::{batch_inversion, FftField};
+use ark_ff::{batch_inversion, FftField, PrimeField};
 
 pub struct Domain<F> {
     size: usize,
+    /// The first point of the coset.
+    offset: F,
     /// Powers of the group's generator and of its inverse, as many as the size.
     roots: Vec<F>,
     inverse_roots: Vec<F>,
@@ -50,11 +52,15 @@ impl<F: FftField> Domain<F> {
     /// The smallest domain of at least `points` points.
     pub fn new(points: usize) -> Option<Self> {
         let size = smallest_size::<F>(points)?;
-        let generator = F::get_root_of_unity(size as u64)?;
+        Self::with(size, F::get_root_of_unity(size as u64)?, F::GENERATOR)
+    }
+
+    fn with(size: usize, generator: F, offset: F) -> Option<Self> {
         let scale = F::from(size as u64).inverse()?;
-        let offsets = powers(F::GENERATOR, size);
+        let offsets = powers(offset, size);
         Some(Domain {
             size,
+            offset,
             roots: powers(generator, size),
             inverse_roots: powers(generator.inverse()?, size),
             to_coset: reversal(size).into_iter().map(|i| offsets[i] * scale).collect(),
@@ -80,12 +86,12 @@ impl<F: FftField> Domain<F> {
 
     /// The Lagrange polynomials of the coset at a point outside of it.
     pub fn coset_lagrange(&self, point: F) -> Vec<F> {
-        self.lagrange(point / F::GENERATOR)
+        self.lagrange(point / self.offset)
     }
 
     /// X^size - 1 on the coset, where it is constant.
     pub fn vanishing_on_coset(&self) -> F {
-        self.vanishing(F::GENERATOR)
+        self.vanishing(self.offset)
     }
 
     /// Turns values on the domain into values of the same polynomial on the coset.
@@ -157,6 +163,29 @@ impl<F: FftField> Domain<F> {
     }
 }
 
+impl<F: PrimeField> Domain<F> {
+    /// The domain and coset of snarkjs' keys for at least `points` points: 2^k of them, and the
+    /// coset of the odd powers of a root of order 2^(k+1).
+    pub fn of_snarkjs(points: usize) -> Option<Self> {
+        let size = points.max(2).checked_next_power_of_two()?;
+        let bits = size.trailing_zeros() + 1;
+        if bits > F::TWO_ADICITY {
+            return None;
+        }
+        let mut root = snarkjs_root::<F>()?;
+        for _ in bits..F::TWO_ADICITY {
+            root.square_in_place();
+        }
+        Self::with(size, root.square(), root)
+    }
+}
+
+/// The root of the largest two-power order: what snarkjs makes of the smallest non-residue.
+fn snarkjs_root<F: PrimeField>() -> Option<F> {
+    let non_residue = (2u64..100).map(F::from).find(|number| number.legendre().is_qnr())?;
+    Some(non_residue.pow(F::TRACE))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,8 +197,11 @@ mod tests {
     }
 
     fn check<F: FftField>(points: usize, size: usize) {
-        let mut rng = StdRng::seed_from_u64(points as u64);
-        let domain = Domain::<F>::new(points).unwrap();
+        transforms_match(&Domain::<F>::new(points).unwrap(), size);
+    }
+
+    fn transforms_match<F: FftField>(domain: &Domain<F>, size: usize) {
+        let mut rng = StdRng::seed_from_u64(size as u64);
         assert_eq!(domain.size(), size);
         let coefficients: Vec<F> = (0..size).map(|_| F::rand(&mut rng)).collect();
         let mut values: Vec<F> = domain.roots.iter().map(|x| evaluate(&coefficients, *x)).collect();
@@ -178,14 +210,14 @@ mod tests {
         assert_eq!(interpolated, evaluate(&coefficients, point));
         domain.move_to_coset(&mut values);
         for (value, root) in values.iter().zip(&domain.roots) {
-            assert_eq!(*value, evaluate(&coefficients, F::GENERATOR * root));
+            assert_eq!(*value, evaluate(&coefficients, domain.offset * root));
         }
         let interpolated: F =
             domain.coset_lagrange(point).iter().zip(&values).map(|(l, v)| *l * v).sum();
         assert_eq!(interpolated, evaluate(&coefficients, point));
         for root in &domain.roots {
             assert!(domain.vanishing(*root).is_zero());
-            assert_eq!(domain.vanishing(F::GENERATOR * root), domain.vanishing_on_coset());
+            assert_eq!(domain.vanishing(domain.offset * root), domain.vanishing_on_coset());
         }
         assert!(!domain.vanishing_on_coset().is_zero() && domain.roots[0].is_one());
     }
@@ -207,6 +239,17 @@ mod tests {
             check::<ark_bn254::Fr>(points, size);
             check::<ark_bls12_381::Fr>(points, size);
         }
+    }
+
+    #[test]
+    fn snarkjs_has_only_powers_of_two_and_odd_roots() {
+        for (points, size) in [(1, 2), (3, 4), (5, 8), (96, 128)] {
+            let domain = Domain::<ark_bn254::Fr>::of_snarkjs(points).unwrap();
+            transforms_match(&domain, size);
+            assert_eq!(domain.offset.square(), domain.roots[1]);
+            transforms_match(&Domain::<ark_bls12_381::Fr>::of_snarkjs(points).unwrap(), size);
+        }
+        assert!(Domain::<ark_bn254::Fr>::of_snarkjs(1 << 28).is_none());
     }
 
     #[test]

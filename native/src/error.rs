@@ -16,6 +16,9 @@ pub enum Error {
     /// Bytes that are not one canonical proof.
     #[error("malformed proof: {0}")]
     Proof(String),
+    /// A file that cannot be read or written.
+    #[error("{0}")]
+    File(String),
     /// A bug or a machine that computes wrongly; never the caller's fault.
     #[error("internal error: {0}")]
     Internal(String),

@@ -1,8 +1,9 @@
 //! Keys: setup, identity, version, and the files they travel in.
 //!
 //! A key file is, with little-endian numbers:
-//! magic (8 bytes), format version (u16), key id (u16 length, UTF-8), key version (the same),
+//! magic (8 bytes), format (u16), key id (u16 length, UTF-8), key version (the same),
 //! body length (u64), body (arkworks uncompressed), SHA-256 of all that stands before.
+//! Format 1 is a key as we make it; format 2, of proving keys only, one with snarkjs' H query.
 
 use ark_ec::AffineRepr;
 use ark_groth16::{Groth16, ProvingKey, VerifyingKey};
@@ -14,14 +15,42 @@ use crate::circuits::{self, Circuit};
 use crate::curve::Curve;
 use crate::domain::Domain;
 use crate::error::{Error, Result};
+use crate::hash::Hash;
 use crate::qap::CosetReduction;
 use crate::r1cs::Shape;
 
-const FORMAT: u16 = 1;
 const PROVING_MAGIC: &[u8; 8] = b"MUSTERPK";
 const VERIFYING_MAGIC: &[u8; 8] = b"MUSTERVK";
 const VERSION_TAG: &str = "muster-groth16-key-v1";
 const DIGEST_BYTES: usize = 32;
+
+/// How a key commits to the quotient H: by its values on which coset of which domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// As our setup does it, see `qap`.
+    Own = 1,
+    /// As snarkjs does it, which makes the keys of ceremonies.
+    Snarkjs = 2,
+}
+
+impl Reduction {
+    pub fn from_number(number: u64) -> Option<Self> {
+        [Reduction::Own, Reduction::Snarkjs].into_iter().find(|known| *known as u64 == number)
+    }
+}
+
+/// A proving key and how it is to be used.
+pub struct ProverKey<E: Curve> {
+    pub reduction: Reduction,
+    pub key: ProvingKey<E>,
+}
+
+/// Keys are our own unless something else is said.
+impl<E: Curve> From<ProvingKey<E>> for ProverKey<E> {
+    fn from(key: ProvingKey<E>) -> Self {
+        ProverKey { reduction: Reduction::Own, key }
+    }
+}
 
 /// A circuit on a curve with its constraints: all about a key that is not random.
 pub struct Statement<E: Curve> {
@@ -30,10 +59,18 @@ pub struct Statement<E: Curve> {
 }
 
 impl<E: Curve> Statement<E> {
-    pub fn new(circuit: &str, size: usize) -> Result<Self> {
-        let circuit = circuits::find::<E::ScalarField>(circuit, size)?;
+    pub fn new(circuit: &str, size: usize, hash: Hash) -> Result<Self> {
+        Ok(Self::of(circuits::find(circuit, size, hash)?))
+    }
+
+    /// The statement of a key id; the curve that it names must be `E`.
+    pub fn of_key_id(key_id: &str) -> Result<Self> {
+        Ok(Self::of(circuit_of::<E>(key_id)?))
+    }
+
+    fn of(circuit: Box<dyn Circuit<E::ScalarField>>) -> Self {
         let shape = circuits::shape(circuit.as_ref());
-        Ok(Statement { circuit, shape })
+        Statement { circuit, shape }
     }
 
     /// The name of a key for this statement, e.g. `merkle-20-poseidon@bn254`.
@@ -42,9 +79,13 @@ impl<E: Curve> Statement<E> {
     }
 
     /// The points that the key's polynomials are evaluated on.
-    pub fn domain(&self) -> Result<Domain<E::ScalarField>> {
-        Domain::new(self.shape.rows.len() + self.shape.publics + 1)
-            .ok_or_else(|| Error::input("the circuit is too large for the curve"))
+    pub fn domain(&self, reduction: Reduction) -> Result<Domain<E::ScalarField>> {
+        let points = self.shape.rows.len() + self.shape.publics + 1;
+        let domain = match reduction {
+            Reduction::Own => Domain::new(points),
+            Reduction::Snarkjs => Domain::of_snarkjs(points),
+        };
+        domain.ok_or_else(|| Error::input("the circuit is too large for the curve"))
     }
 
     /// `sha256:` and the digest of tag, curve, circuit with its parameters, R1CS and verifying key.
@@ -61,6 +102,13 @@ impl<E: Curve> Statement<E> {
         }
         Ok(format!("sha256:{:x}", hash.finalize()))
     }
+}
+
+/// The circuit that a key id names; the curve must be `E`.
+pub fn circuit_of<E: Curve>(key_id: &str) -> Result<Box<dyn Circuit<E::ScalarField>>> {
+    let circuit = key_id.strip_suffix(E::NAME).and_then(|rest| rest.strip_suffix('@'));
+    let wrong = || Error::input(format!("{key_id:.80?} is no key id of {}", E::NAME));
+    circuits::parse(circuit.ok_or_else(wrong)?)
 }
 
 /// The name of the keys of a circuit on the curve `E`.
@@ -84,9 +132,10 @@ pub fn insecure_setup<E: Curve>(statement: &Statement<E>) -> Result<ProvingKey<E
 /// The file of a proving key; it contains the verifying key.
 pub fn write_proving_key<E: Curve>(
     statement: &Statement<E>,
+    reduction: Reduction,
     key: &ProvingKey<E>,
 ) -> Result<Vec<u8>> {
-    write(PROVING_MAGIC, statement, &key.vk, key)
+    write(PROVING_MAGIC, reduction, statement, &key.vk, key)
 }
 
 /// The file of a verifying key.
@@ -94,7 +143,7 @@ pub fn write_verifying_key<E: Curve>(
     statement: &Statement<E>,
     key: &VerifyingKey<E>,
 ) -> Result<Vec<u8>> {
-    write(VERIFYING_MAGIC, statement, key, key)
+    write(VERIFYING_MAGIC, Reduction::Own, statement, key, key)
 }
 
 /// Reads a proving key for `statement`, and refuses every other.
@@ -102,11 +151,27 @@ pub fn read_proving_key<E: Curve>(
     statement: &Statement<E>,
     bytes: &[u8],
     expected_version: &str,
-) -> Result<ProvingKey<E>> {
-    let key: ProvingKey<E> = read(PROVING_MAGIC, statement, bytes, expected_version)?;
+) -> Result<ProverKey<E>> {
+    let (reduction, key): (_, ProvingKey<E>) =
+        read(PROVING_MAGIC, statement, bytes, expected_version)?;
     check_verifying_key(statement, &key.vk, expected_version)?;
+    let key = ProverKey { reduction, key };
     check_proving_key(statement, &key)?;
     Ok(key)
+}
+
+/// Whether bytes begin as the file of a proving key does.
+pub fn is_proving_key(bytes: &[u8]) -> bool {
+    bytes.starts_with(PROVING_MAGIC)
+}
+
+/// Reads a proving key in the version that the file itself names.
+pub fn read_any_proving_key<E: Curve>(
+    statement: &Statement<E>,
+    bytes: &[u8],
+) -> Result<ProverKey<E>> {
+    let version = Header::read(&mut Reader(bytes), PROVING_MAGIC)?.version;
+    read_proving_key(statement, bytes, version)
 }
 
 /// Reads a verifying key for `statement`, and refuses every other.
@@ -115,19 +180,20 @@ pub fn read_verifying_key<E: Curve>(
     bytes: &[u8],
     expected_version: &str,
 ) -> Result<VerifyingKey<E>> {
-    let key: VerifyingKey<E> = read(VERIFYING_MAGIC, statement, bytes, expected_version)?;
+    let (_, key): (_, VerifyingKey<E>) = read(VERIFYING_MAGIC, statement, bytes, expected_version)?;
     check_verifying_key(statement, &key, expected_version)?;
     Ok(key)
 }
 
 fn write<E: Curve>(
     magic: &[u8; 8],
+    reduction: Reduction,
     statement: &Statement<E>,
     verifying: &VerifyingKey<E>,
     key: &impl CanonicalSerialize,
 ) -> Result<Vec<u8>> {
     let mut file = magic.to_vec();
-    file.extend(FORMAT.to_le_bytes());
+    file.extend((reduction as u16).to_le_bytes());
     for text in [statement.key_id(), statement.version(verifying)?] {
         let length = u16::try_from(text.len()).map_err(internal)?;
         file.extend(length.to_le_bytes());
@@ -145,17 +211,9 @@ fn read<E: Curve, K: CanonicalDeserialize>(
     statement: &Statement<E>,
     bytes: &[u8],
     expected_version: &str,
-) -> Result<K> {
+) -> Result<(Reduction, K)> {
     let mut rest = Reader(bytes);
-    if rest.take(magic.len())? != magic {
-        let kind = if magic == PROVING_MAGIC { "proving" } else { "verifying" };
-        return Err(Error::key(format!("this is not a {kind} key of Muster")));
-    }
-    let format = rest.number(2)?;
-    if format != u64::from(FORMAT) {
-        return Err(Error::key(format!("key format {format} is not known; known: {FORMAT}")));
-    }
-    let (key_id, version) = (rest.text()?, rest.text()?);
+    let Header { reduction, key_id, version } = Header::read(&mut rest, magic)?;
     if key_id != statement.key_id() {
         let wanted = statement.key_id();
         return Err(Error::key(format!("this is a key of {key_id:.80}, not of {wanted}")));
@@ -181,10 +239,31 @@ fn read<E: Curve, K: CanonicalDeserialize>(
     if !body.is_empty() {
         return Err(Error::key(format!("the key of {key_id} has trailing bytes")));
     }
-    Ok(key)
+    Ok((reduction, key))
 }
 
-fn check_verifying_key<E: Curve>(
+/// What a key file says of itself.
+struct Header<'a> {
+    reduction: Reduction,
+    key_id: &'a str,
+    version: &'a str,
+}
+
+impl<'a> Header<'a> {
+    fn read(rest: &mut Reader<'a>, magic: &[u8; 8]) -> Result<Self> {
+        if rest.take(magic.len())? != magic {
+            let kind = if magic == PROVING_MAGIC { "proving" } else { "verifying" };
+            return Err(Error::key(format!("this is not a {kind} key of Muster")));
+        }
+        let format = rest.number(2)?;
+        let reduction = Reduction::from_number(format)
+            .filter(|known| magic == PROVING_MAGIC || *known == Reduction::Own)
+            .ok_or_else(|| Error::key(format!("key format {format} is not known here")))?;
+        Ok(Header { reduction, key_id: rest.text()?, version: rest.text()? })
+    }
+}
+
+pub(crate) fn check_verifying_key<E: Curve>(
     statement: &Statement<E>,
     key: &VerifyingKey<E>,
     expected_version: &str,
@@ -212,14 +291,18 @@ fn check_verifying_key<E: Curve>(
     Ok(())
 }
 
-fn check_proving_key<E: Curve>(statement: &Statement<E>, key: &ProvingKey<E>) -> Result<()> {
+pub(crate) fn check_proving_key<E: Curve>(
+    statement: &Statement<E>,
+    key: &ProverKey<E>,
+) -> Result<()> {
+    let ProverKey { reduction, key } = key;
     let (variables, publics) = (statement.shape.variables, statement.shape.publics);
     let lengths = [
         ("A", key.a_query.len(), variables),
         ("B in G1", key.b_g1_query.len(), variables),
         ("B in G2", key.b_g2_query.len(), variables),
         ("L", key.l_query.len(), variables - publics - 1),
-        ("H", key.h_query.len(), statement.domain()?.size()),
+        ("H", key.h_query.len(), statement.domain(*reduction)?.size()),
     ];
     for (query, length, wanted) in lengths {
         if length != wanted {
@@ -237,10 +320,11 @@ fn check_proving_key<E: Curve>(statement: &Statement<E>, key: &ProvingKey<E>) ->
     Ok(())
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Bytes that are taken from the front.
+pub(crate) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         if count > self.0.len() {
             return Err(Error::key("the key file is cut off"));
         }
@@ -249,12 +333,14 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn number(&mut self, bytes: usize) -> Result<u64> {
+    /// A little-endian number.
+    pub fn number(&mut self, bytes: usize) -> Result<u64> {
         let little_endian = self.take(bytes)?.iter().rev();
         Ok(little_endian.fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    fn text(&mut self) -> Result<&'a str> {
+    /// A text with its length before it (u16).
+    pub fn text(&mut self) -> Result<&'a str> {
         let length = self.number(2)? as usize;
         std::str::from_utf8(self.take(length)?)
             .map_err(|_| Error::key("the key file's header is not text"))

@@ -9,17 +9,22 @@ pub mod curve;
 pub mod domain;
 pub mod error;
 pub mod field;
+pub mod hash;
 pub mod key;
 pub mod merkle_tree;
+pub mod mimc;
 pub mod poseidon;
 pub mod prover;
 pub mod qap;
 pub mod r1cs;
+pub mod r1cs_file;
 pub mod snarkjs;
 mod sums;
 pub mod table;
+pub mod table_file;
 pub mod threads;
 pub mod verifier;
+pub mod zkey;
 
 #[cfg(feature = "python")]
 mod python;

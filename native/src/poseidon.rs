@@ -2,52 +2,23 @@
 //!
 //! The constants come from the Grain LFSR of the Poseidon paper: on BN254 this is the instance of
 //! circomlib, on BLS12-381 the `poseidonperm_x5_255_3` of the authors' reference. The first word of
-//! the state is the capacity; it holds the domain, so that the uses of the hash never collide.
-
-use std::sync::OnceLock;
+//! the state is the capacity; it holds the domain, so that the uses of the hash never collide. A node's hash is circomlib's
+//! `poseidon([left, right])`.
 
 use ark_crypto_primitives::sponge::poseidon::find_poseidon_ark_and_mds;
 use ark_ff::PrimeField;
 
+use crate::hash::{HashDomain, HashField};
 use crate::r1cs::{Builder, Lc};
 
 const FULL_ROUNDS: usize = 8;
 const PARTIAL_ROUNDS: usize = 57;
 const ROUNDS: usize = FULL_ROUNDS + PARTIAL_ROUNDS;
 
-/// What is hashed; the value is the initial capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HashDomain {
-    /// An inner node of a tree: (left, right). Equals circomlib's `poseidon([left, right])`.
-    Node = 0,
-    /// A leaf of a tree: (value, 0).
-    Leaf = 1,
-    /// A hiding commitment: (value, blinding).
-    Commitment = 2,
-}
-
 pub struct Constants<F> {
     round: [[F; 3]; ROUNDS],
     mds: [[F; 3]; 3],
 }
-
-/// Fields on which the instance is defined.
-pub trait PoseidonField: PrimeField {
-    fn poseidon() -> &'static Constants<Self>;
-}
-
-macro_rules! poseidon_field {
-    ($field:ty) => {
-        impl PoseidonField for $field {
-            fn poseidon() -> &'static Constants<Self> {
-                static CONSTANTS: OnceLock<Constants<$field>> = OnceLock::new();
-                CONSTANTS.get_or_init(Constants::generate)
-            }
-        }
-    };
-}
-poseidon_field!(ark_bn254::Fr);
-poseidon_field!(ark_bls12_381::Fr);
 
 fn is_full(round: usize) -> bool {
     let partial = FULL_ROUNDS / 2..FULL_ROUNDS / 2 + PARTIAL_ROUNDS;
@@ -55,7 +26,7 @@ fn is_full(round: usize) -> bool {
 }
 
 impl<F: PrimeField> Constants<F> {
-    fn generate() -> Self {
+    pub(crate) fn generate() -> Self {
         let (round, mds) = find_poseidon_ark_and_mds::<F>(
             u64::from(F::MODULUS_BIT_SIZE),
             2,
@@ -85,12 +56,12 @@ impl<F: PrimeField> Constants<F> {
 }
 
 /// The hash of two field elements in a domain: the first word of the permuted state.
-pub fn hash<F: PoseidonField>(domain: HashDomain, left: F, right: F) -> F {
+pub fn hash<F: HashField>(domain: HashDomain, left: F, right: F) -> F {
     F::poseidon().permute([F::from(domain as u64), left, right])[0]
 }
 
 /// The same hash as constraints: 3 for each power of five of something that is not a constant.
-pub fn constrain_hash<F: PoseidonField>(
+pub fn constrain_hash<F: HashField>(
     builder: &mut Builder<F>,
     domain: HashDomain,
     left: Lc<F>,
@@ -104,7 +75,7 @@ pub fn constrain_hash<F: PoseidonField>(
         }
         let boxes = if is_full(round) { 3 } else { 1 };
         for word in &mut state[..boxes] {
-            *word = constrain_fifth_power(builder, word);
+            *word = builder.fifth_power(word);
         }
         state = std::array::from_fn(|i| {
             let row = &constants.mds[i];
@@ -115,23 +86,12 @@ pub fn constrain_hash<F: PoseidonField>(
     digest
 }
 
-fn constrain_fifth_power<F: PoseidonField>(builder: &mut Builder<F>, word: &Lc<F>) -> Lc<F> {
-    if word.is_constant() {
-        let value = word.value();
-        return builder.constant(value.square().square() * value);
-    }
-    let square = builder.product(word, word);
-    let fourth = builder.product(&square, &square);
-    // The dense factor stands right, so that the fourth power is no part of the costly G2 query.
-    builder.product(&fourth, word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::field::to_decimal;
 
-    fn vector<F: PoseidonField>() -> String {
+    fn vector<F: HashField>() -> String {
         to_decimal(hash(HashDomain::Node, F::from(1u64), F::from(2u64)))
     }
 

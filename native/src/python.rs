@@ -1,22 +1,29 @@
 //! The Python face, `muster_native._native`. Every call that computes runs without the GIL.
 
+use std::path::{Path, PathBuf};
+
 use ark_ff::PrimeField;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+
+use sha3::{Digest, Keccak256};
 
 use crate::circuits;
 use crate::curve::Curve;
 use crate::error::{Error, Result};
 use crate::field::{parse_decimal, parse_words, to_decimal, to_decimals};
-use crate::key::{self, Statement};
+use crate::hash::{Hash, HashDomain};
+use crate::key::{self, ProverKey, Statement};
 use crate::merkle_tree;
-use crate::poseidon::{hash, HashDomain};
 use crate::prover::Prover;
+use crate::r1cs_file;
 use crate::snarkjs;
+use crate::table_file;
 use crate::threads;
 use crate::verifier::{read_proof, write_proof, Verifier};
+use crate::zkey;
 
 create_exception!(muster_native, InputError, PyValueError, "An argument is not allowed.");
 create_exception!(muster_native, UnsatisfiedError, PyValueError, "The statement is false.");
@@ -37,6 +44,7 @@ impl From<Error> for PyErr {
             Error::Unsatisfied { .. } => UnsatisfiedError::new_err(message),
             Error::Key(_) => KeyFileError::new_err(message),
             Error::Proof(_) => ProofError::new_err(message),
+            Error::File(_) => PyOSError::new_err(message),
             Error::Internal(_) => InternalError::new_err(message),
         }
     }
@@ -67,48 +75,93 @@ fn unknown_curve(name: &str) -> Error {
     Error::input(format!("curve must be bn254 or bls12-381, not {name:.40?}"))
 }
 
+/// The curve that a key id names.
+fn curve_of(key_id: &str) -> &str {
+    key_id.rsplit('@').next().unwrap_or_default()
+}
+
+type KeyFiles<'py> = (String, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// Version, proving key file and verifying key file.
+fn key_files<E: Curve>(
+    statement: &Statement<E>,
+    key: &ProverKey<E>,
+) -> Result<(String, Vec<u8>, Vec<u8>)> {
+    let ProverKey { reduction, key } = key;
+    Ok((
+        statement.version(&key.vk)?,
+        key::write_proving_key(statement, *reduction, key)?,
+        key::write_verifying_key(statement, &key.vk)?,
+    ))
+}
+
 /// Makes a fresh key: (version, proving key file, verifying key file). Insecure: one party knows
 /// the secret that forges proofs. `threads` 0 means all.
 #[pyfunction]
-#[pyo3(signature = (curve, circuit, size, *, threads = 0))]
-fn insecure_setup<'py>(
-    py: Python<'py>,
-    curve: &str,
-    circuit: &str,
-    size: usize,
-    threads: usize,
-) -> PyResult<(String, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
-    let (version, proving, verifying) = on_curve!(py, threads, curve, E => {
-        let statement = Statement::<E>::new(circuit, size)?;
+#[pyo3(signature = (key_id, *, threads = 0))]
+fn insecure_setup<'py>(py: Python<'py>, key_id: &str, threads: usize) -> PyResult<KeyFiles<'py>> {
+    let (version, proving, verifying) = on_curve!(py, threads, curve_of(key_id), E => {
+        let statement = Statement::<E>::of_key_id(key_id)?;
         let key = key::insecure_setup(&statement)?;
-        Ok((
-            statement.version(&key.vk)?,
-            key::write_proving_key(&statement, &key)?,
-            key::write_verifying_key(&statement, &key.vk)?,
-        ))
+        key_files(&statement, &key.into())
     })?;
     Ok((version, PyBytes::new(py, &proving), PyBytes::new(py, &verifying)))
 }
 
-/// The key id of a circuit, e.g. `merkle-20-poseidon@bn254`.
+/// How many random statements an imported key has to prove.
+const TRIALS: usize = 3;
+
+/// Reads a `.zkey` of a ceremony, or a proving key file of ours: the same three as a fresh key.
 #[pyfunction]
-fn key_id(py: Python<'_>, curve: &str, circuit: &str, size: usize) -> PyResult<String> {
-    Ok(on_curve!(py, 1, curve, E => {
-        Ok(key::id::<E>(circuits::find(circuit, size)?.as_ref()))
-    })?)
+#[pyo3(signature = (key_id, data, *, threads = 0))]
+fn import_key<'py>(
+    py: Python<'py>,
+    key_id: &str,
+    data: &[u8],
+    threads: usize,
+) -> PyResult<KeyFiles<'py>> {
+    let (version, proving, verifying) = on_curve!(py, threads, curve_of(key_id), E => {
+        let statement = Statement::<E>::of_key_id(key_id)?;
+        let key = if zkey::is_zkey(data) {
+            zkey::read(&statement, data)?
+        } else if key::is_proving_key(data) {
+            key::read_any_proving_key(&statement, data)?
+        } else {
+            return Err(Error::key("this is neither a .zkey nor a proving key of Muster"));
+        };
+        let files = key_files(&statement, &key)?;
+        Prover::new(statement, key)?.try_out(TRIALS)?;
+        Ok(files)
+    })?;
+    Ok((version, PyBytes::new(py, &proving), PyBytes::new(py, &verifying)))
+}
+
+/// The constraints as a `.r1cs` file.
+#[pyfunction]
+fn r1cs<'py>(py: Python<'py>, key_id: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let file = on_curve!(py, 1, curve_of(key_id), E => {
+        Ok(r1cs_file::write(&Statement::<E>::of_key_id(key_id)?.shape))
+    })?;
+    Ok(PyBytes::new(py, &file))
+}
+
+/// Keccak-256, as Ethereum uses it.
+#[pyfunction]
+fn keccak256<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &Keccak256::digest(data))
+}
+
+/// The key id that a key id is read as: itself, or an error.
+#[pyfunction]
+fn check_key_id(py: Python<'_>, key_id: &str) -> PyResult<String> {
+    Ok(on_curve!(py, 1, curve_of(key_id), E => Ok(Statement::<E>::of_key_id(key_id)?.key_id()))?)
 }
 
 /// The public signals that a proof for these inputs will have.
 #[pyfunction]
-fn public_signals(
-    py: Python<'_>,
-    curve: &str,
-    circuit: &str,
-    size: usize,
-    inputs: Vec<String>,
-) -> PyResult<Vec<String>> {
-    Ok(on_curve!(py, 1, curve, E => {
-        let circuit = circuits::find::<Field<E>>(circuit, size)?;
+fn public_signals(py: Python<'_>, key_id: &str, inputs: Vec<String>) -> PyResult<Vec<String>> {
+    Ok(on_curve!(py, 1, curve_of(key_id), E => {
+        let circuit = key::circuit_of::<E>(key_id)?;
         let assignment = circuits::assign(circuit.as_ref(), &inputs)?;
         Ok(to_decimals(assignment.public_signals()))
     })?)
@@ -116,10 +169,11 @@ fn public_signals(
 
 /// Root and siblings (from the leaf up) of a leaf in the tree of `leaves`, 32 big-endian bytes each.
 #[pyfunction]
-#[pyo3(signature = (curve, depth, leaves, index, *, threads = 1))]
+#[pyo3(signature = (curve, hash, depth, leaves, index, *, threads = 1))]
 fn merkle_path(
     py: Python<'_>,
     curve: &str,
+    hash: &str,
     depth: usize,
     leaves: &[u8],
     index: usize,
@@ -127,16 +181,17 @@ fn merkle_path(
 ) -> PyResult<(String, Vec<String>)> {
     Ok(on_curve!(py, threads, curve, E => {
         let leaves = parse_words::<Field<E>>("leaves", leaves)?;
-        let path = merkle_tree::path(depth, &leaves, index)?;
+        let path = merkle_tree::path(Hash::parse(hash)?, depth, &leaves, index)?;
         Ok((to_decimal(path.root), to_decimals(&path.siblings)))
     })?)
 }
 
-/// The Poseidon hash of two decimals in the domain `node`, `leaf` or `commitment`.
+/// The hash of two decimals in the domain `node`, `leaf` or `commitment`.
 #[pyfunction]
-fn poseidon(
+fn hash_two(
     py: Python<'_>,
     curve: &str,
+    hash: &str,
     domain: &str,
     left: &str,
     right: &str,
@@ -152,7 +207,7 @@ fn poseidon(
             }
         };
         let (left, right) = (parse_decimal("left", left)?, parse_decimal("right", right)?);
-        Ok(to_decimal(hash::<Field<E>>(domain, left, right)))
+        Ok(to_decimal(Hash::parse(hash)?.two::<Field<E>>(domain, left, right)))
     })?)
 }
 
@@ -160,6 +215,7 @@ fn poseidon(
 trait AnyProver: Send + Sync {
     fn prove(&self, inputs: &[String]) -> Result<(Vec<String>, Vec<u8>)>;
     fn table_bytes(&self) -> usize;
+    fn save(&self, key_id: &str, version: &str, path: &Path) -> Result<()>;
 }
 
 impl<E: Curve> AnyProver for Prover<E> {
@@ -171,11 +227,17 @@ impl<E: Curve> AnyProver for Prover<E> {
     fn table_bytes(&self) -> usize {
         Prover::table_bytes(self)
     }
+
+    fn save(&self, key_id: &str, version: &str, path: &Path) -> Result<()> {
+        table_file::write(self, key_id, version, path)
+    }
 }
 
 /// A proving key in memory, with its tables.
 #[pyclass(frozen, module = "muster_native")]
 struct ProvingKey {
+    key_id: String,
+    version: String,
     prover: Box<dyn AnyProver>,
     threads: usize,
 }
@@ -184,22 +246,42 @@ struct ProvingKey {
 impl ProvingKey {
     /// Reads a proving key file and builds its tables. `threads` is for this and for each proof.
     #[staticmethod]
-    #[pyo3(signature = (curve, circuit, size, data, version, *, threads = 1))]
+    #[pyo3(signature = (key_id, data, version, *, threads = 1))]
     fn load(
         py: Python<'_>,
-        curve: &str,
-        circuit: &str,
-        size: usize,
+        key_id: String,
         data: &[u8],
-        version: &str,
+        version: String,
         threads: usize,
     ) -> PyResult<Self> {
-        let prover = on_curve!(py, threads, curve, E => {
-            let statement = Statement::<E>::new(circuit, size)?;
-            let key = key::read_proving_key(&statement, data, version)?;
+        let prover = on_curve!(py, threads, curve_of(&key_id), E => {
+            let statement = Statement::<E>::of_key_id(&key_id)?;
+            let key = key::read_proving_key(&statement, data, &version)?;
             Ok(Box::new(Prover::new(statement, key)?) as Box<dyn AnyProver>)
         })?;
-        Ok(ProvingKey { prover, threads })
+        Ok(ProvingKey { key_id, version, prover, threads })
+    }
+
+    /// Maps tables that `save` wrote. `threads` is for this and for each proof.
+    #[staticmethod]
+    #[pyo3(signature = (key_id, path, version, *, threads = 1))]
+    fn open(
+        py: Python<'_>,
+        key_id: String,
+        path: PathBuf,
+        version: String,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let prover = on_curve!(py, threads, curve_of(&key_id), E => {
+            let statement = Statement::<E>::of_key_id(&key_id)?;
+            Ok(Box::new(table_file::open(statement, &path, &version)?) as Box<dyn AnyProver>)
+        })?;
+        Ok(ProvingKey { key_id, version, prover, threads })
+    }
+
+    /// Writes the tables to a file that must not be there yet, through to the disk.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        Ok(py.detach(|| self.prover.save(&self.key_id, &self.version, &path))?)
     }
 
     /// Proves decimal inputs: (public signals, proof), checked before it is returned.
@@ -265,18 +347,16 @@ struct VerifyingKey {
 impl VerifyingKey {
     /// Reads a verifying key file. `threads` is for each verification.
     #[staticmethod]
-    #[pyo3(signature = (curve, circuit, size, data, version, *, threads = 1))]
+    #[pyo3(signature = (key_id, data, version, *, threads = 1))]
     fn load(
         py: Python<'_>,
-        curve: &str,
-        circuit: &str,
-        size: usize,
+        key_id: &str,
         data: &[u8],
         version: &str,
         threads: usize,
     ) -> PyResult<Self> {
-        let verifier = on_curve!(py, threads, curve, E => {
-            let statement = Statement::<E>::new(circuit, size)?;
+        let verifier = on_curve!(py, threads, curve_of(key_id), E => {
+            let statement = Statement::<E>::of_key_id(key_id)?;
             let key = key::read_verifying_key(&statement, data, version)?;
             Ok(Box::new(Verifier::new(statement.shape.publics, key)) as Box<dyn AnyVerifier>)
         })?;
@@ -326,10 +406,13 @@ fn native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<ProvingKey>()?;
     m.add_class::<VerifyingKey>()?;
     m.add_function(wrap_pyfunction!(insecure_setup, m)?)?;
-    m.add_function(wrap_pyfunction!(key_id, m)?)?;
+    m.add_function(wrap_pyfunction!(check_key_id, m)?)?;
     m.add_function(wrap_pyfunction!(public_signals, m)?)?;
     m.add_function(wrap_pyfunction!(merkle_path, m)?)?;
-    m.add_function(wrap_pyfunction!(poseidon, m)?)?;
+    m.add_function(wrap_pyfunction!(hash_two, m)?)?;
+    m.add_function(wrap_pyfunction!(import_key, m)?)?;
+    m.add_function(wrap_pyfunction!(r1cs, m)?)?;
+    m.add_function(wrap_pyfunction!(keccak256, m)?)?;
     m.add_function(wrap_pyfunction!(modulus, m)?)?;
     let py = m.py();
     m.add("InputError", py.get_type::<InputError>())?;

@@ -28,11 +28,6 @@ impl<F: PrimeField> Lc<F> {
         self.value
     }
 
-    /// Whether the value is the same for every witness.
-    pub fn is_constant(&self) -> bool {
-        self.constant
-    }
-
     pub fn plus(&self, other: &Self) -> Self {
         self.plus_times(other, F::one())
     }
@@ -217,6 +212,18 @@ impl<F: PrimeField> Builder<F> {
         let product = self.witness(left.value * right.value);
         self.enforce(left, right, &product);
         product
+    }
+
+    /// `word` to the power of five: 3 constraints, none for a constant.
+    pub fn fifth_power(&mut self, word: &Lc<F>) -> Lc<F> {
+        if word.constant {
+            let value = word.value;
+            return self.constant(value.square().square() * value);
+        }
+        let square = self.product(word, word);
+        let fourth = self.product(&square, &square);
+        // The dense factor stands right, so that the fourth power is no part of the costly G2 query.
+        self.product(&fourth, word)
     }
 
     /// The `count` low bits of `lc`, lowest first; constrains that there are no higher ones.

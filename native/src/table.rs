@@ -11,6 +11,7 @@ use ark_ff::{PrimeField, Zero};
 use rayon::prelude::*;
 
 use crate::sums::{Point, Scratch};
+use crate::table_file::MappedPoints;
 
 pub struct Table<P: SWCurveConfig> {
     /// Bits of a digit; digits run from -2^(width-1) to 2^(width-1).
@@ -18,7 +19,13 @@ pub struct Table<P: SWCurveConfig> {
     windows: usize,
     count: usize,
     /// `points[window * count + i]` is `2^(width * window)` times base i.
-    points: Vec<Point<P>>,
+    points: Points<P>,
+}
+
+/// The points of a table: in memory, or in a file that is mapped into it.
+enum Points<P: SWCurveConfig> {
+    Owned(Vec<Point<P>>),
+    Mapped(MappedPoints<P>),
 }
 
 /// Buckets of one task; their points should fit a second-level cache.
@@ -50,7 +57,26 @@ impl<P: SWCurveConfig> Table<P> {
                 .collect();
             points.extend(current.iter().map(Point::new));
         }
-        Table { width, windows, count: bases.len(), points }
+        Table { width, windows, count: bases.len(), points: Points::Owned(points) }
+    }
+
+    /// A table whose points are in a file; None where their number does not fit.
+    pub(crate) fn mapped(width: usize, count: usize, points: MappedPoints<P>) -> Option<Self> {
+        let windows = (4..=16).contains(&width).then(|| windows::<P>(width))?;
+        let fits = count.checked_mul(windows) == Some(points.as_slice().len());
+        fits.then_some(Table { width, windows, count, points: Points::Mapped(points) })
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// All points, window by window.
+    pub(crate) fn points(&self) -> &[Point<P>] {
+        match &self.points {
+            Points::Owned(points) => points,
+            Points::Mapped(points) => points.as_slice(),
+        }
     }
 
     /// How many bases the table has.
@@ -64,7 +90,7 @@ impl<P: SWCurveConfig> Table<P> {
 
     /// The memory that the table takes.
     pub fn bytes(&self) -> usize {
-        std::mem::size_of_val(self.points.as_slice())
+        std::mem::size_of_val(self.points())
     }
 
     /// The sum of `scalars[i]` times base i; there must be a scalar for every base.
@@ -117,14 +143,15 @@ impl<P: SWCurveConfig> Table<P> {
 
     /// Copies the points of some buckets to the scratch space, one run for each bucket.
     fn gather(&self, sorted: &Sorted, first: usize, count: usize, scratch: &mut Scratch<P>) {
+        let points = self.points();
         scratch.points.clear();
         scratch.runs.clear();
         for bucket in first..first + count {
             let before = scratch.points.len();
             let (added, subtracted) = sorted.bucket(bucket);
-            scratch.points.extend(added.iter().map(|place| self.points[*place as usize]));
+            scratch.points.extend(added.iter().map(|place| points[*place as usize]));
             scratch.points.extend(subtracted.iter().map(|place| {
-                let Point { x, y } = self.points[*place as usize];
+                let Point { x, y } = points[*place as usize];
                 Point { x, y: -y }
             }));
             scratch.runs.push((scratch.points.len() - before) as u32);

@@ -6,15 +6,17 @@ use ark_ec::AffineRepr;
 use ark_ff::Field;
 use muster_native::curve::Curve;
 use muster_native::error::Error;
+use muster_native::hash::Hash;
 use muster_native::key::{
     insecure_setup, read_proving_key, read_verifying_key, write_proving_key, write_verifying_key,
-    Statement,
+    Reduction, Statement,
 };
+use muster_native::zkey;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 fn statement<E: Curve>(name: &str, size: usize) -> Statement<E> {
-    Statement::new(name, size).unwrap()
+    Statement::new(name, size, Hash::Poseidon).unwrap()
 }
 
 fn round_trip<E: Curve>() {
@@ -22,8 +24,8 @@ fn round_trip<E: Curve>() {
         let statement = statement::<E>(name, size);
         let key = insecure_setup(&statement).unwrap();
         let version = statement.version(&key.vk).unwrap();
-        let file = write_proving_key(&statement, &key).unwrap();
-        assert!(read_proving_key(&statement, &file, &version).unwrap() == key);
+        let file = write_proving_key(&statement, Reduction::Own, &key).unwrap();
+        assert!(read_proving_key(&statement, &file, &version).unwrap().key == key);
         let file = write_verifying_key(&statement, &key.vk).unwrap();
         assert!(read_verifying_key(&statement, &file, &version).unwrap() == key.vk);
     }
@@ -66,7 +68,7 @@ fn sample() -> Sample {
     let key = insecure_setup(&statement).unwrap();
     Sample {
         version: statement.version(&key.vk).unwrap(),
-        proving: write_proving_key(&statement, &key).unwrap(),
+        proving: write_proving_key(&statement, Reduction::Own, &key).unwrap(),
         verifying: write_verifying_key(&statement, &key.vk).unwrap(),
         statement,
     }
@@ -88,8 +90,8 @@ fn another_key_is_refused_with_the_reason() {
     assert!(reason(read_verifying_key(&s.statement, &s.proving, &s.version))
         .contains("not a verifying key"));
     let mut newer = s.proving.clone();
-    newer[8] = 2;
-    assert!(pk(&newer).contains("format 2"));
+    newer[8] = 3;
+    assert!(pk(&newer).contains("format 3"));
     let other = statement::<Bn254>("range", 9);
     assert!(reason(read_proving_key(&other, &s.proving, &s.version)).contains("not of range-9"));
     let other = statement::<Bls12_381>("range", 8);
@@ -135,11 +137,11 @@ fn an_altered_verifying_key_with_a_good_checksum_is_refused() {
 #[test]
 fn a_proving_key_with_wrong_lengths_or_stray_points_is_refused() {
     let s = sample();
-    let key = read_proving_key(&s.statement, &s.proving, &s.version).unwrap();
+    let key = read_proving_key(&s.statement, &s.proving, &s.version).unwrap().key;
     let refuse = |change: &dyn Fn(&mut ark_groth16::ProvingKey<Bn254>)| {
         let mut altered = key.clone();
         change(&mut altered);
-        let file = write_proving_key(&s.statement, &altered).unwrap();
+        let file = write_proving_key(&s.statement, Reduction::Own, &altered).unwrap();
         reason(read_proving_key(&s.statement, &file, &s.version))
     };
     assert!(refuse(&|key| _ = key.h_query.pop()).contains("query H"));
@@ -180,5 +182,27 @@ proptest! {
         file.truncate(keep);
         file.extend(noise);
         prop_assert!(read_verifying_key(&s, &file, "sha256:").is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn no_bytes_at_all_make_the_reader_of_zkeys_panic(
+        sections in prop::collection::vec(
+            (0u32..12, prop::option::of(any::<u64>()), prop::collection::vec(any::<u8>(), 0..300)),
+            0..12,
+        ),
+        count in prop::option::of(any::<u32>()),
+    ) {
+        let statement = statement::<Bn254>("addition", 0);
+        let mut file = b"zkey\x01\x00\x00\x00".to_vec();
+        file.extend(count.unwrap_or(sections.len() as u32).to_le_bytes());
+        for (kind, length, content) in sections {
+            file.extend(kind.to_le_bytes());
+            file.extend(length.unwrap_or(content.len() as u64).to_le_bytes());
+            file.extend(if kind == 1 { vec![1, 0, 0, 0] } else { content });
+        }
+        prop_assert!(zkey::read(&statement, &file).is_err());
     }
 }

@@ -10,12 +10,16 @@ use ark_serialize::CanonicalSerialize;
 use ark_std::rand::{rngs::StdRng, RngCore, SeedableRng};
 use muster_native::circuits::assign;
 use muster_native::curve::Curve;
+use muster_native::hash::Hash;
 use muster_native::key::{insecure_setup, Statement};
 use muster_native::prover::{prove_with_arkworks, Masks, Prover};
 use muster_native::snarkjs;
+use muster_native::table_file;
 use muster_native::verifier::{read_proof, write_proof, Claim, Verifier};
+use sha2::Digest;
 
 const SMALL: [(&str, usize); 3] = [("merkle", 2), ("range", 8), ("addition", 0)];
+const HASHES: [Hash; 2] = [Hash::Poseidon, Hash::Mimc];
 
 fn inputs(name: &str, seed: u64) -> Vec<String> {
     let numbers = match name {
@@ -27,15 +31,15 @@ fn inputs(name: &str, seed: u64) -> Vec<String> {
 }
 
 fn prepare<E: Curve>(name: &str, size: usize) -> (Prover<E>, Verifier<E>) {
-    let statement = Statement::<E>::new(name, size).unwrap();
+    let statement = Statement::<E>::new(name, size, Hash::Poseidon).unwrap();
     let key = insecure_setup(&statement).unwrap();
     let verifier = Verifier::new(statement.shape.publics, key.vk.clone());
     (Prover::new(statement, key).unwrap(), verifier)
 }
 
 fn both_provers_agree<E: Curve>() {
-    for (name, size) in SMALL {
-        let statement = Statement::<E>::new(name, size).unwrap();
+    for ((name, size), hash) in SMALL.into_iter().zip(HASHES.into_iter().cycle()) {
+        let statement = Statement::<E>::new(name, size, hash).unwrap();
         let key = insecure_setup(&statement).unwrap();
         let assignment = assign(statement.circuit.as_ref(), &inputs(name, 7)).unwrap();
         let masks = Masks::random();
@@ -282,4 +286,57 @@ fn json_round_trip<E: Curve>() {
 fn proofs_survive_the_way_through_snarkjs_json() {
     json_round_trip::<Bn254>();
     json_round_trip::<Bls12_381>();
+}
+
+fn tables_survive_their_file<E: Curve>(folder: &std::path::Path) {
+    let version = "sha256:made-up";
+    let statement = || Statement::<E>::new("range", 8, Hash::Mimc).unwrap();
+    let key = insecure_setup(&statement()).unwrap();
+    let version_found = statement().version(&key.vk).unwrap();
+    let path = folder.join(E::NAME);
+    let prover = Prover::new(statement(), key).unwrap();
+    table_file::write(&prover, &statement().key_id(), &version_found, &path).unwrap();
+    let mapped = table_file::open(statement(), &path, &version_found).unwrap();
+    assert_eq!(mapped.table_bytes(), prover.table_bytes());
+    let assignment = assign(statement().circuit.as_ref(), &inputs("range", 3)).unwrap();
+    let masks = Masks::random();
+    let [one, two] = [&prover, &mapped].map(|p| p.prove_assignment(&assignment, masks));
+    assert!(one == two, "{}", E::NAME);
+    mapped.try_out(2).unwrap();
+    let reason = |statement, version: &str| match table_file::open::<E>(statement, &path, version) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("the tables were accepted"),
+    };
+    assert!(reason(statement(), version).contains("these tables are of range-8-mimc"));
+    let other = Statement::<E>::new("range", 9, Hash::Mimc).unwrap();
+    assert!(reason(other, &version_found).contains("these tables are of range-8-mimc"));
+    let good = std::fs::read(&path).unwrap();
+    for place in (0..good.len()).step_by(good.len() / 40) {
+        let mut bad = good.clone();
+        bad[place] ^= 1;
+        std::fs::write(folder.join("bad"), &bad).unwrap();
+        let result = table_file::open(statement(), &folder.join("bad"), &version_found);
+        assert!(result.is_err(), "byte {place}");
+        // With a right checksum the bytes are read, and still no reader panics.
+        let end = bad.len() - 32;
+        let digest = sha2::Sha256::digest(&bad[..end]);
+        bad[end..].copy_from_slice(&digest);
+        std::fs::write(folder.join("bad"), &bad).unwrap();
+        let _ = table_file::open(statement(), &folder.join("bad"), &version_found);
+        bad.truncate(place);
+        std::fs::write(folder.join("bad"), &bad).unwrap();
+        assert!(table_file::open(statement(), &folder.join("bad"), &version_found).is_err());
+    }
+    assert!(reason(statement(), &version_found.replace("sha256:", "")).contains("are of"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(reason(statement(), &version_found).contains("No such file"));
+}
+
+#[test]
+fn mapped_tables_make_the_same_proofs() {
+    let folder = std::env::temp_dir().join(format!("muster-tables-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    tables_survive_their_file::<Bn254>(&folder);
+    tables_survive_their_file::<Bls12_381>(&folder);
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -2,17 +2,18 @@
 
 use ark_ff::{Field, One, PrimeField, Zero};
 use ark_std::rand::{rngs::StdRng, SeedableRng};
-use muster_native::circuits::{assign, evaluate, find, shape, Circuit};
+use muster_native::circuits::{self, assign, evaluate, shape, Circuit};
 use muster_native::error::Error;
 use muster_native::field::to_decimals;
-use muster_native::poseidon::{hash, HashDomain, PoseidonField};
+use muster_native::hash::{Hash, HashDomain, HashField};
+use muster_native::mimc;
 use muster_native::r1cs::{Assignment, Shape};
 
 type Bn = ark_bn254::Fr;
 type Bls = ark_bls12_381::Fr;
 
 /// Inputs for which the statement is true.
-fn honest<F: PoseidonField>(name: &str, size: usize) -> Vec<F> {
+fn honest<F: HashField>(name: &str, size: usize) -> Vec<F> {
     let rng = &mut StdRng::seed_from_u64(size as u64);
     match name {
         "merkle" => {
@@ -26,8 +27,18 @@ fn honest<F: PoseidonField>(name: &str, size: usize) -> Vec<F> {
     }
 }
 
-fn build<F: PoseidonField>(name: &str, size: usize) -> (Box<dyn Circuit<F>>, Shape<F>) {
-    let circuit = find::<F>(name, size).unwrap();
+const HASHES: [Hash; 2] = [Hash::Poseidon, Hash::Mimc];
+
+fn find<F: HashField>(name: &str, size: usize) -> Result<Box<dyn Circuit<F>>, Error> {
+    circuits::find(name, size, Hash::Poseidon)
+}
+
+fn hash(domain: HashDomain, left: Bn, right: Bn) -> Bn {
+    Hash::Poseidon.two(domain, left, right)
+}
+
+fn build<F: HashField>(name: &str, size: usize, hash: Hash) -> (Box<dyn Circuit<F>>, Shape<F>) {
+    let circuit = circuits::find::<F>(name, size, hash).unwrap();
     let shape = shape(circuit.as_ref());
     (circuit, shape)
 }
@@ -36,8 +47,8 @@ fn dot<F: PrimeField>(terms: &[(u32, F)], z: &[F]) -> F {
     terms.iter().map(|(var, coeff)| z[*var as usize] * coeff).sum()
 }
 
-fn check_assignment<F: PoseidonField>(name: &str, size: usize) {
-    let (circuit, shape) = build::<F>(name, size);
+fn check_assignment<F: HashField>(name: &str, size: usize, hash: Hash) {
+    let (circuit, shape) = build::<F>(name, size, hash);
     let Assignment { publics, z, az, bz, violated } =
         evaluate(circuit.as_ref(), &honest::<F>(name, size));
     assert_eq!((violated, shape.violated_by(&z)), (None, None), "{name}");
@@ -55,15 +66,19 @@ fn an_honest_witness_satisfies_what_was_recorded() {
     for (name, size) in
         [SMALL.as_slice(), &[("merkle", 20), ("range", 64), ("range", 128)]].concat()
     {
-        check_assignment::<Bn>(name, size);
-        check_assignment::<Bls>(name, size);
+        for hash in HASHES {
+            check_assignment::<Bn>(name, size, hash);
+            check_assignment::<Bls>(name, size, hash);
+        }
     }
 }
 
 #[test]
 fn changing_any_one_variable_violates_a_constraint() {
-    for (name, size) in SMALL {
-        let (circuit, shape) = build::<Bn>(name, size);
+    let mimc = [("merkle", 1, Hash::Mimc), ("range", 8, Hash::Mimc)];
+    let poseidon = SMALL.map(|(name, size)| (name, size, Hash::Poseidon));
+    for (name, size, hash) in [poseidon.as_slice(), &mimc].concat() {
+        let (circuit, shape) = build::<Bn>(name, size, hash);
         let mut z = evaluate(circuit.as_ref(), &honest::<Bn>(name, size)).z;
         for i in 1..z.len() {
             for change in [Bn::one(), -Bn::one(), Bn::from(2u64).pow([200u64])] {
@@ -101,8 +116,10 @@ fn rank<F: Field>(mut rows: Vec<Vec<F>>) -> usize {
 /// full rank: nothing but the inputs can be varied, not even several variables together.
 #[test]
 fn the_inputs_leave_no_freedom_to_the_other_variables() {
-    for (name, size) in [("merkle", 1), ("range", 8), ("addition", 0)] {
-        let (circuit, shape) = build::<Bn>(name, size);
+    let poseidon = [("merkle", 1), ("range", 8), ("addition", 0)];
+    let poseidon = poseidon.map(|(name, size)| (name, size, Hash::Poseidon));
+    for (name, size, hash) in [poseidon.as_slice(), &[("range", 8, Hash::Mimc)]].concat() {
+        let (circuit, shape) = build::<Bn>(name, size, hash);
         let inputs = honest::<Bn>(name, size);
         let z = evaluate(circuit.as_ref(), &inputs).z;
         let fixed = |i: usize| i == 0 || inputs.contains(&z[i]) && is_input(name, i, &shape);
@@ -129,13 +146,13 @@ fn is_input<F>(name: &str, variable: usize, shape: &Shape<F>) -> bool {
     }
 }
 
-fn violates<F: PoseidonField>(name: &str, size: usize, inputs: &[F]) -> bool {
+fn violates<F: HashField>(name: &str, size: usize, inputs: &[F]) -> bool {
     evaluate(find::<F>(name, size).unwrap().as_ref(), inputs).violated.is_some()
 }
 
 #[test]
 fn range_holds_only_for_integers_between_the_bounds() {
-    fn check<F: PoseidonField>(bits: usize) {
+    fn check<F: HashField>(bits: usize) {
         let top = F::from(2u64).pow([bits as u64]);
         let f = |n: u64| F::from(n);
         let [zero, one, blinding] = [f(0), f(1), f(99)];
@@ -181,6 +198,55 @@ fn the_public_signals_are_what_the_circuits_promise() {
     let node = hash(HashDomain::Node, f(6), leaf);
     let merkle = public("merkle", 2, &[f(5), f(1), f(6), f(7)]);
     assert_eq!(merkle, [hash(HashDomain::Node, node, f(7))]);
+}
+
+#[test]
+fn the_public_signals_of_mimc_are_those_of_gnark_s_hash() {
+    let f = |n: u64| Bn::from(n);
+    let public = |name, size, inputs: &[Bn]| {
+        let circuit = circuits::find::<Bn>(name, size, Hash::Mimc).unwrap();
+        evaluate(circuit.as_ref(), inputs).public_signals().to_vec()
+    };
+    let range = public("range", 64, &[f(5), f(1), f(9), f(77)]);
+    assert_eq!(range, [mimc::hash(&[f(5), f(77)]), f(1), f(9)]);
+    let node = mimc::hash(&[f(6), mimc::hash(&[f(5)])]);
+    let merkle = public("merkle", 2, &[f(5), f(1), f(6), f(7)]);
+    assert_eq!(merkle, [mimc::hash(&[node, f(7)])]);
+}
+
+#[test]
+fn samples_are_true_statements() {
+    for (name, size) in
+        [("merkle", 1), ("merkle", 32), ("range", 8), ("range", 128), ("addition", 0)]
+    {
+        let circuit = find::<Bn>(name, size).unwrap();
+        for _ in 0..5 {
+            let assignment = evaluate(circuit.as_ref(), &circuit.sample());
+            assert_eq!(assignment.violated, None, "{name} {size}");
+        }
+    }
+}
+
+#[test]
+fn a_circuit_id_is_read_only_in_its_one_spelling() {
+    for id in ["merkle-20-poseidon", "merkle-1-mimc", "range-64-mimc", "addition-poseidon"] {
+        assert_eq!(circuits::parse::<Bn>(id).unwrap().id(), id);
+    }
+    for id in [
+        "",
+        "merkle",
+        "merkle-20",
+        "merkle-020-mimc",
+        "merkle--mimc",
+        "merkle-+1-mimc",
+        "range-mimc",
+        "addition-0-mimc",
+        "merkle-20-sha256",
+        "merkle-20-mimc-",
+        "merkle-99-mimc",
+    ] {
+        assert!(circuits::parse::<Bn>(id).is_err(), "{id:?}");
+    }
 }
 
 #[test]

@@ -8,12 +8,15 @@ from ._native import (
     ProvingKey,
     UnsatisfiedError,
     VerifyingKey,
+    check_key_id,
+    hash_two,
+    import_key,
     insecure_setup,
-    key_id,
+    keccak256,
     merkle_path,
     modulus,
-    poseidon,
     public_signals,
+    r1cs,
 )
 
 __all__ = [
@@ -24,10 +27,13 @@ __all__ = [
     "ProvingKey",
     "UnsatisfiedError",
     "VerifyingKey",
+    "check_key_id",
+    "hash_two",
+    "import_key",
     "insecure_setup",
-    "key_id",
+    "keccak256",
     "merkle_path",
     "modulus",
-    "poseidon",
     "public_signals",
+    "r1cs",
 ]

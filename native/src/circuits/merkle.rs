@@ -5,24 +5,28 @@
 //! as a leaf. The index is a variable of its own whose `depth` bits choose left or right at each
 //! level: there is exactly one position for a path.
 
+use ark_std::rand::rngs::OsRng;
+use ark_std::rand::RngCore;
+
 use super::{check_size, Circuit};
 use crate::error::Result;
-use crate::poseidon::{constrain_hash, HashDomain, PoseidonField};
+use crate::hash::{Hash, HashDomain, HashField};
 use crate::r1cs::Builder;
 
 pub struct Merkle {
     depth: usize,
+    hash: Hash,
 }
 
 impl Merkle {
-    pub fn new(depth: usize) -> Result<Self> {
-        Ok(Merkle { depth: check_size("merkle", "depth", depth, [1, 32])? })
+    pub fn new(depth: usize, hash: Hash) -> Result<Self> {
+        Ok(Merkle { depth: check_size("merkle", "depth", depth, [1, 32])?, hash })
     }
 }
 
-impl<F: PoseidonField> Circuit<F> for Merkle {
+impl<F: HashField> Circuit<F> for Merkle {
     fn id(&self) -> String {
-        format!("merkle-{}-poseidon", self.depth)
+        format!("merkle-{}-{}", self.depth, self.hash.name())
     }
 
     fn publics(&self) -> usize {
@@ -34,18 +38,24 @@ impl<F: PoseidonField> Circuit<F> for Merkle {
         ["leaf".into(), "index".into()].into_iter().chain(siblings).collect()
     }
 
+    fn sample(&self) -> Vec<F> {
+        let mut inputs: Vec<F> = (0..self.depth + 2).map(|_| F::rand(&mut OsRng)).collect();
+        inputs[1] = F::from(OsRng.next_u64() & ((1 << self.depth) - 1));
+        inputs
+    }
+
     fn synthesize(&self, builder: &mut Builder<F>, inputs: &[F]) {
         let leaf = builder.witness(inputs[0]);
         let index = builder.witness(inputs[1]);
         let bits = builder.bits(&index, self.depth);
         let zero = builder.constant(F::zero());
-        let mut node = constrain_hash(builder, HashDomain::Leaf, leaf, zero);
+        let mut node = self.hash.constrain(builder, HashDomain::Leaf, leaf, zero);
         for (bit, sibling) in bits.iter().zip(&inputs[2..]) {
             let sibling = builder.witness(*sibling);
             // A set bit means that the node is the right child: swap by adding the difference.
             let shift = builder.product(&sibling.minus(&node), bit);
             let (left, right) = (node.plus(&shift), sibling.minus(&shift));
-            node = constrain_hash(builder, HashDomain::Node, left, right);
+            node = self.hash.constrain(builder, HashDomain::Node, left, right);
         }
         builder.expose(0, &node);
     }

@@ -8,7 +8,7 @@ use ark_ff::PrimeField;
 
 use crate::error::{Error, Result};
 use crate::field::parse_decimal;
-use crate::poseidon::PoseidonField;
+use crate::hash::{Hash, HashField};
 use crate::r1cs::{Assignment, Builder, Shape};
 
 /// A statement that can be proved, over the scalar field `F`.
@@ -22,19 +22,38 @@ pub trait Circuit<F: PrimeField>: Send + Sync {
     /// The names of the values that the prover gives, in order.
     fn inputs(&self) -> Vec<String>;
 
+    /// Random inputs that make a true statement: what a key is tried with.
+    fn sample(&self) -> Vec<F>;
+
     /// Writes the constraints, computing all other values from `inputs`.
     fn synthesize(&self, builder: &mut Builder<F>, inputs: &[F]);
 }
 
-/// The circuit of a name (`merkle`, `range`, `addition`) and a size.
-pub fn find<F: PoseidonField>(name: &str, size: usize) -> Result<Box<dyn Circuit<F>>> {
+/// The circuit of a name (`merkle`, `range`, `addition`), a size and a hash.
+pub fn find<F: HashField>(name: &str, size: usize, hash: Hash) -> Result<Box<dyn Circuit<F>>> {
     match name {
-        "merkle" => Ok(Box::new(merkle::Merkle::new(size)?)),
-        "range" => Ok(Box::new(range::Range::new(size)?)),
-        "addition" => Ok(Box::new(addition::Addition::new(size)?)),
+        "merkle" => Ok(Box::new(merkle::Merkle::new(size, hash)?)),
+        "range" => Ok(Box::new(range::Range::new(size, hash)?)),
+        "addition" => Ok(Box::new(addition::Addition::new(size, hash)?)),
         _ => {
             Err(Error::input(format!("circuit must be merkle, range or addition, not {name:.40?}")))
         }
+    }
+}
+
+/// The circuit of an id such as `merkle-20-poseidon` or `addition-mimc`.
+pub fn parse<F: HashField>(id: &str) -> Result<Box<dyn Circuit<F>>> {
+    let wrong = || Error::input(format!("{id:.80?} is no circuit id such as merkle-20-poseidon"));
+    let parts: Vec<&str> = id.split('-').collect();
+    let circuit = match parts[..] {
+        [name, hash] => find(name, 0, Hash::parse(hash)?)?,
+        [name, size, hash] => find(name, size.parse().map_err(|_| wrong())?, Hash::parse(hash)?)?,
+        _ => return Err(wrong()),
+    };
+    if circuit.id() == id {
+        Ok(circuit)
+    } else {
+        Err(wrong())
     }
 }
 
@@ -73,7 +92,12 @@ pub fn assign<F: PrimeField>(circuit: &dyn Circuit<F>, inputs: &[String]) -> Res
         .zip(inputs)
         .map(|(name, text)| parse_decimal(name, text))
         .collect::<Result<_>>()?;
-    let assignment = evaluate(circuit, &inputs);
+    satisfying(circuit, &inputs)
+}
+
+/// The full assignment; an error if the inputs do not satisfy the circuit.
+pub fn satisfying<F: PrimeField>(circuit: &dyn Circuit<F>, inputs: &[F]) -> Result<Assignment<F>> {
+    let assignment = evaluate(circuit, inputs);
     match assignment.violated {
         Some(row) => Err(Error::Unsatisfied { circuit: circuit.id(), row }),
         None => Ok(assignment),

@@ -1,10 +1,15 @@
-"""Keys of every circuit on both curves, made once for all tests."""
+"""Keys of every circuit on both curves, made once for all tests; and independent programs."""
+
+from pathlib import Path
 
 import pytest
 
 from muster_proving import CircuitSpec
 
+from . import installed
 from .samples import SPECS, Loaded
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +20,9 @@ def keys() -> dict[CircuitSpec, Loaded]:
 @pytest.fixture(params=SPECS, ids=lambda spec: str(spec.key_id))
 def loaded(request: pytest.FixtureRequest, keys: dict[CircuitSpec, Loaded]) -> Loaded:
     return keys[request.param]
+
+
+@pytest.fixture(scope="session")
+def snarkjs() -> Path:
+    """The folder with snarkjs installed."""
+    return installed.npm("snarkjs", HERE / "snarkjs")

@@ -7,6 +7,7 @@ from hypothesis import settings
 from muster_proving import (
     CircuitSpec,
     Curve,
+    Hash,
     generate_insecure_key,
     load_proving_key,
     load_verifying_key,
@@ -34,7 +35,11 @@ A_FEW = settings(max_examples=15, deadline=None)
 """For properties whose every example makes proofs: seconds on a busy machine."""
 
 SIZES = {"merkle": 4, "range": 16, "addition": 0}
-SPECS = [CircuitSpec(name, curve, size) for curve in Curve for name, size in SIZES.items()]
+SPECS = [CircuitSpec(name, curve, size) for curve in Curve for name, size in SIZES.items()] + [
+    CircuitSpec("merkle", Curve.BN254, 4, Hash.MIMC),
+    CircuitSpec("range", Curve.BLS12_381, 16, Hash.MIMC),
+    CircuitSpec("addition", Curve.BN254, 0, Hash.MIMC),
+]
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "merkle": {"leaves": ["0x1", "2", "0xabc"], "leaf_index": 1},

@@ -29,7 +29,7 @@ def test_it_accepts_every_circuit_on_every_curve(loaded: Loaded) -> None:
 
 
 def test_it_refuses_a_proof_of_another_key(keys: dict[CircuitSpec, Loaded]) -> None:
-    merkle, range_ = (s for s in SPECS if s.curve is Curve.BLS12_381 and s.name != "addition")
+    merkle, range_ = SPECS[3:5]
     _, public, proof = make_files(keys[merkle])
     key, _, _ = make_files(keys[range_])
     assert not verify_with_py_ecc(key, public, proof)

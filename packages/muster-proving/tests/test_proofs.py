@@ -97,10 +97,13 @@ def test_any_leaf_of_any_tree_can_be_proved(
 def test_the_root_is_that_of_the_documented_hash(keys: dict[CircuitSpec, Loaded]) -> None:
     def level(nodes: list[str]) -> list[str]:
         pairs = zip(nodes[::2], nodes[1::2], strict=True)
-        return [muster_native.poseidon("bn254", "node", left, right) for left, right in pairs]
+        return [
+            muster_native.hash_two("bn254", "poseidon", "node", left, right)
+            for left, right in pairs
+        ]
 
     leaves = ["1", "2", "3", *["0"] * 13]
-    nodes = [muster_native.poseidon("bn254", "leaf", leaf, "0") for leaf in leaves]
+    nodes = [muster_native.hash_two("bn254", "poseidon", "leaf", leaf, "0") for leaf in leaves]
     while len(nodes) > 1:
         nodes = level(nodes)
     bundle = keys[MERKLE].prover.prove({"leaves": ["1", "2", "3"], "leaf_index": 2})

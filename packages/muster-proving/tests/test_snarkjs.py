@@ -1,9 +1,6 @@
 """snarkjs, the usual verifier of this kind of proof, accepts ours and refuses altered signals."""
 
-import hashlib
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,23 +12,6 @@ from muster_proving import CircuitSpec
 from .samples import EXAMPLES, Loaded
 
 HERE = Path(__file__).parent / "snarkjs"
-
-
-@pytest.fixture(scope="session")
-def snarkjs() -> Path:
-    """The folder with snarkjs installed: outside of the checkout, one for each lock file."""
-    lock = (HERE / "package-lock.json").read_bytes()
-    cache = Path(os.environ.get("MUSTER_CACHE") or Path.home() / ".cache" / "muster")
-    folder = cache / f"snarkjs-{hashlib.sha256(lock).hexdigest()[:16]}"
-    if not folder.exists():
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
-        partial.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, partial)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(command, cwd=partial, check=True, timeout=240)
-        partial.rename(folder)
-    return folder
 
 
 def ask(folder: Path, claims: list[dict[str, Any]]) -> list[bool]:

@@ -13,19 +13,22 @@ Typical use::
 from muster_proving.circuits import (
     CircuitSpec,
     Curve,
+    Hash,
     parse_circuit,
     parse_inputs,
     public_signals,
 )
 from muster_proving.errors import InvalidInput, KeyMismatch, MalformedProof, ProvingFailed
-from muster_proving.keys import KeyMaterial, generate_insecure_key
+from muster_proving.keys import KeyMaterial, export_r1cs, generate_insecure_key, import_key
 from muster_proving.prover import PROOF_ENCODING, ProofBundle, Prover, load_proving_key
+from muster_proving.tables import TableCache
 from muster_proving.verifier import Verifier, load_verifying_key
 
 __all__ = [
     "PROOF_ENCODING",
     "CircuitSpec",
     "Curve",
+    "Hash",
     "InvalidInput",
     "KeyMaterial",
     "KeyMismatch",
@@ -33,8 +36,11 @@ __all__ = [
     "ProofBundle",
     "Prover",
     "ProvingFailed",
+    "TableCache",
     "Verifier",
+    "export_r1cs",
     "generate_insecure_key",
+    "import_key",
     "load_proving_key",
     "load_verifying_key",
     "parse_circuit",

@@ -10,6 +10,7 @@ import muster_native
 from muster_proving.circuits import CircuitSpec, parse_inputs, witness
 from muster_proving.circuits.values import show
 from muster_proving.errors import InvalidInput, KeyMismatch, ProvingFailed
+from muster_proving.tables import TableCache
 
 PROOF_ENCODING = "arkworks-compressed-v1"
 """A, B, C as arkworks compresses them: 128 bytes on BN254, 192 (the zcash form) on BLS12-381."""
@@ -84,19 +85,28 @@ class Prover:
 
 
 def load_proving_key(
-    spec: CircuitSpec, data: bytes, expected_version: str, *, threads: int | None = None
+    spec: CircuitSpec,
+    data: bytes,
+    expected_version: str,
+    *,
+    threads: int | None = None,
+    tables: TableCache | None = None,
 ) -> Prover:
     """Read a proving key and build its tables (1 to 3 s of CPU for merkle of depth 20).
 
     `threads` is how many threads the loading and each proof use: by default what the environment
     variable MUSTER_PROVING_THREADS says, or one, which yields most proofs a second.
+    With `tables`, they are built by one process of the machine and mapped by all.
     Raises KeyMismatch unless `data` is the key of `spec` in exactly `expected_version`.
     """
     if threads is None:
         threads = _threads_from_environment()
-    names = (spec.curve.value, spec.name, spec.size)
+
+    def build() -> muster_native.ProvingKey:
+        return muster_native.ProvingKey.load(spec.key_id, data, expected_version, threads=threads)
+
     try:
-        key = muster_native.ProvingKey.load(*names, data, expected_version, threads=threads)
+        key = tables.obtain(spec, expected_version, build, threads) if tables else build()
     except muster_native.KeyFileError as error:
         raise KeyMismatch(f"proving key of {spec.key_id}: {error}") from error
     return Prover(spec, expected_version, key)

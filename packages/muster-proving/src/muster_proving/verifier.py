@@ -93,9 +93,8 @@ def load_verifying_key(spec: CircuitSpec, data: bytes, expected_version: str) ->
 
     Raises KeyMismatch unless `data` is the key of `spec` in exactly `expected_version`.
     """
-    names = (spec.curve.value, spec.name, spec.size)
     try:
-        key = muster_native.VerifyingKey.load(*names, data, expected_version)
+        key = muster_native.VerifyingKey.load(spec.key_id, data, expected_version)
     except muster_native.KeyFileError as error:
         raise KeyMismatch(f"verifying key of {spec.key_id}: {error}") from error
     return Verifier(spec, expected_version, key)

@@ -8,6 +8,7 @@ from typing import Any
 
 from muster_proving.circuits.circuit import Circuit, JsonObject
 from muster_proving.circuits.curves import Curve
+from muster_proving.circuits.hashes import Hash
 from muster_proving.circuits.values import blinding, check_fields, decimal
 
 OPERAND_BITS = 128
@@ -35,6 +36,8 @@ class AdditionCircuit(Circuit):
             canonical[name] = str(blinding(name, given.get(name), curve.modulus))
         return canonical
 
-    def witness(self, curve: Curve, size: int, inputs: Mapping[str, Any]) -> list[str]:
+    def witness(
+        self, curve: Curve, size: int, hash_with: Hash, inputs: Mapping[str, Any]
+    ) -> list[str]:
         """The canonical numbers in order."""
         return [inputs[name] for name in ("a", "b", "blinding_a", "blinding_b")]

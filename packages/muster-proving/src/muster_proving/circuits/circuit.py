@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from muster_proving.circuits.curves import Curve
+from muster_proving.circuits.hashes import Hash
 
 JsonObject = dict[str, Any]
 
@@ -28,5 +29,7 @@ class Circuit(ABC):
         """
 
     @abstractmethod
-    def witness(self, curve: Curve, size: int, inputs: Mapping[str, Any]) -> list[str]:
+    def witness(
+        self, curve: Curve, size: int, hash_with: Hash, inputs: Mapping[str, Any]
+    ) -> list[str]:
         """The native inputs, in decimal, of canonical `inputs`."""

@@ -6,6 +6,7 @@ from typing import Any
 import muster_native
 from muster_proving.circuits.circuit import Circuit, JsonObject
 from muster_proving.circuits.curves import Curve
+from muster_proving.circuits.hashes import Hash
 from muster_proving.circuits.values import check_fields, decimal, describe, hex_element
 from muster_proving.errors import InvalidInput
 
@@ -40,10 +41,12 @@ class MerkleCircuit(Circuit):
         )
         return {"leaves": [f"{number:#x}" for number in numbers], "leaf_index": index}
 
-    def witness(self, curve: Curve, size: int, inputs: Mapping[str, Any]) -> list[str]:
+    def witness(
+        self, curve: Curve, size: int, hash_with: Hash, inputs: Mapping[str, Any]
+    ) -> list[str]:
         """Leaf, index, and the siblings from the leaf up."""
         index = inputs["leaf_index"]
         numbers = [int(leaf, 16) for leaf in inputs["leaves"]]
         leaves = b"".join(number.to_bytes(32, "big") for number in numbers)
-        _, siblings = muster_native.merkle_path(curve.value, size, leaves, index)
+        _, siblings = muster_native.merkle_path(curve.value, hash_with.value, size, leaves, index)
         return [str(numbers[index]), str(index), *siblings]

@@ -8,6 +8,7 @@ from typing import Any
 
 from muster_proving.circuits.circuit import Circuit, JsonObject
 from muster_proving.circuits.curves import Curve
+from muster_proving.circuits.hashes import Hash
 from muster_proving.circuits.values import blinding, check_fields, decimal, show
 from muster_proving.errors import InvalidInput
 
@@ -37,6 +38,8 @@ class RangeCircuit(Circuit):
         factor = blinding("blinding", given.get("blinding"), curve.modulus)
         return {"value": str(value), "min": str(low), "max": str(high), "blinding": str(factor)}
 
-    def witness(self, curve: Curve, size: int, inputs: Mapping[str, Any]) -> list[str]:
+    def witness(
+        self, curve: Curve, size: int, hash_with: Hash, inputs: Mapping[str, Any]
+    ) -> list[str]:
         """The canonical numbers in order."""
         return [inputs[name] for name in ("value", "min", "max", "blinding")]

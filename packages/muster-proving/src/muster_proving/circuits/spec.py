@@ -9,6 +9,7 @@ import muster_native
 from muster_proving.circuits.addition import AdditionCircuit
 from muster_proving.circuits.circuit import Circuit, JsonObject
 from muster_proving.circuits.curves import Curve
+from muster_proving.circuits.hashes import Hash
 from muster_proving.circuits.merkle import MerkleCircuit
 from muster_proving.circuits.range import RangeCircuit
 from muster_proving.circuits.values import describe, show
@@ -16,7 +17,9 @@ from muster_proving.errors import InvalidInput
 
 _CATALOGUE: tuple[Circuit, ...] = (MerkleCircuit(), RangeCircuit(), AdditionCircuit())
 _BY_NAME = {c.name: c for c in _CATALOGUE} | {c.wire_name: c for c in _CATALOGUE}
-_KEY_ID = re.compile(r"(?P<name>[a-z]+)(?:-(?P<size>[0-9]{1,3}))?-poseidon@(?P<curve>[a-z0-9-]+)")
+_KEY_ID = re.compile(
+    r"(?P<name>[a-z]+)(?:-(?P<size>[0-9]{1,3}))?-(?P<hash>[a-z]+)@(?P<curve>[a-z0-9-]+)"
+)
 
 
 def _find(name: object) -> Circuit:
@@ -27,7 +30,7 @@ def _find(name: object) -> Circuit:
 
 @dataclass(frozen=True)
 class CircuitSpec:
-    """A circuit of a size on a curve: what a key is for.
+    """A circuit of a size on a curve, with a hash: what a key is for.
 
     `name` is canonical (`merkle`, `range`, `addition`); `size` is the depth of a merkle tree, the
     bits of a range, 0 for addition. Raises InvalidInput for anything that is not in the catalogue.
@@ -36,6 +39,7 @@ class CircuitSpec:
     name: str
     curve: Curve = Curve.BN254
     size: int = 0
+    hash: Hash = Hash.POSEIDON
 
     def __post_init__(self) -> None:
         circuit = self.circuit
@@ -54,7 +58,8 @@ class CircuitSpec:
     @property
     def circuit_id(self) -> str:
         """Circuit, size and hash instance, e.g. `merkle-20-poseidon`."""
-        return f"{self.name}-{self.size}-poseidon" if self.size else f"{self.name}-poseidon"
+        sized = f"{self.name}-{self.size}" if self.size else self.name
+        return f"{sized}-{self.hash.value}"
 
     @property
     def key_id(self) -> str:
@@ -75,15 +80,22 @@ class CircuitSpec:
     def from_key_id(cls, key_id: str) -> Self:
         """The spec that a key id names. Raises InvalidInput."""
         match = _KEY_ID.fullmatch(key_id)
-        if match is None or match["curve"] not in list(Curve):
+        if match is None or match["curve"] not in list(Curve) or match["hash"] not in list(Hash):
             raise InvalidInput("key id", show(key_id), "e.g. merkle-20-poseidon@bn254")
-        spec = cls(match["name"], Curve(match["curve"]), int(match["size"] or 0))
+        size = int(match["size"] or 0)
+        spec = cls(match["name"], Curve(match["curve"]), size, Hash(match["hash"]))
         if spec.key_id != key_id:
             raise InvalidInput("key id", show(key_id), f"e.g. {spec.key_id}")
         return spec
 
 
-def parse_circuit(name: object, *, curve: object = Curve.BN254, size: object = None) -> CircuitSpec:
+def parse_circuit(
+    name: object,
+    *,
+    curve: object = Curve.BN254,
+    size: object = None,
+    hash_with: object = Hash.POSEIDON,
+) -> CircuitSpec:
     """The spec for what a request or a configuration says; `size` None means the default.
 
     Takes the names of the wire (`merkle_proof`) too. Raises InvalidInput.
@@ -96,7 +108,10 @@ def parse_circuit(name: object, *, curve: object = Curve.BN254, size: object = N
         size = circuit.default_size
     if not isinstance(size, int) or isinstance(size, bool):
         raise InvalidInput(circuit.size_name or "size", show(size), "an integer")
-    return CircuitSpec(circuit.name, Curve(curve.lower()), size)
+    hashes = [known.value for known in Hash]
+    if not isinstance(hash_with, str) or hash_with not in hashes:
+        raise InvalidInput("hash", show(hash_with), " or ".join(hashes))
+    return CircuitSpec(circuit.name, Curve(curve.lower()), size, Hash(hash_with))
 
 
 def parse_inputs(spec: CircuitSpec, given: object) -> JsonObject:
@@ -112,10 +127,10 @@ def parse_inputs(spec: CircuitSpec, given: object) -> JsonObject:
 
 def witness(spec: CircuitSpec, inputs: Mapping[str, Any]) -> list[str]:
     """The prover's view of canonical inputs: decimal numbers in the circuit's order."""
-    return spec.circuit.witness(spec.curve, spec.size, inputs)
+    return spec.circuit.witness(spec.curve, spec.size, spec.hash, inputs)
 
 
 def public_signals(spec: CircuitSpec, inputs: Mapping[str, Any]) -> list[str]:
     """The public signals, as decimal strings, that a proof of canonical inputs must have."""
     numbers = witness(spec, inputs)
-    return muster_native.public_signals(spec.curve.value, spec.name, spec.size, numbers)
+    return muster_native.public_signals(spec.key_id, numbers)
