@@ -149,13 +149,18 @@ async def prepare(dsn: str) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(
-    dsn: str, document: dict[str, Any], tmp_path: Path, witnesses: Witnesses | None = None
+    dsn: str,
+    document: dict[str, Any],
+    tmp_path: Path,
+    witnesses: Witnesses | None = None,
+    *,
+    ready: bool = True,
 ) -> AsyncIterator[Replica]:
-    """A ready coordinator in this process while the context is open."""
+    """A coordinator in this process while the context is open, at first ready unless it can't be."""
     await prepare(dsn)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(document))
-    coordinator = Coordinator(load(CoordinatorConfig, path, {}), dsn, {}, witnesses)
+    coordinator = Coordinator(load(CoordinatorConfig, path, {}), dsn, {}, witnesses=witnesses)
     stop = asyncio.Event()
     running = asyncio.create_task(coordinator.run(stop, "0.0.0"))
 
@@ -168,7 +173,7 @@ async def serving(
     assert ports is not None
     replica = Replica(ports)
     try:
-        yield await replica.ready()
+        yield (await replica.ready()) if ready else replica
     finally:
         await replica.close()
         stop.set()

@@ -38,6 +38,7 @@ from muster_coordinator.http_face.traced import traced
 from muster_coordinator.ops.metrics import Metrics
 from muster_coordinator.ops.state import OpsState, Stores
 from muster_coordinator.proving.acceptance import ProofAcceptance
+from muster_coordinator.proving.imports import KeyFile
 from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import Offers, Pool
 from muster_coordinator.store import signals
@@ -94,6 +95,11 @@ def offers(config: CoordinatorConfig) -> Offers:
             tuple(circuit.spec for circuit in pool.circuits),
             pool.insecure_setup,
             verified=pool.verification == "Required",
+            imports={
+                circuit.spec: KeyFile(circuit.import_.path, circuit.import_.sha256)
+                for circuit in pool.circuits
+                if circuit.import_ is not None
+            },
         )
         for pool in config.proving.pools
     )
@@ -207,7 +213,7 @@ class Coordinator:
                 retention=self._section.task_retention.total_seconds(),
             ),
             self._metrics,
-            duties=[self._keyring.make_missing],
+            duties=[self._keyring.tend],
         )
         self._leader.on_assigned = self._delivery.wake
 

@@ -32,6 +32,8 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one, which is logged."""
 
@@ -149,17 +151,41 @@ class LeaderElectionSection(Section):
         return self
 
 
+class ImportSection(Section):
+    """A file with the key of a circuit."""
+
+    path: Path
+    sha256: str
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("an absolute path")
+        return value
+
+    @field_validator("sha256")
+    @classmethod
+    def _hex(cls, value: str) -> str:
+        if _SHA256.fullmatch(value) is None:
+            raise ValueError("64 lower-case hex digits")
+        return value
+
+
 class CircuitSection(Section):
     """One circuit that a pool proves; `size` is the depth of a merkle tree, the bits of a range."""
 
     name: str
     curve: str = "bn254"
     size: int | None = None
+    hash: str = "poseidon"
+    import_: ImportSection | None = Field(default=None, alias="import")
+    """Where the key comes from, in a pool without insecure_setup."""
 
     @model_validator(mode="after")
     def _in_the_catalogue(self) -> "CircuitSection":
         try:
-            parse_circuit(self.name, curve=self.curve, size=self.size)
+            _ = self.spec
         except InvalidInput as error:
             raise ValueError(f"{error.field} {error.allowed}") from None
         return self
@@ -167,7 +193,7 @@ class CircuitSection(Section):
     @property
     def spec(self) -> CircuitSpec:
         """The circuit of the catalogue."""
-        return parse_circuit(self.name, curve=self.curve, size=self.size)
+        return parse_circuit(self.name, curve=self.curve, size=self.size, hash_with=self.hash)
 
 
 class PoolSection(Section):
@@ -184,6 +210,12 @@ class PoolSection(Section):
         if not value or len({circuit.spec for circuit in value}) < len(value):
             raise ValueError("at least one circuit, and each once")
         return value
+
+    @model_validator(mode="after")
+    def _keys_of_one_kind(self) -> "PoolSection":
+        if self.insecure_setup and any(circuit.import_ for circuit in self.circuits):
+            raise ValueError("no circuits[].import where insecure_setup is true")
+        return self
 
 
 class ProvingSection(Section):

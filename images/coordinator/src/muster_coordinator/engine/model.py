@@ -112,7 +112,8 @@ class Registration:
     Args:
         capacity: how many workloads it works on at once.
         types: the kinds of work it can do.
-        keys: key id to version of the keys it has loaded; empty where it does not say.
+        keys: key id to the versions of it that are loaded, separated by spaces; empty where it
+            does not say.
         instance: differs between two processes of one name; empty where the worker sends none.
     """
 
@@ -148,7 +149,7 @@ class Worker:
             return False
         if not need.key_id or not self.keys:
             return True
-        return self.keys.get(need.key_id) == need.key_version
+        return need.key_version in self.keys.get(need.key_id, "").split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +256,17 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key without its bytes; `proving_key_sha256` is lower-case hex."""
+    """A key without its bytes; digests are lower-case hex.
+
+    Args:
+        source_sha256: of the file that it was imported from; empty where it was made here.
+        retired: only its verifying side is left.
+    """
 
     key_id: str
     version: str
     proving_key_sha256: str
     size_bytes: int
     insecure: bool
+    source_sha256: str = ""
+    retired: bool = False

@@ -298,7 +298,15 @@ class KeyStore(Protocol):
         ...
 
     async def add(self, epoch: int, record: KeyRecord, proving: bytes, verifying: bytes) -> None:
-        """Store a key, unless there is one of this kind already."""
+        """Store a key, unless there is one of this kind already; a retired one is whole again."""
+        ...
+
+    async def needed(self, pool: str) -> set[tuple[str, str]]:
+        """Key id and version of every key that unfinished work of a pool was queued with."""
+        ...
+
+    async def retire(self, epoch: int, current: Collection[tuple[str, str]], grace: float) -> None:
+        """Drop the proving sides that were not `current` for `grace` seconds and serve no work."""
         ...
 
 

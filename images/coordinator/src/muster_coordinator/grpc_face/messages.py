@@ -121,7 +121,8 @@ def _keys(listed: str) -> dict[str, str]:
             raise InvalidRequest(
                 f"capabilities[keys] has {entry[:64]!r}; allowed: comma-separated key_id=version"
             )
-        keys[_tag(key_id)] = _tag(version)
+        held = keys.get(_tag(key_id), "")
+        keys[_tag(key_id)] = f"{held} {_tag(version)}".strip()
     return keys
 
 

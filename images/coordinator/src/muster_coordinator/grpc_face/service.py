@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from muster_coordinator.engine.delivery import Delivery
-from muster_coordinator.engine.errors import NotFound, Unavailable
+from muster_coordinator.engine.errors import NotFound
 from muster_coordinator.engine.ports import KeyStore
 from muster_coordinator.engine.registry import Registry
 from muster_coordinator.engine.reports import Failure, Reports
@@ -151,21 +151,20 @@ class CoordinatorService(CoordinatorServiceServicer):
     async def ListKeys(  # noqa: N802
         self, request: pb.ListKeysRequest, _context: _Context
     ) -> pb.ListKeysResponse:
-        """All keys of a pool, or UNAVAILABLE as long as one is not there."""
+        """All keys of a pool, or UNAVAILABLE as long as one is not there.
+
+        While work that was queued with an older version waits or runs, that version is there too.
+        """
         pool = self._engine.offers.pool(request.pool)
-        keys = []
-        for spec in pool.circuits:
-            key = self._engine.keyring.current(pool, spec)
-            if key is None:
-                raise Unavailable(f"key {spec.key_id} of pool {pool.name} is not there yet")
-            keys.append(
-                pb.KeyInfo(
-                    key_id=key.record.key_id,
-                    version=key.record.version,
-                    proving_key_sha256=key.record.proving_key_sha256,
-                    size_bytes=key.record.size_bytes,
-                )
+        keys = [
+            pb.KeyInfo(
+                key_id=record.key_id,
+                version=record.version,
+                proving_key_sha256=record.proving_key_sha256,
+                size_bytes=record.size_bytes,
             )
+            for record in await self._engine.keyring.provable(pool)
+        ]
         return pb.ListKeysResponse(keys=keys)
 
     async def GetProvingKey(  # noqa: N802

@@ -158,7 +158,9 @@ class ProofApi:
         name = _circuit(circuit)
         # Raises for a size that no pool could ever offer.
         parse_circuit(name, curve=choice.curve or "bn254", size=choice.size)
-        offer, spec = self._offers.find(name, choice.curve, choice.size, choice.pool)
+        offer, spec = self._offers.find(
+            name, choice.curve, choice.size, choice.pool, choice.hash
+        )
         key = self._intake.key(offer, spec)
         return views.VerificationKey(key.verifier.verifying_key_json())
 
@@ -167,7 +169,7 @@ class ProofApi:
         claim = await bodies.body(request, ProofToVerify)
         name = parse_circuit(claim.circuit).name
         parse_circuit(name, curve=claim.curve or "bn254", size=claim.size)
-        pool, spec = self._offers.find(name, claim.curve, claim.size, claim.pool)
+        pool, spec = self._offers.find(name, claim.curve, claim.size, claim.pool, claim.hash)
         version = claim.key_version or self._intake.key(pool, spec).record.version
         verifier = self._keyring.verifier(spec.key_id, version)
         if verifier is None:

@@ -67,7 +67,9 @@ class Intake:
         return made
 
     def _workload(self, task: Task, origin: Origin) -> NewWorkload:
-        pool, spec = self._offers.find(task.circuit_name, task.curve, task.size, task.pool)
+        pool, spec = self._offers.find(
+            task.circuit_name, task.curve, task.size, task.pool, task.hash
+        )
         inputs = json.dumps(parse_inputs(spec, task.inputs), separators=(",", ":"))
         version = self.key(pool, spec).record.version
         return NewWorkload(

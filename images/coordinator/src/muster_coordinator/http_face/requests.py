@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from muster_coordinator.http_face.frame import TIMEOUT_SECONDS
-from muster_proving import Curve, InvalidInput, parse_circuit
+from muster_proving import Curve, Hash, InvalidInput, parse_circuit
 from muster_runtime.config import parse_duration
 
 MAX_BATCH = 1000
@@ -54,6 +54,10 @@ def _curve(value: object) -> str:
     return parse_circuit("addition", curve=value).curve.value
 
 
+def _hash(value: object) -> str:
+    return parse_circuit("addition", hash_with=value).hash.value
+
+
 def _text(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("a string")  # noqa: TRY004 - pydantic's own way to say it
@@ -75,6 +79,11 @@ def _bytes(value: object) -> bytes:
 
 CurveName = Annotated[
     str, BeforeValidator(_curve), WithJsonSchema({"type": "string", "enum": _CURVES})
+]
+HashName = Annotated[
+    str,
+    BeforeValidator(_hash),
+    WithJsonSchema({"type": "string", "enum": [one.value for one in Hash]}),
 ]
 PoolName = Annotated[
     str, Field(strict=True, min_length=1, max_length=253, pattern=r"^[^\x00-\x1f]+$")
@@ -159,6 +168,7 @@ class Task(_Strict):
 
     curve: CurveName | None = Field(None, description="bn254 or bls12-381; bn254 where on offer")
     size: int | None = None
+    hash: HashName | None = Field(None, description="poseidon or mimc; poseidon where on offer")
     pool: PoolName | None = Field(None, description="the name of a pool; any by default")
     priority: int = Field(
         10, strict=True, ge=0, le=MAX_PRIORITY, description=f"an integer from 0 to {MAX_PRIORITY}"
@@ -267,6 +277,7 @@ class ProofToVerify(_Strict):
     size: int | None = Field(
         None, strict=True, ge=0, le=128, description="the depth or bits, an integer from 0 to 128"
     )
+    hash: HashName | None = Field(None, description="poseidon or mimc; poseidon where on offer")
     pool: PoolName | None = Field(None, description="the name of a pool; any by default")
     key_version: str | None = Field(
         None,
@@ -316,6 +327,7 @@ class KeyChoice(_Strict):
     size: int | None = Field(
         None, ge=0, le=128, description="an integer from 0 to 128, the depth or bits"
     )
+    hash: HashName | None = Field(None, description="poseidon or mimc; poseidon where on offer")
     pool: PoolName | None = Field(None, description="the name of a pool; any by default")
 
 

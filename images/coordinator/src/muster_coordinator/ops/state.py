@@ -103,6 +103,7 @@ class OpsState:
                 "dependencies": {
                     "database": "connected" if self.database else "disconnected",
                     "keys": f"missing: {', '.join(missing)}" if missing else "loaded",
+                    "key_problems": self._keyring.problems(),
                 },
             },
         )

@@ -1,10 +1,11 @@
 """Which pool proves which circuit."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from muster_coordinator.engine.errors import InvalidRequest, NotFound
-from muster_proving import CircuitSpec
+from muster_coordinator.proving.imports import KeyFile
+from muster_proving import CircuitSpec, Curve, Hash
 
 PREFIX = "prove."
 """Of the workload types that are proofs."""
@@ -15,6 +16,7 @@ class Pool:
     """A pool of workers: what it proves, with which kind of keys, and whether it is believed.
 
     Args:
+        imports: the files that keys come from.
         verified: False where results are accepted unseen, and marked so.
     """
 
@@ -22,6 +24,7 @@ class Pool:
     circuits: tuple[CircuitSpec, ...]
     insecure_setup: bool
     verified: bool = True
+    imports: Mapping[CircuitSpec, KeyFile] = field(default_factory=dict)
 
 
 class Offers:
@@ -44,11 +47,16 @@ class Offers:
         return self.pools[name]
 
     def find(
-        self, circuit: str, curve: str | None, size: int | None, pool: str | None
+        self,
+        circuit: str,
+        curve: str | None,
+        size: int | None,
+        pool: str | None,
+        hash_with: str | None = None,
     ) -> tuple[Pool, CircuitSpec]:
         """The first pool that offers a circuit, and the circuit; None stands for any.
 
-        Without a curve BN254 is preferred.
+        Without a curve BN254 is preferred, without a hash Poseidon.
 
         Raises:
             InvalidRequest: no pool offers it; the text lists what is on offer.
@@ -61,13 +69,15 @@ class Offers:
             if spec.name == circuit
             and (curve is None or spec.curve.value == curve)
             and (size is None or spec.size == size)
+            and hash_with in {None, spec.hash.value}
         ]
         if not offered:
             raise InvalidRequest(
                 f"circuit {circuit!r} with curve {curve or 'any'}, size {size or 'any'}, "
-                f"pool {pool or 'any'} is not on offer; allowed: {self._listed()}"
+                f"hash {hash_with or 'any'}, pool {pool or 'any'} is not on offer; "
+                f"allowed: {self._listed()}"
             )
-        return min(offered, key=lambda offer: offer[1].curve.value != "bn254")
+        return min(offered, key=lambda offer: _preference(offer[1]))
 
     def specs(self) -> dict[CircuitSpec, bool]:
         """Every circuit on offer, and whether its key may be made insecurely, in process."""
@@ -84,3 +94,8 @@ class Offers:
             for spec in pool.circuits
         ]
         return "; ".join(listed) or "nothing, no pool is configured"
+
+
+def _preference(spec: CircuitSpec) -> tuple[bool, bool]:
+    """Smaller for what is meant where a request does not say."""
+    return spec.curve is not Curve.BN254, spec.hash is not Hash.POSEIDON
