@@ -156,7 +156,7 @@ async def serving(
     *,
     ready: bool = True,
 ) -> AsyncIterator[Replica]:
-    """A coordinator in this process while the context is open, at first ready unless it can't be."""
+    """A coordinator in this process while the context is open; `ready` waits until it is that."""
     await prepare(dsn)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(document))

@@ -56,9 +56,12 @@ async def coordinator(keys: list[KeyMaterial]) -> AsyncIterator[RecordingCoordin
         yield recording
 
 
-def settings(coordinator: RecordingCoordinator, root: Path, **worker: Any) -> dict[str, Any]:
+def settings(
+    coordinator: RecordingCoordinator, root: Path, *, keys: Any = (), **worker: Any
+) -> dict[str, Any]:
     """The content of a worker.yaml."""
     return {
+        "keys": list(keys),
         "worker": {
             "id": "worker-1",
             "coordinator_address": coordinator.address,
@@ -69,7 +72,7 @@ def settings(coordinator: RecordingCoordinator, root: Path, **worker: Any) -> di
             "cache_dir": str(root / "cache"),
             "spool_dir": str(root / "spool"),
             **worker,
-        }
+        },
     }
 
 

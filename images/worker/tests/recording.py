@@ -85,6 +85,8 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         self.tokens: dict[str, str] = {}
         """Method name to the `authorization` of its latest call."""
         self.keys: dict[str, KeyMaterial] = {}
+        self.older_keys: list[KeyMaterial] = []
+        """Other versions of keys, offered beside them."""
         self.offer_keys(keys)
         self.registrations: list[pb.RegisterWorkerRequest] = []
         self.heartbeats: list[pb.HeartbeatRequest] = []
@@ -241,13 +243,16 @@ class RecordingCoordinator(CoordinatorServiceServicer):
                     proving_key_sha256=hashlib.sha256(key.proving_key).hexdigest(),
                     size_bytes=self.announce_sizes.get(key_id, len(key.proving_key)),
                 )
-                for key_id, key in self.keys.items()
+                for key_id, key in [
+                    *self.keys.items(),
+                    *((key.spec.key_id, key) for key in self.older_keys),
+                ]
             ]
         )
 
     async def GetProvingKey(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        key = self.keys[request.key_id]
-        assert request.version == key.version
+        offered = [self.keys[request.key_id], *self.older_keys]
+        [key] = [key for key in offered if key.version == request.version]
         self.keys_sent += 1
         data = key.proving_key
         if self.corrupt_keys:

@@ -22,6 +22,7 @@ def read(
     env: dict[str, str] | None = None,
     zkp: dict[str, Any] | None = None,
     tls: dict[str, Any] | None = None,
+    keys: Any = (),
     **worker: Any,
 ) -> WorkerConfig:
     document = {
@@ -34,6 +35,7 @@ def read(
         },
         "zkp": zkp or {},
         "tls": tls or {},
+        "keys": list(keys),
     }
     path = root / "worker.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -209,3 +211,21 @@ def test_a_token_is_not_shown(tmp_path: Path) -> None:
         read(tmp_path, token_file=str(token))
     assert "worker.token_file" in str(caught.value)
     assert "hunter" not in str(caught.value)
+
+
+def test_each_wrong_field_of_a_key_is_named(tmp_path: Path) -> None:
+    good = {"key_id": "addition-mimc@bn254", "path": "/keys/addition.zkey", "sha256": 64 * "a"}
+    assert read(tmp_path, keys=[good]).keys[0].path == Path("/keys/addition.zkey")
+    wrong = {
+        "key_id": "keys.0.key_id: got 'addition'; allowed: a key id, e.g. merkle-20-poseidon@bn254",
+        "path": "keys.0.path: got 'addition'; allowed: an absolute path",
+        "sha256": "keys.0.sha256: got 'addition'; allowed: 64 lower-case hex digits",
+    }
+    for field, sentence in wrong.items():
+        with pytest.raises(ConfigError) as error:
+            read(tmp_path, keys=[good | {field: "addition"}])
+        assert error.value.errors[0].startswith(sentence)
+    with pytest.raises(ConfigError, match="each file of a key once"):
+        read(tmp_path, keys=[good, good])
+    with pytest.raises(ConfigError, match=r"keys\.0\.size: unknown key"):
+        read(tmp_path, keys=[good | {"size": 3}])

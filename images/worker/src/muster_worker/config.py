@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from muster_proving import CircuitSpec, InvalidInput
 from muster_runtime.config import Duration, Quantity, Section, load
 from muster_runtime.pem import check_authorities, check_pair
 from muster_worker.cgroup import available_cpus
@@ -19,6 +20,7 @@ from muster_worker.link import Link, Pings, Tls, read_token
 SMALLEST_MEMORY_LIMIT = 64 * 2**20
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})")
 
 
@@ -183,12 +185,47 @@ class ZkpSection(Section):
     """Curve of a task whose assignment names no key."""
 
 
+def _key_id(value: str) -> str:
+    try:
+        return CircuitSpec.from_key_id(value).key_id
+    except InvalidInput as error:
+        raise ValueError(f"a key id, {error.allowed}") from None
+
+
+def _absolute(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError("an absolute path")
+    return value
+
+
+def _sha256(value: str) -> str:
+    if _SHA256.fullmatch(value) is None:
+        raise ValueError("64 lower-case hex digits")
+    return value
+
+
+class KeySection(Section):
+    """A proving key in a file: a `.zkey`, or a key file of Muster."""
+
+    key_id: Annotated[str, AfterValidator(_key_id)]
+    path: Annotated[Path, AfterValidator(_absolute)]
+    sha256: Annotated[str, AfterValidator(_sha256)]
+
+
+def _distinct(value: tuple[KeySection, ...]) -> tuple[KeySection, ...]:
+    if len({(key.key_id, key.sha256) for key in value}) < len(value):
+        raise ValueError("each file of a key once")
+    return value
+
+
 class WorkerConfig(Section):
     """The whole of `worker.yaml`."""
 
     worker: WorkerSection
     tls: TlsSection = TlsSection()
     zkp: ZkpSection = ZkpSection()
+    keys: Annotated[tuple[KeySection, ...], AfterValidator(_distinct)] = ()
+    """Files that spare fetching a key: used where their version is one that the pool asks for."""
 
     @property
     def link(self) -> Link:

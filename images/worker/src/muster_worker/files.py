@@ -1,6 +1,7 @@
 """Files that are either whole or not there, whatever happens while they are written."""
 
 import os
+import secrets
 from pathlib import Path
 
 PARTIAL = ".partial"
@@ -12,7 +13,8 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         OSError: the directory can't be written, or the disk is full.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    # Not the process's id alone: those of containers that share a directory are the same.
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
     try:
         with partial.open("wb") as file:
             os.fchmod(file.fileno(), 0o600)

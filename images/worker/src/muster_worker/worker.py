@@ -68,7 +68,7 @@ class Worker:
                 for _ in range(settings.concurrency)
             ]
         )
-        keys = KeyStore(settings.cache_dir, self._coordinator)
+        keys = KeyStore(settings.cache_dir, self._coordinator, config.keys)
         self._connection = Connection(
             settings, self._coordinator, keys, self._pool, self._metrics, self
         )

@@ -9,6 +9,7 @@ from muster_proving import (
     Curve,
     InvalidInput,
     Prover,
+    TableCache,
     load_proving_key,
     parse_inputs,
 )
@@ -63,7 +64,9 @@ class Prove(Workload):
 
 
 def _load(spec: CircuitSpec, key: Key) -> Prover:
-    return load_proving_key(spec, key.path.read_bytes(), key.version)
+    # The tables lie beside the key, for all executing processes that share the directory.
+    tables = TableCache(key.path.parent)
+    return load_proving_key(spec, key.path.read_bytes(), key.version, tables=tables)
 
 
 def _mapping(payload: bytes) -> dict[str, Any]:
