@@ -1,5 +1,7 @@
 """Keys of ceremonies: made by snarkjs from our constraints, used by our prover."""
 
+import hashlib
+import json
 import struct
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from muster_proving import (
     load_proving_key,
     load_verifying_key,
 )
+from muster_proving.__main__ import main
 from muster_proving.independent import verify_with_py_ecc
 
 from .ceremony import Ceremony, hold
@@ -167,3 +170,25 @@ def test_no_flipped_bit_makes_another_key(
         return
     assert kind == 10
     assert key.version == import_key(ADDITION, addition.zkey).version
+
+
+def test_the_commands_lead_from_constraints_to_a_key(
+    addition: Ceremony, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export-r1cs", "addition", str(tmp_path / "r1cs")]) == 0
+    assert (tmp_path / "r1cs").read_bytes() == export_r1cs(ADDITION)
+    assert capsys.readouterr().out == f"{ADDITION.key_id} written to {tmp_path}/r1cs\n"
+    (tmp_path / "zkey").write_bytes(addition.zkey)
+    command = ["import-key", "addition", str(tmp_path / "zkey"), "--out", str(tmp_path / "key")]
+    assert main([*command, "--verification-key", str(tmp_path / "vk")]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    key = import_key(ADDITION, addition.zkey)
+    digest = hashlib.sha256(addition.zkey).hexdigest()
+    assert facts == {"key_id": ADDITION.key_id, "version": key.version, "sha256": digest}
+    assert (tmp_path / "key").read_bytes() == key.proving_key
+    written = json.loads((tmp_path / "vk").read_text())
+    assert written == {name: addition.verification_key[name] for name in written}
+    assert main(["import-key", "range", "--bits", "8", str(tmp_path / "zkey")]) == 1
+    assert "another circuit" in capsys.readouterr().err
+    assert main(["export-r1cs", "merkle", "--depth", "40", str(tmp_path / "r1cs")]) == 1
+    assert capsys.readouterr().err == "depth is 40; allowed: 1 to 32\n"
