@@ -147,6 +147,29 @@ def _pool(**differing: Any) -> dict[str, Any]:
             {"database": {"max_open_conns": 5, "max_idle_conns": 6}},
             "database.max_idle_conns: got 6; allowed: at most max_open_conns, which is 5",
         ),
+        (
+            _pool(circuits=[{"name": "merkle", "hash": "md5"}]),
+            "proving.pools.0.circuits.0: got",
+        ),
+        (
+            _pool(circuits=[{"name": "merkle", "import": {"path": "k", "sha256": 64 * "0"}}]),
+            "circuits.0.import.path: got 'k'; allowed: an absolute path",
+        ),
+        (
+            _pool(circuits=[{"name": "merkle", "import": {"path": "/k", "sha256": "A" * 64}}]),
+            "allowed: 64 lower-case hex digits",
+        ),
+        (
+            _pool(circuits=[{"name": "merkle", "import": {"path": "/k"}}]),
+            "circuits.0.import.sha256: missing",
+        ),
+        (
+            _pool(
+                insecure_setup=True,
+                circuits=[{"name": "merkle", "import": {"path": "/k", "sha256": 64 * "0"}}],
+            ),
+            "allowed: no circuits[].import where insecure_setup is true",
+        ),
         ({"leader_election": {"backend": "etcd"}}, "leader_election.backend: got 'etcd'; "),
         ({"leader_election": {}}, "allowed: a lease_name where backend is lease"),
         (

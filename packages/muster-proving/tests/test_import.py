@@ -26,7 +26,8 @@ from .ceremony import Ceremony, hold
 from .samples import A_FEW, EXAMPLES
 from .test_snarkjs import ask
 
-pytestmark = pytest.mark.integration
+# The ceremonies, which the first test holds, take minutes on a busy machine.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ADDITION = CircuitSpec("addition", Curve.BN254)
 RANGE = CircuitSpec("range", Curve.BLS12_381, 8)
