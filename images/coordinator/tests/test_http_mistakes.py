@@ -58,6 +58,9 @@ OPTIONS: list[tuple[str, Any, str]] = [
     ("pool", "\ud800", r"pool is '\ud800'; allowed: the name of a pool"),
     ("pool", "x" * 254, "allowed: the name of a pool"),
     ("pool", "other", "pool other is not on offer; allowed: "),
+    ("hash", "md5", "hash is 'md5'; allowed: poseidon or mimc"),
+    ("hash", 1, "hash is 1; allowed: poseidon or mimc"),
+    ("hash", "mimc", "hash mimc, pool any is not on offer"),
     ("priority", 1001, "priority is 1001; allowed: an integer from 0 to 1000"),
     ("priority", -1, "priority is -1; allowed: an integer"),
     ("priority", "high", "priority is 'high'; allowed: an integer"),
@@ -95,7 +98,7 @@ INPUTS: list[tuple[str, dict[str, Any], str]] = [
     ("merkle", {"size": 0}, "size is 0; allowed: an integer from 1 to 32"),
     ("merkle", {"size": 33}, "size is 33; allowed: an integer from 1 to 32"),
     ("merkle", {"size": "4"}, "size is '4'; allowed: an integer"),
-    ("merkle", {"size": 20}, "circuit 'merkle' with curve any, size 20, pool any is not on offer"),
+    ("merkle", {"size": 20}, "circuit 'merkle' with curve any, size 20, hash any, pool any is not on offer"),
     ("merkle", {"a": 1}, "'a' is not a field of the request; allowed: curve, size, pool"),
     ("range", {"value": None}, "value is missing; allowed: an integer from 0 to 2^8 - 1"),
     ("range", {"value": 256}, "value is an integer of 9 bits; allowed: an integer from 0"),
@@ -247,6 +250,8 @@ async def test_wrong_batches(wide: Replica, body: dict[str, Any], said: str) -> 
         ({"circuit": "sudoku"}, "circuit is 'sudoku'; allowed: merkle, range or addition"),
         ({"curve": "x"}, "curve is 'x'; allowed: bn254 or bls12-381"),
         ({"curve": "bls12-381"}, "is not on offer"),
+        ({"hash": "md5"}, "hash is 'md5'; allowed: poseidon or mimc"),
+        ({"hash": "mimc"}, "is not on offer"),
         ({"size": 5}, "size is 5; allowed: nothing, or 0"),
         ({"size": "x"}, "size is 'x'; allowed: the depth or bits"),
         ({"pool": "other"}, "is not on offer"),
@@ -301,6 +306,8 @@ async def test_missing_parts_of_a_proof_to_verify(wide: Replica, field: str) -> 
         ("/tasks/7", {}, "task_id is '7'; allowed: a UUID, as in the answer to the submission"),
         ("/circuits/addition/verification-key", {"curve": "x"}, "curve is 'x'; allowed: bn254"),
         ("/circuits/addition/verification-key", {"curve": "bls12-381"}, "is not on offer"),
+        ("/circuits/addition/verification-key", {"hash": "md5"}, "hash is 'md5'; allowed: poseidon"),
+        ("/circuits/addition/verification-key", {"hash": "mimc"}, "is not on offer"),
         ("/circuits/addition/verification-key", {"pool": "other"}, "is not on offer"),
         ("/circuits/addition/verification-key", {"pool": ""}, "pool is ''; allowed: the name"),
         ("/circuits/addition/verification-key", {"size": "x"}, "size is 'x'; allowed: an integer"),
@@ -365,10 +372,10 @@ async def test_every_field_has_a_mistake_here() -> None:
     assert set(Batch.model_fields) == {"tasks"}
     assert set(ProofToVerify.model_fields) == {
         *PROOF,
-        *("curve", "size", "pool", "key_version"),
+        *("curve", "size", "hash", "pool", "key_version"),
     }
     assert set(Listing.model_fields) == {"status", "circuit", "pool", "cursor", "limit"}
-    assert set(KeyChoice.model_fields) == {"curve", "size", "pool"}
+    assert set(KeyChoice.model_fields) == {"curve", "size", "hash", "pool"}
     assert set(Look.model_fields) == {"wait"}
 
 

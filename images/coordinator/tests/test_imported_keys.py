@@ -18,10 +18,12 @@ from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_coordinator.store.migrate import migrate
 from muster_coordinator.store.queue import PostgresQueue
+from muster_protos import coordinator_pb2 as pb
 from muster_proving import CircuitSpec, Curve, KeyMaterial, generate_insecure_key
 from muster_testing.waiting import eventually
 
-from .harness import rows, serving, settings
+from .harness import Replica, rows, serving, settings
+from .workers import Worker
 
 pytestmark = pytest.mark.integration
 
@@ -217,6 +219,57 @@ async def test_a_version_that_is_taken_up_again_is_whole_again(
     assert b"".join(chunks) == materials[0].proving_key
 
 
+class Holding(Worker):
+    """A worker that has loaded one version of the key only."""
+
+    def __init__(self, target: str, name: str, version: str) -> None:
+        super().__init__(target, name)
+        self._version = version
+
+    async def register(self) -> None:
+        await super().register()
+        request = pb.RegisterWorkerRequest(
+            worker_id=self.name, max_concurrent_tasks=4, pool="demo", version="test"
+        )
+        request.capabilities["circuits"] = "range"
+        request.capabilities["keys"] = f"{SPEC.key_id}={self._version}"
+        await self.stub.RegisterWorker(request)
+
+
+async def test_each_task_is_proved_with_the_version_it_was_queued_with(
+    materials: list[KeyMaterial], tmp_path: Path, dsn: str
+) -> None:
+    def document(file: KeyFile) -> dict[str, Any]:
+        key = {"path": str(file.path), "sha256": file.sha256}
+        circuit = {"name": "range", "size": 8, "import": key}
+        return settings() | {"proving": {"pools": [{"name": "demo", "circuits": [circuit]}]}}
+
+    async def queue(replica: Replica) -> str:
+        answer = await replica.http.post(
+            "/api/v1/tasks/range", json={"value": 5, "min": 1, "max": 9}
+        )
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["task_id"])
+
+    before, after = (material.version for material in materials)
+    files = [write(tmp_path / str(i), material) for i, material in enumerate(materials)]
+    async with serving(dsn, document(files[0]), tmp_path) as replica:
+        first = await queue(replica)
+    async with serving(dsn, document(files[1]), tmp_path) as replica:
+        second = await queue(replica)
+        async with Holding(replica.target, "old", before) as old:
+            done = await replica.ends(first)
+            third = await queue(replica)
+            async with Holding(replica.target, "new", after) as new:
+                ends = [await replica.ends(task) for task in (second, third)]
+        assert [task.task_id for task in old.tasks] == [first]
+        assert {task.task_id for task in new.tasks} == {second, third}
+        for task, version in ((done, before), (ends[0], after), (ends[1], after)):
+            assert (task["status"], task["key_version"]) == ("completed", version)
+            assert task["verified"]
+            assert task["proof"]["protocol"] == "groth16"
+
+
 async def test_a_coordinator_without_its_key_lives_and_says_which(dsn: str, tmp_path: Path) -> None:
     circuit = {"name": "range", "size": 8, "import": {"path": "/nowhere/key", "sha256": "0" * 64}}
     document = settings() | {
@@ -229,9 +282,9 @@ async def test_a_coordinator_without_its_key_lives_and_says_which(dsn: str, tmp_
             keys = answer.json()["dependencies"]
             assert answer.status_code == 503
             assert keys["keys"] == f"missing: demo/{SPEC.key_id}"
-            assert keys["key_problems"], "not looked at yet"
-            [sentence] = keys["key_problems"]
-            return str(sentence).startswith(f"demo/{SPEC.key_id}: /nowhere/key can't be read")
+            sentences = keys.get("key_problems", [])
+            assert len(sentences) == 1, "not looked at yet"
+            return str(sentences[0]).startswith(f"demo/{SPEC.key_id}: /nowhere/key can't be read")
 
         await eventually(says_why, what="the status names key and file")
         assert (await replica.ops.get("/health")).status_code == 200

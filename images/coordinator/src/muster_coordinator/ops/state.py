@@ -91,7 +91,7 @@ class OpsState:
 
     async def ready(self) -> Health:
         """Readiness: the database answers, the keys are loaded, and this is not the end."""
-        missing = self._keyring.missing()
+        missing, problems = self._keyring.missing(), self._keyring.problems()
         ok = self.database and not missing and not self.stopping
         return Health(
             ok=ok,
@@ -103,8 +103,8 @@ class OpsState:
                 "dependencies": {
                     "database": "connected" if self.database else "disconnected",
                     "keys": f"missing: {', '.join(missing)}" if missing else "loaded",
-                    "key_problems": self._keyring.problems(),
-                },
+                }
+                | ({"key_problems": problems} if problems else {}),
             },
         )
 
