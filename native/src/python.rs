@@ -169,11 +169,11 @@ fn public_signals(py: Python<'_>, key_id: &str, inputs: Vec<String>) -> PyResult
 
 /// Root and siblings (from the leaf up) of a leaf in the tree of `leaves`, 32 big-endian bytes each.
 #[pyfunction]
-#[pyo3(signature = (curve, hash, depth, leaves, index, *, threads = 1))]
+#[pyo3(signature = (curve, hash_with, depth, leaves, index, *, threads = 1))]
 fn merkle_path(
     py: Python<'_>,
     curve: &str,
-    hash: &str,
+    hash_with: &str,
     depth: usize,
     leaves: &[u8],
     index: usize,
@@ -181,7 +181,7 @@ fn merkle_path(
 ) -> PyResult<(String, Vec<String>)> {
     Ok(on_curve!(py, threads, curve, E => {
         let leaves = parse_words::<Field<E>>("leaves", leaves)?;
-        let path = merkle_tree::path(Hash::parse(hash)?, depth, &leaves, index)?;
+        let path = merkle_tree::path(Hash::parse(hash_with)?, depth, &leaves, index)?;
         Ok((to_decimal(path.root), to_decimals(&path.siblings)))
     })?)
 }
@@ -191,7 +191,7 @@ fn merkle_path(
 fn hash_two(
     py: Python<'_>,
     curve: &str,
-    hash: &str,
+    hash_with: &str,
     domain: &str,
     left: &str,
     right: &str,
@@ -207,7 +207,7 @@ fn hash_two(
             }
         };
         let (left, right) = (parse_decimal("left", left)?, parse_decimal("right", right)?);
-        Ok(to_decimal(Hash::parse(hash)?.two::<Field<E>>(domain, left, right)))
+        Ok(to_decimal(Hash::parse(hash_with)?.two::<Field<E>>(domain, left, right)))
     })?)
 }
 

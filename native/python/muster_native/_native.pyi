@@ -49,14 +49,14 @@ def public_signals(key_id: str, inputs: list[str]) -> list[str]:
     """The public signals that a proof of `inputs` has. Raises InputError, UnsatisfiedError."""
 
 def merkle_path(
-    curve: str, hash: str, depth: int, leaves: bytes, index: int, *, threads: int = 1
+    curve: str, hash_with: str, depth: int, leaves: bytes, index: int, *, threads: int = 1
 ) -> tuple[str, list[str]]:
     """Root, and siblings from the leaf up, in the tree of `leaves` (32 big-endian bytes each).
 
     The leaves that are missing to 2^depth are zero. Raises InputError.
     """
 
-def hash_two(curve: str, hash: str, domain: str, left: str, right: str) -> str:
+def hash_two(curve: str, hash_with: str, domain: str, left: str, right: str) -> str:
     """The hash of two numbers in the domain `node`, `leaf` or `commitment`. Raises InputError."""
 
 def modulus(curve: str) -> str:
