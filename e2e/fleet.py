@@ -101,7 +101,8 @@ class UnexpectedAnswerError(Exception):
 class Client:
     """A client of the API that does not give up while replicas come and go.
 
-    It tries again where nobody answers, and where the answer is 503; nothing else is forgiven.
+    It tries again where nobody answers, and where the answer is 503 or 429; nothing else is
+    forgiven.
     """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
@@ -134,7 +135,10 @@ class Client:
             answer = await self._http.send(request)
         except httpx.TransportError:
             return None
-        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        if answer.status_code in {
+            httpx.codes.SERVICE_UNAVAILABLE,
+            httpx.codes.TOO_MANY_REQUESTS,
+        }:
             return None
         if answer.status_code != wanted:
             raise UnexpectedAnswerError(f"{request.url}: {answer.status_code} {answer.text}")
@@ -143,10 +147,12 @@ class Client:
 
     async def key(self, circuit: str) -> dict[str, Any]:
         """The verifying key of a circuit."""
-        answer = await self._http.get(f"/api/v1/circuits/{circuit}/verification-key")
-        assert answer.status_code == httpx.codes.OK, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        path = f"/api/v1/circuits/{circuit}/verification-key"
+
+        async def given() -> dict[str, Any] | None:
+            return await self._answer(self._http.build_request("GET", path), httpx.codes.OK)
+
+        return await eventually(given, what=f"the key of {circuit} is given")
 
     async def all_ended(self, task_ids: Sequence[str], deadline: float) -> list[dict[str, Any]]:
         """Wait until every task has ended, and return them in order."""

@@ -1,5 +1,6 @@
 """The proof API of a coordinator, as a client sees it."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,13 +31,13 @@ class ProofApi:
         Raises:
             click.ClickException: the coordinator refuses it; with its message.
         """
-        answer = await self._http.post(f"/api/v1/tasks/{circuit}", json=body)
+        answer = await self._ask("POST", f"/api/v1/tasks/{circuit}", json=body)
         return str(_checked(answer)["task_id"])
 
     async def result(self, task_id: str) -> dict[str, Any]:
         """Wait until a task has ended, and return it as the API shows it."""
         while True:
-            answer = await self._http.get(f"/api/v1/tasks/{task_id}", params={"wait": "30s"})
+            answer = await self._ask("GET", f"/api/v1/tasks/{task_id}", params={"wait": "30s"})
             task = _checked(answer)
             if task["status"] in _ENDED:
                 return task
@@ -46,8 +47,16 @@ class ProofApi:
     ) -> dict[str, Any]:
         """The verifying key of a circuit, in snarkjs' JSON."""
         wanted = {"curve": curve, "pool": pool} | ({"size": str(size)} if size else {})
-        answer = await self._http.get(f"/api/v1/circuits/{circuit}/verification-key", params=wanted)
-        return _checked(answer)
+        path = f"/api/v1/circuits/{circuit}/verification-key"
+        return _checked(await self._ask("GET", path, params=wanted))
+
+    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """An answer that is not "asked too often": then it is asked again when it is time."""
+        while True:
+            answer = await self._http.request(method, path, **more)
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return answer
+            await asyncio.sleep(int(answer.headers["Retry-After"]))
 
 
 def _checked(answer: httpx.Response) -> dict[str, Any]:
