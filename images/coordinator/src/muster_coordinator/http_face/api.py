@@ -158,9 +158,7 @@ class ProofApi:
         name = _circuit(circuit)
         # Raises for a size that no pool could ever offer.
         parse_circuit(name, curve=choice.curve or "bn254", size=choice.size)
-        offer, spec = self._offers.find(
-            name, choice.curve, choice.size, choice.pool, choice.hash
-        )
+        offer, spec = self._offers.find(name, choice.curve, choice.size, choice.pool, choice.hash)
         key = self._intake.key(offer, spec)
         return views.VerificationKey(key.verifier.verifying_key_json())
 

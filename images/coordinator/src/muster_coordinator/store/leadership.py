@@ -13,7 +13,7 @@ from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement
 from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store.database import Connection, Database
-from muster_coordinator.store.transitions import apply_seen, held, requirement
+from muster_coordinator.store.transitions import apply, apply_seen, held, requirement
 
 log = logging.getLogger(__name__)
 
