@@ -76,6 +76,9 @@ def test_the_alerts_that_people_know_are_there(rendered: Rendered) -> None:
         "NoAvailableWorkers",
         "HighTaskFailureRate",
         "HighGRPCLatency",
+        "WorkerDisconnected",
+        "WorkerHighFailureRate",
+        "WorkerPoolSaturated",
     ]
 
 
