@@ -1,0 +1,37 @@
+"""The table of features names places and tests that exist."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_PROVING = (ROOT / "docs" / "proving.md").read_text()
+_COMPONENT = re.compile(r"^### [^\n]*: (\S+)$", re.MULTILINE)
+_ROW = re.compile(r"^\| .* \| (?P<places>`.*`) \| (?P<tests>`.*`) \|$", re.MULTILINE)
+
+
+def _rows() -> Iterator[tuple[str, str, str]]:
+    _, *parts = _COMPONENT.split(_PROVING)
+    for component, text in zip(parts[::2], parts[1::2], strict=True):
+        for row in _ROW.finditer(text):
+            yield component, row["places"], row["tests"]
+
+
+ROWS = list(_rows())
+
+
+def test_every_component_has_features() -> None:
+    assert {component for component, _, _ in ROWS} == set(_COMPONENT.findall(_PROVING))
+
+
+@pytest.mark.parametrize(("component", "places", "tests"), ROWS)
+def test_places_and_tests_exist(component: str, places: str, tests: str) -> None:
+    (source,) = (ROOT / component / "src").glob("muster_*")
+    for place in re.findall(r"`([^`]+)`", places):
+        assert (source / place).exists(), place
+    for test in re.findall(r"`([^`]+)`", tests):
+        file, _, name = test.partition("::")
+        text = (ROOT / component / "tests" / file).read_text()
+        assert not name or re.search(rf"(class|def) {name}\b", text), test
