@@ -90,6 +90,8 @@ POOLS = {
     "circuits: [{name: addition, bits: 8}]": "bits belongs to the circuit range alone: remove it",
     "circuits: [{name: merkle}, {name: merkle, depth: 20}]": "a circuit is listed twice",
     "circuits: [{name: addition}, {name: addition}]": "a circuit is listed twice",
+    "circuits: [{name: addition, hash: Poseidon}, {name: addition}]": "a circuit is listed twice",
+    "circuits: [{name: addition, hash: SHA3}]": 'supported values: "Poseidon", "MiMC"',
     "concurrency: 0": "concurrency in body should be greater than or equal to 1",
     "concurrency: 65": "concurrency in body should be less than or equal to 64",
     "concurrency: two": "spec.concurrency in body must be of type integer",

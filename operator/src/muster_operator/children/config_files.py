@@ -62,7 +62,11 @@ def circuits_config(spec: ProverPoolSpec) -> list[dict[str, Any]]:
     imported = {key.statement: key for key in (spec.keys and spec.keys.imported) or []}
     circuits = []
     for circuit in spec.circuits:
-        entry: dict[str, Any] = {"name": circuit.name, "curve": circuit.curve.lower()}
+        entry: dict[str, Any] = {
+            "name": circuit.name,
+            "curve": circuit.curve.lower(),
+            "hash": circuit.hash.lower(),
+        }
         if circuit.size is not None:
             entry["size"] = circuit.size
         key = imported.get(circuit.statement)

@@ -19,7 +19,8 @@ _SIZE_OF = (
 def same_circuit(one: str, other: str) -> str:
     """A CEL expression: whether two variables mean the same circuit."""
     sizes = f"{_SIZE_OF.format(one)} == {_SIZE_OF.format(other)}"
-    return f"{one}.name == {other}.name && {one}.curve == {other}.curve && {sizes}"
+    names = " && ".join(f"{one}.{field} == {other}.{field}" for field in ("name", "curve", "hash"))
+    return f"{names} && {sizes}"
 
 
 class Circuit(Model):
@@ -43,6 +44,9 @@ class Circuit(Model):
         "bounds; addition: committed numbers add up."
     )
     curve: Literal["BN254", "BLS12-381"] = Field("BN254", description="The pairing curve.")
+    hash: Literal["Poseidon", "MiMC"] = Field(
+        "Poseidon", description="The hash in it; MiMC for deployments that have gnark's already."
+    )
     depth: Annotated[int, Field(ge=1, le=32)] | None = Field(
         None, description="merkle only: levels of the tree, 1-32; absent means 20."
     )
@@ -58,15 +62,15 @@ class Circuit(Model):
         return (self.bits or DEFAULT_BITS) if self.name == "range" else None
 
     @property
-    def statement(self) -> tuple[str, str, int | None]:
-        """What tells circuits apart: name, curve and size."""
-        return self.name, self.curve, self.size
+    def statement(self) -> tuple[str, str, str, int | None]:
+        """What tells circuits apart: name, curve, hash and size."""
+        return self.name, self.curve, self.hash, self.size
 
     @property
     def key_id(self) -> str:
         """What the coordinator calls the circuit's key, such as `merkle-20-poseidon@bn254`."""
         size = "" if self.size is None else f"-{self.size}"
-        return f"{self.name}{size}-poseidon@{self.curve.lower()}"
+        return f"{self.name}{size}-{self.hash.lower()}@{self.curve.lower()}"
 
 
 _PART = "[A-Za-z0-9_][-A-Za-z0-9._]*"

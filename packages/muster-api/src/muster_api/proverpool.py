@@ -79,7 +79,7 @@ _CIRCUITS = [Circuit(name="merkle"), Circuit(name="range"), Circuit(name="additi
 
 _UNIQUE = Rule(
     f"self.all(a, self.exists_one(b, {same_circuit('a', 'b')}))",
-    "a circuit is listed twice with the same curve and size: remove one of the two",
+    "a circuit is listed twice with the same curve, hash and size: remove one of the two",
 )
 
 
