@@ -2,7 +2,7 @@
 #   CLUSTER=name      another cluster than muster-demo (demo, cluster, images)
 #   NODES=n           how many nodes it has
 #   CONTEXT=context   a cluster of yours instead; REGISTRY=… is where it gets images from
-#   ARGS=…            more arguments: for pytest (unit, e2e), for the tool (all others)
+#   ARGS=…            more arguments: for pytest (unit, integration, e2e), for the tool (all others)
 
 PYTHON ?= python3
 TOOL := PYTHONPATH=dev/src $(PYTHON) -m muster_dev
@@ -14,7 +14,7 @@ WHERE = --name $(CLUSTER) --nodes $(NODES) $(if $(CONTEXT),--context $(CONTEXT))
 	$(if $(REGISTRY),--registry $(REGISTRY))
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo cluster cluster-down images lint unit e2e test protos crds lock bench-proving \
+.PHONY: help env demo cluster cluster-down images lint unit integration e2e test protos crds lock bench-proving \
 	bench-dispatch
 
 help: ## Show this
@@ -39,13 +39,16 @@ images: ## Build the images and load them into the cluster
 lint: ## Check style, types, directions of imports, generated files
 	@$(TOOL) lint
 
-unit: ## Run unit tests, and integration tests against real servers
+unit: ## Run the tests that need no server
 	@$(TOOL) unit -- $(ARGS)
+
+integration: ## Run the tests against real servers: PostgreSQL, an API server, other provers
+	@$(TOOL) integration -- $(ARGS)
 
 e2e: ## Run end-to-end tests, on the cluster muster-test
 	@$(TOOL) e2e -- $(ARGS)
 
-test: ## Run lint, unit and e2e
+test: ## Run lint, unit, integration and e2e
 	@$(TOOL) test
 
 protos: env ## Generate the gRPC code from protos/

@@ -36,6 +36,8 @@ _END_TO_END = ("e2e", "dev/tests/test_recovery.py")
 _TESTS = ("images/*", "operator", "charts", "packages/*", "dev", "cli", "native", "bench", "tests")
 # What pytest ends with where it finds no test.
 _NO_TESTS = 5
+# Its tests wait for leases to end and for workers to be missed: several of them at once.
+_WAITS_MOST = "images/coordinator"
 
 
 def lint(work: Workspace) -> None:
@@ -57,7 +59,21 @@ def lint(work: Workspace) -> None:
 
 
 def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
-    """Run the unit and integration tests: real servers, started by the tests themselves."""
+    """Run the tests that need no server, and the prover's own."""
+    found = _suites(work, "not integration and not e2e", arguments)
+    if not arguments and rust.passed(work).exists():
+        work.steps.say("  ok         Tests of native in Rust (passed already on the same sources)")
+    elif not arguments:
+        found.append(_rust_suite(work))
+    suites.Run(work, found).all()
+
+
+def integration(work: Workspace, arguments: Sequence[str] = ()) -> None:
+    """Run the tests that start real servers, or work with other people's programs."""
+    suites.Run(work, _suites(work, "integration and not e2e", arguments)).all()
+
+
+def _suites(work: Workspace, chosen: str, arguments: Sequence[str]) -> list[Suite]:
     programs = virtualenv.ensure(work)
     log = work.paths.logs / "apt.log"
     wanted = ["nftables", "postgresql", *apt.missing_programs(NODE_PROGRAMS)]
@@ -66,22 +82,18 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
     for tool in (go_tools.KUBERNETES, go_tools.ETCD, go_tools.HELM, go_tools.KUBECTL):
         work.tool(tool)
     rust.restore_lock(work, str(programs / "python"))
-    found = [
-        _suite(programs / "pytest", folder, arguments) for folder in _test_folders(work.paths.repo)
-    ]
-    if not arguments and rust.passed(work).exists():
-        work.steps.say("  ok         Tests of native in Rust (passed already on the same sources)")
-    elif not arguments:
-        found.append(_rust_suite(work))
-    suites.Run(work, found).all()
+    folders = _test_folders(work.paths.repo)
+    return [_suite(programs / "pytest", folder, chosen, arguments) for folder in folders]
 
 
-def _suite(pytest: Path, folder: Path, arguments: Sequence[str]) -> Suite:
+def _suite(pytest: Path, folder: Path, chosen: str, arguments: Sequence[str]) -> Suite:
     # A cache of each one's own: they are written at the same time.
-    options = ["--quiet", "-m", "not e2e", "-o", f"cache_dir=.pytest_cache/{folder}"]
-    argv = [str(pytest), *options, str(folder), *arguments]
-    again = shlex.join([".venv/bin/pytest", str(folder), "-m", "not e2e", *arguments])
-    return Suite(f"Tests of {folder}", argv, again, empty=_NO_TESTS)
+    options = ["--quiet", "-o", f"cache_dir=.pytest_cache/{folder}"]
+    tests = [str(folder), "-m", chosen, *arguments]
+    if str(folder) == _WAITS_MOST and "not integration" not in chosen:
+        tests += ["--numprocesses", str(suites.AT_ONCE)]
+    again = shlex.join([".venv/bin/pytest", *tests])
+    return Suite(f"Tests of {folder}", [str(pytest), *options, *tests], again, empty=_NO_TESTS)
 
 
 def _rust_suite(work: Workspace) -> Suite:
@@ -112,7 +124,8 @@ def test(work: Workspace) -> None:
     """Run everything; the test cluster is gone afterwards if all was well."""
     timings = Timings(work.steps)
     try:
-        for name, part in (("lint", lint), ("unit", unit), ("e2e", e2e)):
+        parts = {"lint": lint, "unit": unit, "integration": integration, "e2e": e2e}
+        for name, part in parts.items():
             with timings.part(f"make {name}"):
                 _part(work, name, part)
         clusters.down(work, TEST_CLUSTER)

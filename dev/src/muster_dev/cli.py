@@ -126,13 +126,17 @@ def _passed_on(options: argparse.Namespace) -> list[str]:
 def _check_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     lint = commands.add_parser("lint", help="style, types, imports, generated files")
     lint.set_defaults(command=lambda work, _: checks.lint(work))
-    unit = commands.add_parser("unit", help="unit and integration tests")
+    unit = commands.add_parser("unit", help="tests without servers")
     unit.set_defaults(command=lambda work, options: checks.unit(work, _passed_on(options)))
+    integration = commands.add_parser("integration", help="tests against real servers")
+    integration.set_defaults(
+        command=lambda work, options: checks.integration(work, _passed_on(options))
+    )
     e2e = commands.add_parser("e2e", help="end-to-end tests on a cluster of their own")
     e2e.set_defaults(command=lambda work, options: checks.e2e(work, _passed_on(options)))
-    for command in (unit, e2e):
+    for command in (unit, integration, e2e):
         command.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest")
-    everything = commands.add_parser("test", help="lint, unit and e2e")
+    everything = commands.add_parser("test", help="lint, unit, integration and e2e")
     everything.set_defaults(command=lambda work, _: checks.test(work))
 
 

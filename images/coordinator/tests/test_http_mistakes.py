@@ -103,7 +103,7 @@ INPUTS: list[tuple[str, dict[str, Any], str]] = [
         {"size": 20},
         "circuit 'merkle' with curve any, size 20, hash any, pool any is not on offer",
     ),
-    ("merkle", {"a": 1}, "'a' is not a field of the request; allowed: curve, size, pool"),
+    ("merkle", {"a": 1}, "'a' is not a field of the request; allowed: curve, size, hash, pool"),
     ("range", {"value": None}, "value is missing; allowed: an integer from 0 to 2^8 - 1"),
     ("range", {"value": 256}, "value is an integer of 9 bits; allowed: an integer from 0"),
     ("range", {"value": 10}, "value is outside of min to max; allowed: an integer from 1 to 9"),
