@@ -38,6 +38,7 @@ _TESTS = ("images/*", "operator", "charts", "packages/*", "dev", "cli", "native"
 _NO_TESTS = 5
 # Its tests wait for leases to end and for workers to be missed: several of them at once.
 _WAITS_MOST = "images/coordinator"
+_PROCESSES = 3
 
 
 def lint(work: Workspace) -> None:
@@ -91,7 +92,7 @@ def _suite(pytest: Path, folder: Path, chosen: str, arguments: Sequence[str]) ->
     options = ["--quiet", "-o", f"cache_dir=.pytest_cache/{folder}"]
     tests = [str(folder), "-m", chosen, *arguments]
     if str(folder) == _WAITS_MOST and "not integration" not in chosen:
-        tests += ["--numprocesses", str(suites.AT_ONCE)]
+        tests += ["--numprocesses", str(_PROCESSES)]
     again = shlex.join([".venv/bin/pytest", *tests])
     return Suite(f"Tests of {folder}", [str(pytest), *options, *tests], again, empty=_NO_TESTS)
 
