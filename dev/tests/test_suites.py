@@ -35,7 +35,7 @@ def test_what_a_suite_prints_is_shown_whole_below_its_line(
     work: Workspace, out: io.StringIO
 ) -> None:
     script = "import sys; print('one'); sys.stdout.flush(); print('two', file=sys.stderr)"
-    Run(work, [suite("A", script)]).all()
+    Run(work, [suite("A", script)], 4).all()
     first, *rest = out.getvalue().rstrip().splitlines()
     assert first.startswith("  ok")
     assert first.endswith("A")
@@ -49,7 +49,7 @@ def test_all_suites_run_although_some_fail_and_those_are_named(
         suite(name, f"raise SystemExit({code})") for name, code in zip("ABCDE", (0, 1, 0, 2, 0))
     ]
     with pytest.raises(SetupError, match=r"^(B; D|D; B): failed") as failure:
-        Run(work, found).all()
+        Run(work, found, 4).all()
     assert "again B" in failure.value.hint
     assert "again D" in failure.value.hint
     marks = sorted(line.split()[0] for line in out.getvalue().split("\n") if line)
@@ -61,7 +61,7 @@ def test_only_a_suite_that_passes_is_noted_as_passed(work: Workspace, tmp_path: 
     good = Suite("A", [*argv, "0"], "", passed=tmp_path / "passed" / "a")
     bad = Suite("B", [*argv, "1"], "", passed=tmp_path / "passed" / "b")
     with pytest.raises(SetupError, match="B: failed"):
-        Run(work, [good, bad]).all()
+        Run(work, [good, bad], 4).all()
     assert [path.name for path in (tmp_path / "passed").iterdir()] == ["a"]
 
 
@@ -74,14 +74,14 @@ def test_suites_run_at_the_same_time(work: Workspace, tmp_path: Path) -> None:
         "while not other.exists(): time.sleep(0.01)\n"
     )
     meet = [sys.executable, "meet.py"]
-    Run(work, [Suite("A", [*meet, "a", "b"], ""), Suite("B", [*meet, "b", "a"], "")]).all()
+    Run(work, [Suite("A", [*meet, "a", "b"], ""), Suite("B", [*meet, "b", "a"], "")], 4).all()
 
 
 def test_a_selection_may_leave_some_suites_empty_but_not_all(work: Workspace) -> None:
     nothing = suite("A", "raise SystemExit(5)", empty=5)
-    Run(work, [nothing, suite("B", "")]).all()
+    Run(work, [nothing, suite("B", "")], 4).all()
     with pytest.raises(SetupError, match="no such tests"):
-        Run(work, [nothing]).all()
+        Run(work, [nothing], 4).all()
 
 
 def test_the_table_has_each_part_also_the_one_that_failed(

@@ -38,7 +38,7 @@ _TESTS = ("images/*", "operator", "charts", "packages/*", "dev", "cli", "native"
 _NO_TESTS = 5
 # Its tests wait for leases to end and for workers to be missed: several of them at once.
 _WAITS_MOST = "images/coordinator"
-_PROCESSES = 3
+_PROCESSES = 2
 
 
 def lint(work: Workspace) -> None:
@@ -66,12 +66,13 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
         work.steps.say("  ok         Tests of native in Rust (passed already on the same sources)")
     elif not arguments:
         found.append(_rust_suite(work))
-    suites.Run(work, found).all()
+    suites.Run(work, found, 2 * suites.CORES).all()
 
 
 def integration(work: Workspace, arguments: Sequence[str] = ()) -> None:
     """Run the tests that start real servers, or work with other people's programs."""
-    suites.Run(work, _suites(work, "integration and not e2e", arguments)).all()
+    # What has deadlines is not run beside more than the machine can bear.
+    suites.Run(work, _suites(work, "integration and not e2e", arguments), suites.CORES).all()
 
 
 def _suites(work: Workspace, chosen: str, arguments: Sequence[str]) -> list[Suite]:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from muster_dev.workspace import Workspace
 
-# Each waits about half of its time.
-AT_ONCE = 2 * (os.cpu_count() or 1)
+CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,11 @@ class Suite:
 
 
 class Run:
-    """One run of some suites, the first ones begun first."""
+    """One run of some suites, the first ones begun first, and ``at_once`` side by side."""
 
-    def __init__(self, work: Workspace, suites: Sequence[Suite]) -> None:
+    def __init__(self, work: Workspace, suites: Sequence[Suite], at_once: int) -> None:
         self._work = work
+        self._at_once = at_once
         self._waiting = deque(suites)
         self._failed: list[Suite] = []
         self._ran = False
@@ -50,7 +50,7 @@ class Run:
         Raises SetupError naming those that failed, or when no suite had any test.
         """
         try:
-            for running in [Background(self._next) for _ in range(AT_ONCE)]:
+            for running in [Background(self._next) for _ in range(self._at_once)]:
                 running.wait()
         finally:
             # After an interruption nothing more is begun.
