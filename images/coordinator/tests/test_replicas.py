@@ -194,9 +194,11 @@ async def test_replicas_of_a_cluster_elect_by_lease(
         await eventually(functools.partial(_sees_leader, second, "c-1"))
         async with serving(dsn, by_lease("c-0"), tmp_path) as first:
             await eventually(functools.partial(_sees_leader, first, "c-1"))
+            before = (await first.ops.get("/queue")).json()["epoch"]
     async with serving(dsn, by_lease("c-0"), tmp_path) as first:
         await eventually(functools.partial(_sees_leader, first, "c-0"))
-        assert (await first.ops.get("/queue")).json()["epoch"] == 2
+        # On a slow machine a leader may lose its Lease and win it again.
+        assert (await first.ops.get("/queue")).json()["epoch"] > before
         async with Worker(first.target, "w-0"):
             assert (await first.ends(await first.add()))["status"] == "completed"
 
