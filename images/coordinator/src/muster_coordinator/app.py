@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from uuid import UUID
 
-import asyncpg
 from starlette.types import ASGIApp
 
 from muster_coordinator.config import CoordinatorConfig
@@ -43,7 +42,7 @@ from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import Offers, Pool
 from muster_coordinator.store import signals
 from muster_coordinator.store.assignments import PostgresAssignments
-from muster_coordinator.store.database import Database, Limits, is_outage
+from muster_coordinator.store.database import LOST, Database, Limits, is_outage
 from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_coordinator.store.migrate import SchemaError, migrate
@@ -255,7 +254,7 @@ class Coordinator:
             except SchemaError as error:
                 log.error("the schema can't be served", extra={"error": str(error)})  # noqa: TRY400 - the text says it all
                 return False
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 if not is_outage(error):
                     log.exception("the schema can't be made")
                     return False

@@ -18,13 +18,22 @@ T = TypeVar("T")
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
+LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # What it says between a server's goodbye on an idle connection and the end of that connection.
+    asyncpg.InternalClientError,
+)
+"""All that a connection raises, whoever is at fault; `is_outage` tells which."""
+
 # The connection, or what is behind it, is away.
 _AWAY = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    # What it says between a server's goodbye on an idle connection and the end of that connection.
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import asyncpg
 
-from muster_coordinator.store.database import SERVER_SETTINGS
+from muster_coordinator.store.database import LOST, SERVER_SETTINGS
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Signals:
         while True:
             try:
                 await self._listen()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 log.warning("notifications are away", extra={"error": repr(error)})
             await asyncio.sleep(_PAUSE_SECONDS)
 
