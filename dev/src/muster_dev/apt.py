@@ -19,6 +19,8 @@ _POLICY_TEXT = (
     "#!/bin/sh\n# muster: no service starts while packages are being installed\nexit 101\n"
 )
 _LOCK_WAIT_S = 300
+# What dpkg was in the middle of.
+_JOURNAL = Path("/var/lib/dpkg/updates")
 
 
 def missing(packages: Sequence[str]) -> list[str]:
@@ -52,6 +54,9 @@ def ensure(packages: Sequence[str], steps: Steps, log: Path, purpose: str) -> No
         )
     with steps.step(f"Install {names}"), _no_services():
         env = {"DEBIAN_FRONTEND": "noninteractive"}
+        if _interrupted():
+            # apt refuses to go on where a killed run left packages half installed.
+            shell.run(["dpkg", "--configure", "--pending"], log=log, env=env, timeout=600)
         wait = f"DPkg::Lock::Timeout={_LOCK_WAIT_S}"
         shell.run(["apt-get", "-o", wait, "update", "-qq"], log=log, env=env, timeout=600)
         options = ["-o", wait, "install", "-y", "--no-install-recommends"]
@@ -66,6 +71,10 @@ def _installed(package: str) -> bool:
         return shell.output(query) == "installed"
     except shell.CommandError:
         return False
+
+
+def _interrupted() -> bool:
+    return any(_JOURNAL.iterdir()) or shell.output(["dpkg", "--audit"]) != ""
 
 
 @contextmanager
