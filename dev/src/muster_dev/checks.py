@@ -36,9 +36,8 @@ _END_TO_END = ("e2e", "dev/tests/test_recovery.py")
 _TESTS = ("images/*", "operator", "charts", "packages/*", "dev", "cli", "native", "bench", "tests")
 # What pytest ends with where it finds no test.
 _NO_TESTS = 5
-# Its tests wait for leases to end and for workers to be missed: several of them at once.
-_WAITS_MOST = "images/coordinator"
-_PROCESSES = 2
+# In how many processes: its tests wait for leases to end and for workers to be missed.
+_PROCESSES = {"images/coordinator": 2}
 
 
 def lint(work: Workspace) -> None:
@@ -71,11 +70,17 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
 
 def integration(work: Workspace, arguments: Sequence[str] = ()) -> None:
     """Run the tests that start real servers, or work with other people's programs."""
+    found = _suites(work, "integration and not e2e", arguments, _PROCESSES)
     # What has deadlines is not run beside more than the machine can bear.
-    suites.Run(work, _suites(work, "integration and not e2e", arguments), suites.CORES).all()
+    suites.Run(work, found, suites.CORES).all()
 
 
-def _suites(work: Workspace, chosen: str, arguments: Sequence[str]) -> list[Suite]:
+def _suites(
+    work: Workspace,
+    chosen: str,
+    arguments: Sequence[str],
+    processes: Mapping[str, int] | None = None,
+) -> list[Suite]:
     programs = virtualenv.ensure(work)
     log = work.paths.logs / "apt.log"
     wanted = ["nftables", "postgresql", *apt.missing_programs(NODE_PROGRAMS)]
@@ -84,16 +89,18 @@ def _suites(work: Workspace, chosen: str, arguments: Sequence[str]) -> list[Suit
     for tool in (go_tools.KUBERNETES, go_tools.ETCD, go_tools.HELM, go_tools.KUBECTL):
         work.tool(tool)
     rust.restore_lock(work, str(programs / "python"))
-    folders = _test_folders(work.paths.repo)
-    return [_suite(programs / "pytest", folder, chosen, arguments) for folder in folders]
+    found = []
+    for folder in _test_folders(work.paths.repo):
+        tests = [str(folder), "-m", chosen, *arguments]
+        if processes and str(folder) in processes:
+            tests += ["--numprocesses", str(processes[str(folder)])]
+        found.append(_suite(programs / "pytest", folder, tests))
+    return found
 
 
-def _suite(pytest: Path, folder: Path, chosen: str, arguments: Sequence[str]) -> Suite:
+def _suite(pytest: Path, folder: Path, tests: Sequence[str]) -> Suite:
     # A cache of each one's own: they are written at the same time.
     options = ["--quiet", "-o", f"cache_dir=.pytest_cache/{folder}"]
-    tests = [str(folder), "-m", chosen, *arguments]
-    if str(folder) == _WAITS_MOST and "not integration" not in chosen:
-        tests += ["--numprocesses", str(_PROCESSES)]
     again = shlex.join([".venv/bin/pytest", *tests])
     return Suite(f"Tests of {folder}", [str(pytest), *options, *tests], again, empty=_NO_TESTS)
 
