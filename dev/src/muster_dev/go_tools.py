@@ -1,7 +1,7 @@
 """Programs built from pinned Go modules.
 
-Each tool has a folder under ``dev/tools`` with a ``go.mod`` that names its version and, by
-``tool`` directives, the programs to build, and a ``go.sum`` that pins every byte of the source.
+A folder under ``dev/tools`` has a ``go.mod`` that names versions and, by ``tool`` directives, the
+programs to build, and a ``go.sum`` that pins every byte of the source.
 """
 
 from __future__ import annotations
@@ -54,24 +54,51 @@ class GoTool:
     packages: tuple[str, ...] = ("tool",)
 
 
-KUBERNETES = GoTool("kubernetes", "k8s.io/kubernetes", _KUBERNETES_FLAGS)
+# What is made with the libraries of Kubernetes has one module, at versions that agree on them: so
+# each library is compiled once.
+_CLUSTER = "cluster"
+_KUBERNETES_PROGRAMS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubeadm",
+    "kubectl",
+    "kubelet",
+)
+KUBERNETES = GoTool(
+    "kubernetes",
+    "k8s.io/kubernetes",
+    _KUBERNETES_FLAGS,
+    folder=_CLUSTER,
+    packages=tuple(f"k8s.io/kubernetes/cmd/{program}" for program in _KUBERNETES_PROGRAMS),
+)
 KUBECTL = GoTool(
     "kubectl",
     "k8s.io/kubernetes",
     _KUBERNETES_FLAGS,
-    folder="kubernetes",
+    folder=_CLUSTER,
     packages=("k8s.io/kubernetes/cmd/kubectl",),
 )
-ETCD = GoTool("etcd", "go.etcd.io/etcd/server/v3", renames=(("server", "etcd"),))
+ETCD = GoTool(
+    "etcd",
+    "go.etcd.io/etcd/server/v3",
+    renames=(("server", "etcd"),),
+    folder=_CLUSTER,
+    packages=("go.etcd.io/etcd/server/v3",),
+)
 CONTAINERD = GoTool(
     "containerd",
     "github.com/containerd/containerd/v2",
     ("-X github.com/containerd/containerd/v2/version.Version={version}",),
     tags=("no_btrfs", "no_devmapper", "no_zfs"),
+    folder=_CLUSTER,
+    packages=tuple(
+        f"github.com/containerd/containerd/v2/cmd/{program}"
+        for program in ("containerd", "containerd-shim-runc-v2", "ctr")
+    ),
 )
-# These have the libraries of Kubernetes in common: in one module they are compiled once.
-_ADDONS = "addons"
-COREDNS = GoTool("coredns", "github.com/coredns/coredns", folder=_ADDONS, packages=("./coredns",))
+COREDNS = GoTool("coredns", "github.com/coredns/coredns", folder=_CLUSTER, packages=("./coredns",))
 # Without a cluster Helm takes the Kubernetes of its own libraries for the one to render for.
 HELM = GoTool(
     "helm",
@@ -81,7 +108,7 @@ HELM = GoTool(
         "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={kubernetes_minor}",
         "-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor={kubernetes_minor}",
     ),
-    folder=_ADDONS,
+    folder=_CLUSTER,
     packages=("helm.sh/helm/v3/cmd/helm",),
 )
 KIND = GoTool("kind", "sigs.k8s.io/kind")
@@ -89,7 +116,7 @@ LOCAL_PATH = GoTool(
     "local-path-provisioner",
     "github.com/rancher/local-path-provisioner",
     ("-X main.VERSION={version}",),
-    folder=_ADDONS,
+    folder=_CLUSTER,
     packages=("github.com/rancher/local-path-provisioner",),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ root = "{home}/containerd"
 state = "{home}/state"
 disabled_plugins = ["io.containerd.nri.v1.nri"]
 [grpc]
-  address = "{home}/containerd.sock"
+  address = "{socket}"
 [plugins.'io.containerd.cri.v1.images']
   snapshotter = "overlayfs"
 [plugins.'io.containerd.cri.v1.runtime']
@@ -35,8 +36,8 @@ def preload(programs: Path, archives: Sequence[Path], home: Path, log: Path) -> 
     ``programs`` has ``containerd`` and ``ctr``; the store is made below ``home``.
     """
     home.mkdir(parents=True)
-    ctr = [str(programs / "ctr"), "--address", f"{home}/containerd.sock", "--namespace", "k8s.io"]
-    with _containerd(programs, home, log):
+    with _containerd(programs, home, log) as socket:
+        ctr = [str(programs / "ctr"), "--address", socket, "--namespace", "k8s.io"]
         for archive in archives:
             # Unpacked, an image is not needed packed as well.
             options = ["--local", "--discard-unpacked-layers"]
@@ -46,27 +47,29 @@ def preload(programs: Path, archives: Sequence[Path], home: Path, log: Path) -> 
 
 
 @contextmanager
-def _containerd(programs: Path, home: Path, log: Path) -> Iterator[None]:
-    config = home / "config.toml"
-    config.write_text(_CONFIG.format(home=home), encoding="utf-8")
-    # It must not outlive this process, nor its mounts be seen by anyone else.
-    tied = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount"]
-    argv = [*tied, str(programs / "containerd"), "--config", str(config)]
-    with log.open("a", encoding="utf-8") as out:
+def _containerd(programs: Path, home: Path, log: Path) -> Iterator[str]:
+    # The path of a socket has 104 characters at most, too few for one in a cache.
+    with tempfile.TemporaryDirectory(prefix="muster-") as short, log.open("a") as out:
+        socket = f"{short}/containerd.sock"
+        config = home / "config.toml"
+        config.write_text(_CONFIG.format(home=home, socket=socket), encoding="utf-8")
+        # It must not outlive this process, nor its mounts be seen by anyone else.
+        tied = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount"]
+        argv = [*tied, str(programs / "containerd"), "--config", str(config)]
         server = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
-            _wait_until_it_answers(programs, home, server, log)
-            yield
+            _wait_until_it_answers(programs, socket, server, log)
+            yield socket
         finally:
             server.terminate()
             server.wait(timeout=_START_TIMEOUT_S)
 
 
 def _wait_until_it_answers(
-    programs: Path, home: Path, server: subprocess.Popen[bytes], log: Path
+    programs: Path, socket: str, server: subprocess.Popen[bytes], log: Path
 ) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
-    ask = [str(programs / "ctr"), "--address", f"{home}/containerd.sock", "version"]
+    ask = [str(programs / "ctr"), "--address", socket, "version"]
     while not shell.succeeds(ask, timeout=5):
         if server.poll() is not None or time.monotonic() > deadline:
             raise SetupError("The containerd that unpacks images did not start.", log=log)
