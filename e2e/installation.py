@@ -1,5 +1,6 @@
 """Muster on the cluster under test: brought there from the chart, taken away without a trace."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -29,6 +30,13 @@ class Installation:
 
         Whatever an earlier run left there is replaced by what is in this checkout.
         """
+        # Helm refuses to install what is being installed by a test in another process.
+        with self._values.open() as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            self._ensure()
+        return SYSTEM
+
+    def _ensure(self) -> None:
         state = self._state()
         if state not in {"", "deployed"}:
             # Helm refuses to go on where a run was killed in the middle.
@@ -40,7 +48,6 @@ class Installation:
                 *("--wait", "--timeout", "6m"),
             )
             self._current = True
-        return SYSTEM
 
     def remove(self) -> None:
         """Remove it, however it came there, with its definitions and every object of them."""

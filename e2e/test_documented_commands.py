@@ -15,7 +15,7 @@ from e2e.fleet import Fleet
 from e2e.installation import SYSTEM, Installation
 from muster_testing.waiting import eventually_sync
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 # What is not run, and why.
 EXCUSED = {

@@ -63,6 +63,7 @@ async def test_the_leading_coordinator_is_killed(ready: READY) -> None:
     await eventually(another_leads, deadline=120, what="another coordinator leads")
 
 
+@pytest.mark.alone
 async def test_the_operator_is_killed(ready: READY, muster: str) -> None:
     fleet = ready(**fixed(2))
 

@@ -10,7 +10,7 @@ from e2e.fleet import Fleet
 from e2e.installation import CHART
 from muster_testing.waiting import eventually_sync
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 def test_an_upgrade_keeps_the_fleets_working(

@@ -16,7 +16,7 @@ from muster_dev import control_groups, firewall, instance, mounts, processes, sy
 from muster_dev.paths import Paths, from_environment
 from muster_testing.waiting import eventually_sync
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
 
 NAME = "recovery"
 NODES = {f"{NAME}-control-plane", f"{NAME}-worker"}

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 TEST_CLUSTER = "muster-test"
 _TEST_NODES = 3
 _CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e", "charts", "tests")
-_END_TO_END = ("e2e", "dev/tests/test_recovery.py")
+# Those that bear others on the cluster, and those that need it alone.
+_WAVES = (
+    ("End-to-end tests, side by side", ["e2e", "-m", "not alone", "-n", "2", "--dist=worksteal"]),
+    ("End-to-end tests, one by one", ["e2e", "dev/tests/test_recovery.py", "-m", "alone"]),
+)
 # Those that take longest begin first.
 _TESTS = ("images/*", "operator", "charts", "packages/*", "dev", "cli", "native", "bench", "tests")
 # What pytest ends with where it finds no test.
@@ -125,8 +129,16 @@ def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
         "MUSTER_E2E_BIN": str(clusters.link_programs(work, TEST_CLUSTER)),
         "MUSTER_E2E_VALUES": str(home / "values.json"),
     }
-    pytest = [str(programs / "pytest"), *_END_TO_END, *arguments]
-    _show(work, "End-to-end tests", pytest, env)
+    found = False
+    for title, tests in _WAVES:
+        with work.steps.attended(title):
+            pytest = [str(programs / "pytest"), *tests, *arguments]
+            code = shell.attend(pytest, cwd=work.paths.repo, env=env)
+        if code not in {0, _NO_TESTS}:
+            raise SetupError(f"{title}: failed, see above.")
+        found = found or code == 0
+    if not found:
+        raise SetupError("There are no such tests.")
 
 
 def test(work: Workspace) -> None:
