@@ -12,6 +12,7 @@ from muster_coordinator.engine.ports import Decide, Deliverable, Recover, Statem
 from muster_coordinator.engine.states import HELD, State
 from muster_coordinator.store.database import Connection, Database
 from muster_coordinator.store.transitions import (
+    HELD_COLUMNS,
     after,
     apply_seen,
     held,
@@ -36,16 +37,12 @@ WHERE workload.worker_id = ANY ($1::text[]) AND workload.state IN ('SCHEDULED', 
 ORDER BY workload.rank DESC, workload.id
 """
 
-_STATEMENTS = """
-SELECT id, pool, type, key_id, key_version, state, worker_id, generation, retry_count, max_retries,
-       redistributions, started_at, input
-FROM workloads WHERE id = ANY ($1::uuid[])
+_STATEMENTS = f"""
+SELECT {HELD_COLUMNS}, input FROM workloads AS workload WHERE id = ANY ($1::uuid[])
 """
 
-_HELD = """
-SELECT id, pool, type, key_id, key_version, state, worker_id, generation, retry_count, max_retries,
-       redistributions, started_at
-FROM workloads WHERE id = ANY ($1::uuid[])
+_HELD = f"""
+SELECT {HELD_COLUMNS} FROM workloads AS workload WHERE id = ANY ($1::uuid[])
 """
 
 _FENCED = """

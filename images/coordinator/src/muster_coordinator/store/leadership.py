@@ -13,7 +13,13 @@ from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement
 from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store.database import Connection, Database
-from muster_coordinator.store.transitions import apply, apply_seen, held, requirement
+from muster_coordinator.store.transitions import (
+    HELD_COLUMNS,
+    apply,
+    apply_seen,
+    held,
+    requirement,
+)
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +100,8 @@ WHERE replica_id IS NOT NULL AND NOT EXISTS (
 
 # Not locked: a lock would be taken on what a row has become meanwhile, beside the worker that held
 # it before. What moved since it was read here is left alone.
-_ORPHANS = """
-SELECT workload.id, workload.pool, workload.type, workload.key_id, workload.key_version,
-       workload.state, workload.worker_id, workload.generation, workload.retry_count,
-       workload.max_retries, workload.redistributions, workload.started_at,
+_ORPHANS = f"""
+SELECT {HELD_COLUMNS},
        CASE WHEN worker.id IS NULL THEN 'it left'
             WHEN worker.status NOT IN ('ACTIVE', 'DRAINING') THEN 'it is ' || worker.status
             WHEN workload.lease_expires_at < now() THEN 'it took longer than allowed'
@@ -125,10 +129,8 @@ SELECT id, 'leader', 'worker.status', 'ACTIVE', 'SUSPECT', $2, 'a task took long
 FROM suspected
 """
 
-_EXPIRED = """
-SELECT id, pool, type, key_id, key_version, state, worker_id, generation, retry_count, max_retries,
-       redistributions, started_at, deadline_at
-FROM workloads
+_EXPIRED = f"""
+SELECT {HELD_COLUMNS}, deadline_at FROM workloads AS workload
 WHERE state IN ('PENDING', 'REDISTRIBUTING') AND deadline_at <= now()
 ORDER BY deadline_at LIMIT 1000
 FOR UPDATE SKIP LOCKED

@@ -105,19 +105,20 @@ FROM moved
 _UNHURRIED = """,
        set_config('synchronous_commit', 'off', true)"""
 
-_LOCK = """
-SELECT workload.id, workload.pool, workload.type, workload.key_id, workload.key_version,
-       workload.state, workload.worker_id, workload.generation, workload.retry_count,
-       workload.max_retries, workload.redistributions, workload.started_at
-FROM workloads AS workload
+HELD_COLUMNS = """
+workload.id, workload.pool, workload.type, workload.key_id, workload.key_version, workload.state,
+workload.worker_id, workload.generation, workload.retry_count, workload.max_retries,
+workload.redistributions, workload.started_at
+"""
+"""What `held` reads, of a table or an alias `workload`."""
+
+_LOCK = f"""
+SELECT {HELD_COLUMNS} FROM workloads AS workload
 WHERE workload.id = ANY ($1::uuid[]) ORDER BY workload.id FOR UPDATE
 """
 
-_LOCK_OF_WORKERS = """
-SELECT workload.id, workload.pool, workload.type, workload.key_id, workload.key_version,
-       workload.state, workload.worker_id, workload.generation, workload.retry_count,
-       workload.max_retries, workload.redistributions, workload.started_at
-FROM workloads AS workload
+_LOCK_OF_WORKERS = f"""
+SELECT {HELD_COLUMNS} FROM workloads AS workload
 WHERE workload.worker_id = ANY ($1::text[]) AND workload.state IN ('SCHEDULED', 'RUNNING')
   AND workload.state = ANY ($2::text[])
 ORDER BY workload.id FOR UPDATE
