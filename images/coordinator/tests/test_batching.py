@@ -92,20 +92,19 @@ async def test_a_caller_that_left_disturbs_nobody() -> None:
 
 async def test_waiters_are_woken_for_their_workload_only() -> None:
     waiters, mine, other = Waiters(), new_id(), new_id()
-    event, foreign = waiters.subscribe(mine), waiters.subscribe(other)
-    waiters.wake(mine)
-    assert event.is_set()
-    assert not foreign.is_set()
-    waiters.unsubscribe(mine, event)
+    with waiters.subscribed(mine) as event, waiters.subscribed(other) as foreign:
+        waiters.wake(mine)
+        assert event.is_set()
+        assert not foreign.is_set()
     waiters.wake(mine)
 
 
 async def test_nobody_waits_on_a_closed_house() -> None:
     waiters = Waiters()
-    event = waiters.subscribe(new_id())
-    waiters.close()
-    assert event.is_set()
-    assert waiters.subscribe(new_id()).is_set()
+    with waiters.subscribed(new_id()) as event:
+        waiters.close()
+        assert event.is_set()
+    assert waiters.closed
 
 
 async def test_a_paced_batcher_answers_at_once_and_then_in_fewer_batches() -> None:

@@ -240,7 +240,7 @@ class TestDeadlines:
         past = datetime.now(UTC) - timedelta(seconds=1)
         workloads = [
             NewWorkload(new_id(), NEED, b"secret", deadline=past),
-            NewWorkload(new_id(), NEED, b"secret", timeout_seconds=3600),
+            NewWorkload(new_id(), NEED, b"secret", wait_seconds=3600),
             NewWorkload(new_id(), NEED, b"secret"),
         ]
         async with Database(dsn) as database:

@@ -9,9 +9,9 @@ import pytest
 
 from muster_coordinator.engine.errors import StaleEpoch, Unavailable
 from muster_coordinator.engine.leader import Leader, LeaderSettings
-from muster_coordinator.engine.model import Requirement
 from muster_coordinator.engine.ports import LeaderStore, Meter, WorkerStore
 from muster_coordinator.engine.retry import RetryPolicy
+from muster_coordinator.engine.scheduling import Waiting
 from muster_coordinator.engine.scheduling.strategies import LeastLoaded
 from muster_testing.waiting import eventually
 
@@ -34,7 +34,7 @@ class Store:
     async def fenced(self, epoch: int, _holder: str) -> None:
         self.traces.append(epoch)
 
-    async def waiting_needs(self) -> Sequence[Requirement]:
+    async def waiting(self) -> Sequence[Waiting]:
         self.looks += 1
         if self.error is not None and self.looks > self.after:
             raise self.error

@@ -11,6 +11,7 @@ from muster_coordinator.engine.model import Requirement, Worker
 from muster_coordinator.engine.scheduling import (
     STRATEGIES,
     Candidate,
+    Waiting,
     open_lanes,
     place,
 )
@@ -67,22 +68,22 @@ class TestWorkersThatFit:
             _worker("cut", connected=False),
         ]
         assert _given(_candidates(5), out, "least-loaded") == []
-        assert open_lanes([NEED], out, prefetch=1, batch=100) == []
+        assert open_lanes([Waiting(NEED)], out, prefetch=1, batch=100) == []
 
 
 class TestLanes:
     def test_a_lane_has_the_room_of_its_workers(self) -> None:
         workers = [_worker("a", load=2), _worker("b", load=3), _worker("c", capacity=4)]
-        [lane] = open_lanes([NEED], workers, prefetch=1, batch=100)
+        [lane] = open_lanes([Waiting(NEED)], workers, prefetch=1, batch=100)
         assert (lane.room, lane.free, lane.able) == (1 + 5, ("a", "c"), ("a", "b", "c"))
 
     def test_a_lane_is_never_wider_than_a_batch(self) -> None:
-        [lane] = open_lanes([NEED], [_worker("a", capacity=1000)], prefetch=1, batch=100)
+        [lane] = open_lanes([Waiting(NEED)], [_worker("a", capacity=1000)], prefetch=1, batch=100)
         assert lane.room == 100
 
     def test_work_that_nobody_can_do_opens_no_lane(self) -> None:
         other = Requirement("demo", "prove.merkle")
-        lanes = open_lanes([other, NEED], [_worker("a")], prefetch=1, batch=100)
+        lanes = open_lanes([Waiting(other), Waiting(NEED)], [_worker("a")], prefetch=1, batch=100)
         assert [lane.need for lane in lanes] == [NEED]
 
 

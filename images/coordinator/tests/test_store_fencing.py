@@ -18,6 +18,7 @@ from muster_coordinator.engine.model import (
     Move,
     Moved,
     NewWorkload,
+    Proof,
     Registration,
     Requirement,
     Result,
@@ -40,7 +41,7 @@ from .harness import rows
 pytestmark = pytest.mark.integration
 
 NEED = Requirement("demo", "sleep")
-RESULT = Result(b"proof", ("1", "2"), "none", "v1", verified=True, duration_ms=5)
+RESULT = Result(5, Proof(b"proof", ("1", "2"), "none", "v1", verified=True))
 
 
 @pytest_asyncio.fixture
@@ -59,7 +60,7 @@ async def _connect(database: Database, name: str, capacity: int = 10) -> None:
 
 async def _assign(database: Database, epoch: int) -> list[Moved]:
     leadership, workers = PostgresLeadership(database), await PostgresWorkers(database).workers()
-    lanes = open_lanes(await leadership.waiting_needs(), workers, 1, 100)
+    lanes = open_lanes(await leadership.waiting(), workers, 1, 100)
     return await leadership.assign(
         epoch, lanes, lambda found: place(found, workers, LeastLoaded(), 1), lease=60.0
     )
@@ -227,7 +228,7 @@ async def test_nothing_is_given_to_a_worker_that_was_quarantined_meanwhile(
     [task_id] = await _submit(database)
     seen = await workers.workers()
     await workers.quarantine("liar", "a lie", 3600.0)
-    lanes = open_lanes(await leadership.waiting_needs(), seen, 1, 100)
+    lanes = open_lanes(await leadership.waiting(), seen, 1, 100)
     assert lanes
     assert (
         await leadership.assign(

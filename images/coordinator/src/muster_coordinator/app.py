@@ -6,16 +6,19 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 from starlette.types import ASGIApp
 
 from muster_coordinator.config import CoordinatorConfig
+from muster_coordinator.engine.acceptance import AsReported, ByType
+from muster_coordinator.engine.admission import QueueLimits
 from muster_coordinator.engine.delivery import Delivery
 from muster_coordinator.engine.errors import Unavailable
 from muster_coordinator.engine.leader import Leader, LeaderSettings
+from muster_coordinator.engine.notes import Notes
 from muster_coordinator.engine.ports import HealthLimits
 from muster_coordinator.engine.queue import Queue
 from muster_coordinator.engine.registry import Registry
@@ -39,13 +42,14 @@ from muster_coordinator.ops.state import OpsState, Stores
 from muster_coordinator.proving.acceptance import ProofAcceptance
 from muster_coordinator.proving.imports import KeyFile
 from muster_coordinator.proving.keyring import KeyRing
-from muster_coordinator.proving.offers import Offers, Pool
+from muster_coordinator.proving.offers import PREFIX, Offers, Pool
 from muster_coordinator.store import signals
 from muster_coordinator.store.assignments import PostgresAssignments
 from muster_coordinator.store.database import LOST, Database, Limits, is_outage
 from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_coordinator.store.migrate import SchemaError, migrate
+from muster_coordinator.store.notes import PostgresNotes
 from muster_coordinator.store.queue import PostgresQueue
 from muster_coordinator.store.witnesses import Witnesses
 from muster_coordinator.store.workers import PostgresWorkers
@@ -80,16 +84,16 @@ def health_limits(config: CoordinatorConfig) -> HealthLimits:
     timeout = config.coordinator.heartbeat_timeout
     return HealthLimits(
         suspect=timeout.total_seconds(),
-        dead=3 * timeout.total_seconds(),
+        dead=config.coordinator.dead_threshold.total_seconds(),
         grace=1.6 * heartbeat_seconds(timeout),
         replica=max(_SHORTEST_REPLICA_SILENCE_SECONDS, timeout.total_seconds() / 3),
     )
 
 
 def offers(config: CoordinatorConfig) -> Offers:
-    """The pools of a configuration."""
-    return Offers(
-        Pool(
+    """The pools of a configuration; one that both proves and does other work is one pool."""
+    pools = {
+        pool.name: Pool(
             pool.name,
             tuple(circuit.spec for circuit in pool.circuits),
             pool.insecure_setup,
@@ -101,7 +105,11 @@ def offers(config: CoordinatorConfig) -> Offers:
             },
         )
         for pool in config.proving.pools
-    )
+    }
+    for pool in config.workloads.pools:
+        known = pools.get(pool.name, Pool(pool.name))
+        pools[pool.name] = replace(known, general=True, types=frozenset(pool.types))
+    return Offers(pools.values())
 
 
 def _calm_the_collector() -> None:
@@ -183,14 +191,16 @@ class Coordinator:
     def _make_engine(self) -> None:
         policy = RetryPolicy(max_redistributions=self._section.max_worker_losses)
         self._waiters = Waiters()
-        self._queue = Queue(self._queue_store, self._waiters, self._section.max_queued)
+        limits = QueueLimits(self._section.max_queued, self._section.max_pending)
+        self._queue = Queue(self._queue_store, self._waiters, limits)
         self._keyring = KeyRing(self._key_store, self._offers)
         self._acceptance = ProofAcceptance(self._keyring, self._offers)
         self._registry = Registry(self._worker_store, self._assignment_store, policy)
         self._reports = Reports(
             self._assignment_store,
+            Notes(PostgresNotes(self._database, self._witnesses), self._metrics, self._lease),
             self._worker_store,
-            self._acceptance,
+            ByType({PREFIX: self._acceptance}, AsReported()),
             policy,
             self._metrics,
             Times(self._lease, self._section.quarantine.total_seconds()),
@@ -208,6 +218,7 @@ class Coordinator:
                 cleanup=self._section.cleanup_interval.total_seconds(),
                 lease=self._lease,
                 patience=self._config.leader_election.timings.renew_deadline,
+                batch=self._section.batch_size,
                 limits=health_limits(self._config),
                 retention=self._section.task_retention.total_seconds(),
             ),
@@ -386,6 +397,7 @@ class Coordinator:
             {
                 signals.WORK: lambda _: self._leader.wake(),
                 signals.ASSIGNED: self._delivery.wake,
+                signals.ORDERS: self._delivery.wake_orders,
                 signals.DONE: lambda payload: self._waiters.wake(UUID(payload)),
                 signals.KEYS: lambda _: self._keyring.wake(),
             },

@@ -34,6 +34,9 @@ def _positive(value: timedelta) -> timedelta:
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
+TYPE_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
+"""Of a kind of work, as in `command` or `prove.merkle`."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one, which is logged."""
 
@@ -59,6 +62,7 @@ class CoordinatorSection(Section):
     ops_port: Port = 8090
     poll_interval: Span = timedelta(seconds=2)
     heartbeat_timeout: Span = timedelta(seconds=30)
+    worker_dead_threshold: Span | None = None
     stale_task_timeout: Span = timedelta(minutes=5)
     cleanup_interval: Span = timedelta(minutes=1)
     strategy: str = "least-loaded"
@@ -67,7 +71,22 @@ class CoordinatorSection(Section):
     quarantine: LongSpan = timedelta(hours=1)
     task_retention: LongSpan = timedelta(days=7)
     max_queued: int = Field(default=100_000, ge=0)
+    max_pending: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=100, ge=1, le=1000)
     drain_timeout: Span = timedelta(seconds=30)
+
+    @property
+    def dead_threshold(self) -> timedelta:
+        """The silence that makes a worker dead."""
+        return self.worker_dead_threshold or 3 * self.heartbeat_timeout
+
+    @field_validator("worker_dead_threshold")
+    @classmethod
+    def _beyond_suspicion(cls, value: timedelta | None, info: ValidationInfo) -> timedelta | None:
+        suspect = info.data.get("heartbeat_timeout")
+        if value is not None and suspect is not None and value <= suspect:
+            raise ValueError("a duration longer than heartbeat_timeout")
+        return value
 
     @field_validator("strategy")
     @classmethod
@@ -231,6 +250,27 @@ class ProvingSection(Section):
         return value
 
 
+class WorkPoolSection(Section):
+    """One pool of workers for work that is no proof."""
+
+    name: str = Field(min_length=1, max_length=253)
+    types: tuple[Annotated[str, Field(pattern=TYPE_PATTERN)], ...] = ()
+    """The kinds of work that it does; none stands for any."""
+
+
+class WorkloadsSection(Section):
+    """The pools of this coordinator that do other work than proofs."""
+
+    pools: tuple[WorkPoolSection, ...] = ()
+
+    @field_validator("pools")
+    @classmethod
+    def _distinct(cls, value: tuple[WorkPoolSection, ...]) -> tuple[WorkPoolSection, ...]:
+        if len({pool.name for pool in value}) < len(value):
+            raise ValueError("each pool name once")
+        return value
+
+
 class CoordinatorConfig(Section):
     """The whole file."""
 
@@ -241,3 +281,4 @@ class CoordinatorConfig(Section):
     database: DatabaseSection = DatabaseSection()
     leader_election: LeaderElectionSection = Field(default_factory=LeaderElectionSection)
     proving: ProvingSection = ProvingSection()
+    workloads: WorkloadsSection = WorkloadsSection()

@@ -1,15 +1,22 @@
-"""Delivery: assignments reach the replica that holds the worker's stream, and go out on it."""
+"""Delivery: what a worker should know reaches the replica with its stream, and goes out on it."""
 
 import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 from muster_coordinator.engine.batching import Pacer
 from muster_coordinator.engine.errors import NotFound, Unavailable
-from muster_coordinator.engine.model import Assignment
+from muster_coordinator.engine.model import (
+    Assignment,
+    Cancel,
+    Claim,
+    Command,
+    Drain,
+    Pause,
+)
 from muster_coordinator.engine.ports import AssignmentStore, WorkerStore
 from muster_coordinator.engine.retry import Backoff, RetryPolicy
 
@@ -20,27 +27,70 @@ _PACE = 0.01
 
 
 class Stream:
-    """One worker's open stream on this replica."""
+    """One worker's open stream on this replica.
 
-    def __init__(self, worker_id: str) -> None:
+    Args:
+        holding: what it works on already, by an earlier stream.
+    """
+
+    def __init__(self, worker_id: str, holding: Sequence[Claim] = ()) -> None:
         self.worker_id = worker_id
         self.id = uuid.uuid4()
         self.delivered: dict[UUID, int] = {}
-        self._queue: asyncio.Queue[Assignment | None] = asyncio.Queue()
+        self._given = {claim.workload_id: claim.generation for claim in holding}
+        self._told: set[Cancel | Pause] = set()
+        self._draining = False
+        self._queue: asyncio.Queue[Command | None] = asyncio.Queue()
 
     def put(self, assignment: Assignment) -> None:
         """Send one assignment."""
         self.delivered[assignment.workload_id] = assignment.generation
+        self._given[assignment.workload_id] = assignment.generation
         self._queue.put_nowait(assignment)
+
+    def order(self, command: Cancel | Pause) -> None:
+        """Send a command about an assignment, once."""
+        if command not in self._told:
+            self._told.add(command)
+            self._queue.put_nowait(command)
+
+    def drain(self) -> None:
+        """Tell the worker to take nothing more, once."""
+        if not self._draining:
+            self._draining = True
+            self._queue.put_nowait(Drain())
+
+    def given(self) -> list[Claim]:
+        """The assignments that may be at work here."""
+        return [
+            Claim(workload_id, self.worker_id, generation)
+            for workload_id, generation in self._given.items()
+        ]
+
+    def forget(self, looked_at: Collection[Claim], held: Collection[UUID]) -> None:
+        """Of `looked_at`, only `held` are still at work."""
+        for claim in looked_at:
+            if claim.workload_id in held:
+                continue
+            # It may have been given anew meanwhile.
+            if self._given.get(claim.workload_id) == claim.generation:
+                del self._given[claim.workload_id]
+        self._told = {one for one in self._told if one.workload_id in self._given}
 
     def end(self) -> None:
         """Close the stream after what has been put."""
         self._queue.put_nowait(None)
 
-    async def assignments(self) -> AsyncIterator[Assignment]:
+    async def commands(self) -> AsyncIterator[Command]:
         """What is put, until the end."""
-        while (assignment := await self._queue.get()) is not None:
-            yield assignment
+        while (command := await self._queue.get()) is not None:
+            yield command
+
+    async def assignments(self) -> AsyncIterator[Assignment]:
+        """The assignments alone, for workers that can be told nothing else."""
+        async for command in self.commands():
+            if isinstance(command, Assignment):
+                yield command
 
 
 class Delivery:
@@ -68,12 +118,18 @@ class Delivery:
         self._opening: set[UUID] = set()
         self._ended: set[UUID] = set()
         self._dirty: set[str] = set()
+        self._ordered: set[str] = set()
         self._wake = asyncio.Event()
         self._stopping = False
 
     @contextlib.asynccontextmanager
-    async def open(self, worker_id: str) -> AsyncIterator[Stream]:
+    async def open(
+        self, worker_id: str, holding: Sequence[Claim] = ()
+    ) -> AsyncIterator[Stream]:
         """A worker's stream while the context is open; an older one of the same worker ends.
+
+        Args:
+            holding: what the worker says that it works on already.
 
         Raises:
             NotFound: the worker is unknown and must register first.
@@ -81,7 +137,7 @@ class Delivery:
         """
         if self._stopping:
             raise Unavailable("this coordinator stops; connect to another one")
-        stream = Stream(worker_id)
+        stream = Stream(worker_id, holding)
         self._opening.add(stream.id)
         try:
             if not await self._workers.open_stream(worker_id, self._replica_id, stream.id):
@@ -94,6 +150,7 @@ class Delivery:
             older.end()
         log.info("stream opened", extra={"worker_id": worker_id})
         self.wake(worker_id)
+        self.wake_orders(worker_id)
         try:
             yield stream
         finally:
@@ -110,9 +167,16 @@ class Delivery:
             self._dirty.add(worker_id)
             self._wake.set()
 
+    def wake_orders(self, worker_id: str) -> None:
+        """There may be something to tell a worker of what it runs, or of itself."""
+        if worker_id in self._streams:
+            self._ordered.add(worker_id)
+            self._wake.set()
+
     def wake_all(self) -> None:
         """Look after all workers, as notifications may have been missed."""
         self._dirty.update(self._streams)
+        self._ordered.update(self._streams)
         self._wake.set()
 
     async def run(self) -> None:
@@ -125,6 +189,7 @@ class Delivery:
                 await pacer.turn()
                 await self._note_ended()
                 await self._deliver()
+                await self._order()
                 failures = 0
             except Unavailable as error:
                 log.warning("delivery waits for the database", extra={"error": str(error)})
@@ -199,6 +264,29 @@ class Delivery:
             stream = streams[assignment.worker_id]
             if self._streams.get(assignment.worker_id) is stream:
                 stream.put(assignment)
+
+
+    async def _order(self) -> None:
+        """Tell workers what became of their assignments without them."""
+        workers = self._ordered & self._streams.keys()
+        self._ordered = set()
+        if not workers:
+            return
+        streams = {worker_id: self._streams[worker_id] for worker_id in workers}
+        given = {worker_id: stream.given() for worker_id, stream in streams.items()}
+        try:
+            orders = await self._assignments.orders(
+                workers, [claim for claims in given.values() for claim in claims]
+            )
+        except Unavailable:
+            self._ordered |= workers
+            raise
+        for worker_id, command in orders.commands:
+            streams[worker_id].order(command)
+        for worker_id in orders.draining:
+            streams[worker_id].drain()
+        for worker_id, claims in given.items():
+            streams[worker_id].forget(claims, orders.held)
 
 
 def _kept(delivered: Mapping[UUID, int], waiting: Collection[UUID]) -> dict[UUID, int]:

@@ -37,6 +37,10 @@ class QueueFull(EngineError):  # noqa: N818 - likewise
         self.retry_after = retry_after
 
 
+class OverLimit(QueueFull):
+    """One customer has as much in the queue as it may; others are not concerned."""
+
+
 class Unavailable(EngineError):  # noqa: N818 - likewise
     """Something the engine needs is away; the same request may succeed after `retry_after` s."""
 

@@ -15,6 +15,9 @@ from muster_coordinator.engine.scheduling import (
     Candidate,
     Placement,
     Strategy,
+    Waiting,
+    fair_order,
+    held_by_customers,
     open_lanes,
     place,
 )
@@ -158,17 +161,17 @@ class Leader:
     async def _assign(self, epoch: int) -> int:
         """One batch; how many were assigned."""
         self._meter.polled()
-        needs = await self._store.waiting_needs()
-        if not needs:
+        waiting = await self._store.waiting()
+        if not waiting:
             return 0
         workers = await self._workers.workers()
-        lanes = open_lanes(needs, workers, self._settings.prefetch, self._settings.batch)
+        lanes = open_lanes(waiting, workers, self._settings.prefetch, self._settings.batch)
         if not lanes:
             return 0
         moved = await self._store.assign(
             epoch,
             lanes,
-            lambda candidates: self._place(candidates, workers),
+            lambda candidates: self._place(candidates, waiting, workers),
             self._settings.lease,
         )
         self._meter.assigned(moved)
@@ -178,10 +181,20 @@ class Leader:
         return len(moved)
 
     def _place(
-        self, candidates: Sequence[Candidate], workers: Sequence[Worker]
+        self,
+        candidates: Sequence[Candidate],
+        waiting: Sequence[Waiting],
+        workers: Sequence[Worker],
     ) -> Sequence[Placement]:
-        chosen = candidates[: self._settings.batch]
-        return place(chosen, workers, self._strategy, self._settings.prefetch)
+        held = held_by_customers(workers)
+        if self._strategy.fair:
+            weights = {kind.customer_id: kind.weight for kind in waiting}
+            candidates = fair_order(candidates, weights, held)
+        left = {
+            kind.customer_id: kind.most - held[kind.customer_id] for kind in waiting if kind.most
+        }
+        placements = place(candidates, workers, self._strategy, self._settings.prefetch, left)
+        return placements[: self._settings.batch]
 
     async def _watch(self, epoch: int, since: datetime) -> None:
         """Mark silent workers and recover what they held.

@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, TypeAlias
 from uuid import UUID
 
-from muster_coordinator.engine.states import State, WorkerStatus, check_transition
+from muster_coordinator.engine.affinity import NO_AFFINITY, Affinity
+from muster_coordinator.engine.states import State, Wish, WorkerStatus, check_transition
+
+DEFAULT_CUSTOMER = "default"
+"""Whose workloads those are that come without an account, as proofs do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,15 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class NewWorkload:
-    """A workload as it is submitted; `input` is secret and leaves the row at its end.
+    """A workload as it is submitted.
 
     Args:
+        input: secret; leaves the row at its end, unless `keeps_input`.
+        weight: of its customer's tier, for the order of the queue.
         deadline: when it fails if it still waits for a worker.
-        timeout_seconds: the same, counted from when it is stored.
+        wait_seconds: the same, counted from when it is stored.
+        timeout_seconds: how long a worker may work on it, at most; None for the general limit.
+        config_id: the stored configuration that it was made from.
     """
 
     id: UUID
@@ -39,11 +48,16 @@ class NewWorkload:
     input: bytes
     priority: int = 10
     max_retries: int = 3
-    customer_id: str = "default"
+    customer_id: str = DEFAULT_CUSTOMER
     request_id: str = ""
     traceparent: str = ""
+    weight: float = 1.0
     deadline: datetime | None = None
+    wait_seconds: float | None = None
     timeout_seconds: float | None = None
+    affinity: Affinity = NO_AFFINITY
+    config_id: UUID | None = None
+    keeps_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +74,36 @@ class Once:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What a completed workload yielded; `public` are decimal strings."""
+class Proof:
+    """What work of a type `prove.*` yields; `public` are decimal strings."""
 
-    proof: bytes
+    data: bytes
     public: tuple[str, ...]
     encoding: str
     key_version: str
     verified: bool
-    duration_ms: int
     merkle_root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
+class Result:
+    """What a completed workload yielded: a proof, or a JSON text in UTF-8, or neither."""
+
+    duration_ms: int
+    proof: Proof | None = None
+    output: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
-    """A workload as its owner may see it: without its input."""
+    """A workload as its owner may see it.
+
+    Args:
+        progress_percent: 0 to 100, as its worker says; 100 once it is completed.
+        wish: what its owner asked of its worker and the worker has not done yet.
+        input: only of one that `keeps_input`, and only where it was asked for alone.
+        checkpoint_seq: number of its newest checkpoint, from 1; 0 for none.
+    """
 
     id: UUID
     customer_id: str
@@ -91,18 +120,81 @@ class Workload:
     completed_at: datetime | None
     deadline: datetime | None = None
     result: Result | None = None
+    max_retries: int = 3
+    timeout_seconds: float | None = None
+    progress_percent: float = 0.0
+    progress_message: str = ""
+    wish: Wish = Wish.NONE
+    affinity: Affinity = NO_AFFINITY
+    config_id: UUID | None = None
+    checkpoint_seq: int = 0
+    input: bytes | None = None
+
+
+Ordering: TypeAlias = Literal["created_at", "-created_at", "priority", "-priority"]
+"""How to list workloads; `-` is for the greatest, or newest, first."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadQuery:
-    """Which workloads to list, newest first; `before` is the last one of the page before."""
+    """Which workloads to list.
 
-    customer_id: str = "default"
+    Args:
+        cursor: the last one of the page before; only for an ordering by `created_at`.
+        offset: how many to leave out, after `cursor`.
+    """
+
+    customer_id: str = DEFAULT_CUSTOMER
     state: frozenset[State] = frozenset()
     type: str | None = None
     pool: str | None = None
-    before: UUID | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    ordering: Ordering = "-created_at"
+    cursor: UUID | None = None
+    offset: int = 0
     limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a workload came: `seq` counts from 1, `data` is its worker's own."""
+
+    seq: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a worker wrote; `level` is debug, info, warning or error."""
+
+    at: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedLine:
+    """A line as it is kept; `seq` counts from 1 within the workload."""
+
+    seq: int
+    line: LogLine
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Something that happened to a workload or a worker; `seq` rises."""
+
+    seq: int
+    at: datetime
+    actor: str
+    event: str
+    before: str | None
+    after: str | None
+    worker_id: str | None
+    generation: int | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +220,15 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """How many workloads of one customer and type a worker holds."""
+
+    customer_id: str
+    type: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """A known worker and what it holds: `load` is its number of assigned workloads."""
 
@@ -142,6 +243,9 @@ class Worker:
     last_heartbeat_at: datetime
     status_reason: str = ""
     quarantined_until: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    shares: tuple[Share, ...] = ()
 
     def can_do(self, need: Requirement) -> bool:
         """Whether pool, kind of work and key fit; a worker that names no keys has them all."""
@@ -182,6 +286,9 @@ class Held:
     max_retries: int
     redistributions: int
     started_at: datetime | None = None
+    timeout_seconds: float | None = None
+    wish: Wish = Wish.NONE
+    customer_id: str = DEFAULT_CUSTOMER
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +337,13 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """An assignment as it is delivered to its worker."""
+    """An assignment as it is delivered to its worker.
+
+    Args:
+        checkpoint: where to go on from; None where it begins anew.
+        timeout_ms: the workload's own limit; 0 where only the general one holds.
+        attempt: 1, and one more with each try and each worker that was lost.
+    """
 
     workload_id: UUID
     worker_id: str
@@ -239,6 +352,40 @@ class Assignment:
     input: bytes
     created_at: datetime
     traceparent: str
+    customer_id: str = DEFAULT_CUSTOMER
+    timeout_ms: int = 0
+    attempt: int = 1
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def type(self) -> str:
+        """The kind of work, as in `prove.merkle`."""
+        return self.requirement.type
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """An assignment is its worker's no more: stop it, and report nothing on it."""
+
+    workload_id: UUID
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The owner wants an assignment to rest: make a checkpoint, stop, and report `paused`."""
+
+    workload_id: UUID
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Take nothing more, finish what is held, and leave."""
+
+
+Command: TypeAlias = Assignment | Cancel | Pause | Drain
+"""What a worker's stream carries."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
-"""The queue as its customers use it: submit, look, wait, list, cancel."""
+"""The queue as its customers use it: submit, look, wait, watch, list, cancel, pause, resume."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from uuid import UUID
 
+from muster_coordinator.engine.admission import Admission, QueueLimits
 from muster_coordinator.engine.batching import Batcher
-from muster_coordinator.engine.errors import NotFound, QueueFull
+from muster_coordinator.engine.customers import Customer
+from muster_coordinator.engine.errors import NotFound
 from muster_coordinator.engine.model import (
+    DEFAULT_CUSTOMER,
     NewWorkload,
     Once,
     QueueDepth,
@@ -19,35 +21,42 @@ from muster_coordinator.engine.states import TERMINAL
 from muster_coordinator.engine.waiters import Waiters
 
 
+# A watcher looks by itself as often, as notifications may be missed.
+_WATCH_SECONDS = 5.0
+
+
 class Queue:
     """Workloads of customers.
 
     Args:
-        limit: how many workloads may wait in one pool; more are refused with `QueueFull`. 0 stands
-            for any number.
+        limits: how many workloads may wait; more are refused with `QueueFull`.
     """
 
-    def __init__(self, store: QueueStore, waiters: Waiters, limit: int) -> None:
+    def __init__(self, store: QueueStore, waiters: Waiters, limits: QueueLimits) -> None:
         self._store = store
         self._waiters = waiters
-        self._limit = limit
-        self._waiting: Counter[str] = Counter()
+        self._admission = Admission(limits, store.queued)
         self._submit: Batcher[NewWorkload, None] = Batcher(self._store_batch, size=200)
 
     async def submit(
-        self, workloads: Sequence[NewWorkload], once: Once | None = None
+        self,
+        workloads: Sequence[NewWorkload],
+        once: Once | None = None,
+        customer: Customer | None = None,
     ) -> list[UUID]:
         """Store workloads of one customer together, or none of them; the ids of what is stored.
 
         Args:
             once: where it was used before, nothing is stored and the ids are those of then.
+            customer: whose limit counts; None for none.
 
         Raises:
             Conflict: `once` was used for another request.
-            QueueFull: not all of them have room in their pools.
+            OverLimit: the customer may not have so many in the queue.
+            QueueFull: not all of them have room.
             Unavailable: the database is away.
         """
-        self._admit(workloads)
+        await self._admission.admit(workloads, customer)
         if once is not None:
             return await self._store.submit_once(workloads, once)
         if len(workloads) == 1:
@@ -56,7 +65,7 @@ class Queue:
             await self._store.submit(workloads)
         return [workload.id for workload in workloads]
 
-    async def submitted(self, once: Once, customer_id: str = "default") -> list[UUID] | None:
+    async def submitted(self, once: Once, customer_id: str = DEFAULT_CUSTOMER) -> list[UUID] | None:
         """The ids of what was stored under a key, None where it was not used.
 
         Raises:
@@ -64,7 +73,7 @@ class Queue:
         """
         return await self._store.submitted(once, customer_id)
 
-    async def get(self, workload_id: UUID, customer_id: str = "default") -> Workload:
+    async def get(self, workload_id: UUID, customer_id: str = DEFAULT_CUSTOMER) -> Workload:
         """One workload with its result.
 
         Raises:
@@ -75,31 +84,52 @@ class Queue:
             raise NotFound(f"task {workload_id}: there is none")
         return workload
 
-    async def wait(self, workload_id: UUID, seconds: float) -> Workload:
+    async def wait(
+        self, workload_id: UUID, seconds: float, customer_id: str = DEFAULT_CUSTOMER
+    ) -> Workload:
         """One workload once it is at its end, or as it is after `seconds`.
 
         Raises:
-            NotFound: there is none such.
+            NotFound: the customer has none such.
         """
-        event = self._waiters.subscribe(workload_id)
-        try:
-            workload = await self.get(workload_id)
-            if workload.state in TERMINAL or seconds <= 0:
-                return workload
-            try:
-                async with asyncio.timeout(seconds):
-                    await event.wait()
-            except TimeoutError:
-                pass
-            return await self.get(workload_id)
-        finally:
-            self._waiters.unsubscribe(workload_id, event)
+        end = asyncio.get_running_loop().time() + seconds
+        with self._waiters.subscribed(workload_id) as event:
+            while True:
+                event.clear()
+                workload = await self.get(workload_id, customer_id)
+                left = end - asyncio.get_running_loop().time()
+                if workload.state in TERMINAL or left <= 0 or self._waiters.closed:
+                    return workload
+                await _set_within(event, left)
+
+    async def watch(
+        self, workload_id: UUID, customer_id: str = DEFAULT_CUSTOMER
+    ) -> AsyncIterator[Workload]:
+        """One workload as it is, and again after each change of state, progress or log, to its end.
+
+        Raises:
+            NotFound: the customer has none such.
+        """
+        if not await self._store.watch(workload_id, customer_id):
+            raise NotFound(f"task {workload_id}: there is none")
+        with self._waiters.subscribed(workload_id) as event:
+            while True:
+                event.clear()
+                workload = await self.get(workload_id, customer_id)
+                yield workload
+                if workload.state in TERMINAL or self._waiters.closed:
+                    return
+                await _set_within(event, _WATCH_SECONDS)
 
     async def find(self, query: WorkloadQuery) -> list[Workload]:
         """Workloads without their results, newest first."""
         return await self._store.find(query)
 
-    async def cancel(self, workload_id: UUID, customer_id: str = "default") -> Workload:
+    async def count(self, query: WorkloadQuery) -> int:
+        """How many workloads a query would list in all, whatever its page."""
+        return await self._store.count(query)
+
+    async def cancel(self, workload_id: UUID, customer_id: str = DEFAULT_CUSTOMER) -> Workload:
         """Cancel a workload that is not at its end; a worker's later report on it is refused.
 
         Raises:
@@ -109,31 +139,42 @@ class Queue:
         await self._store.cancel(workload_id, customer_id)
         return await self.get(workload_id, customer_id)
 
+    async def pause(self, workload_id: UUID, customer_id: str = DEFAULT_CUSTOMER) -> Workload:
+        """Ask the worker of a running workload to pause it; PAUSED as soon as it has.
+
+        Raises:
+            NotFound: the customer has none such.
+            InvalidState: it does not run.
+        """
+        await self._store.pause(workload_id, customer_id)
+        return await self.get(workload_id, customer_id)
+
+    async def resume(self, workload_id: UUID, customer_id: str = DEFAULT_CUSTOMER) -> Workload:
+        """Let a paused workload wait for a worker, which goes on from the last checkpoint.
+
+        Raises:
+            NotFound: the customer has none such.
+            InvalidState: it is not paused.
+        """
+        await self._store.resume(workload_id, customer_id)
+        return await self.get(workload_id, customer_id)
+
     def sampled(self, depths: Collection[QueueDepth]) -> None:
-        """Take note of how much waits, for `limit`."""
-        self._waiting = Counter()
-        for depth in depths:
-            self._waiting[depth.pool] += depth.pending
+        """Take note of how much waits, for the limits."""
+        self._admission.sampled(depths)
 
     async def idle(self) -> None:
         """Wait until all submissions under way are answered."""
         await self._submit.idle()
 
-    def _admit(self, workloads: Sequence[NewWorkload]) -> None:
-        """Count workloads in, on top of what waited when that was last looked at.
-
-        Raises:
-            QueueFull: a pool has no room for its share of them; then none is counted.
-        """
-        wanted = Counter(workload.requirement.pool for workload in workloads)
-        for pool, count in wanted.items():
-            if self._limit and self._waiting[pool] + count > self._limit:
-                raise QueueFull(
-                    f"pool {pool}: {self._waiting[pool]} tasks wait, of at most {self._limit}; "
-                    "come back later"
-                )
-        self._waiting += wanted
-
     async def _store_batch(self, batch: list[NewWorkload]) -> list[None]:
         await self._store.submit(batch)
         return [None] * len(batch)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from muster_coordinator.engine.batching import Batcher
 from muster_coordinator.engine.errors import NotFound
-from muster_coordinator.engine.model import Registration, WorkerStats
+from muster_coordinator.engine.model import Registration, Worker, WorkerStats
 from muster_coordinator.engine.ports import AssignmentStore, WorkerStore
 from muster_coordinator.engine.retry import RetryPolicy
 
@@ -54,6 +54,32 @@ class Registry:
             raise NotFound(f"worker {worker_id}: unknown")
         await self._take_back(worker_id, "it left")
         log.info("worker left", extra={"worker_id": worker_id})
+
+    async def workers(self) -> list[Worker]:
+        """All known workers with what they hold."""
+        return await self._workers.workers()
+
+    async def drain(self, worker_id: str, reason: str = "an administrator's word") -> None:
+        """Give a worker nothing more; it finishes what it holds, and is told so.
+
+        Raises:
+            NotFound: it is unknown.
+            InvalidState: it is dead or in quarantine.
+        """
+        if not await self._workers.drain(worker_id, reason):
+            raise NotFound(f"worker {worker_id}: unknown")
+        log.info("worker drains", extra={"worker_id": worker_id})
+
+    async def remove(self, worker_id: str, reason: str = "an administrator's word") -> None:
+        """Forget a worker, and take back what it holds; one that lives registers again.
+
+        Raises:
+            NotFound: it is unknown.
+        """
+        if not await self._workers.remove(worker_id, reason):
+            raise NotFound(f"worker {worker_id}: unknown")
+        await self._take_back(worker_id, "it was removed")
+        log.info("worker removed", extra={"worker_id": worker_id})
 
     async def stats(self, worker_id: str) -> WorkerStats:
         """What a worker has done.

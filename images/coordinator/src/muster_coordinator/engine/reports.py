@@ -1,14 +1,19 @@
-"""What workers report: begun, done, failed, handed back. Each is judged, then stored once."""
+"""What workers report: begun, done, failed, paused, handed back. Each is judged and stored once.
+
+What they say on the way is in `notes`.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from uuid import UUID
 
 from muster_coordinator.engine.batching import Batcher
 from muster_coordinator.engine.errors import EngineError, Fenced, Unavailable
 from muster_coordinator.engine.fencing import finished_by, judge
-from muster_coordinator.engine.model import Claim, Held, Move, Moved
+from muster_coordinator.engine.model import Claim, Held, LogLine, Move, Moved
+from muster_coordinator.engine.notes import Notes
 from muster_coordinator.engine.ports import (
     Acceptance,
     AssignmentStore,
@@ -20,8 +25,9 @@ from muster_coordinator.engine.ports import (
     Verdict,
     WorkerStore,
 )
-from muster_coordinator.engine.retry import RetryPolicy
+from muster_coordinator.engine.retry import RetryPolicy, running_lease
 from muster_coordinator.engine.states import State
+from muster_coordinator.engine.words import clean
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +43,26 @@ class Completion:
     submission: Submission
 
 
+class Outcome(Enum):
+    """How an assignment ended without a result."""
+
+    TRANSIENT = auto()
+    """Failed; another worker may succeed."""
+    PERMANENT = auto()
+    """Failed; it would fail anywhere."""
+    RELEASED = auto()
+    """Handed back; that is no failure."""
+    PAUSED = auto()
+    """Stopped, as its owner asked."""
+
+
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a worker did not finish its assignment; `released` means that it only hands it back."""
+class Unfinished:
+    """That and why a worker did not finish its assignment."""
 
     claim: Claim
-    message: str
-    transient: bool = True
-    released: bool = False
+    outcome: Outcome
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +70,7 @@ class Times:
     """Of what reports lead to, in seconds.
 
     Args:
-        lease: how long a workload may run before it counts as stuck.
+        lease: how long a workload may run without a sign of life before it counts as stuck.
         quarantine: how long the first wrong result keeps a worker out.
     """
 
@@ -61,11 +79,16 @@ class Times:
 
 
 class Reports:
-    """Takes reports in, in batches."""
+    """Takes reports in, in batches.
+
+    Those of one assignment may overtake each other, unless the answer to one is waited for before
+    the next is made.
+    """
 
     def __init__(
         self,
         assignments: AssignmentStore,
+        notes: Notes,
         workers: WorkerStore,
         acceptance: Acceptance,
         policy: RetryPolicy,
@@ -73,6 +96,7 @@ class Reports:
         times: Times,
     ) -> None:
         self._assignments = assignments
+        self._notes = notes
         self._workers = workers
         self._acceptance = acceptance
         self._policy = policy
@@ -83,7 +107,7 @@ class Reports:
         self._complete: Batcher[Completion, Verdict] = Batcher(
             self._complete_batch, lanes=2, pace=_PACE
         )
-        self._fail: Batcher[Failure, Moved | None] = Batcher(self._fail_batch)
+        self._stop: Batcher[Unfinished, Moved | None] = Batcher(self._stop_batch)
 
     async def start(self, claim: Claim) -> None:
         """The worker began; a repetition changes nothing.
@@ -102,18 +126,64 @@ class Reports:
         """
         return await self._complete(Completion(claim, submission))
 
-    async def fail(self, failure: Failure) -> None:
-        """The worker failed, or hands back.
+    async def fail(self, claim: Claim, message: str, *, transient: bool = True) -> None:
+        """The worker failed; a permanent failure is not tried again.
 
         Raises:
             Fenced, NotFound: the assignment is not this worker's.
         """
-        await self._fail(failure)
+        outcome = Outcome.TRANSIENT if transient else Outcome.PERMANENT
+        await self._stop(Unfinished(claim, outcome, clean(message) or "the worker gave no reason"))
+
+    async def release(self, claim: Claim, reason: str = "") -> None:
+        """The worker hands its assignment back unfinished.
+
+        Raises:
+            Fenced, NotFound: the assignment is not this worker's.
+        """
+        await self._stop(Unfinished(claim, Outcome.RELEASED, clean(reason) or "handed back"))
+
+    async def paused(self, claim: Claim, checkpoint: bytes | None = None) -> None:
+        """The worker stopped as it was asked to; where nobody asked, it hands back.
+
+        Raises:
+            Fenced, NotFound: the assignment is not this worker's.
+            InvalidRequest: the checkpoint is too large.
+        """
+        if checkpoint is not None:
+            await self._notes.checkpoint(claim, checkpoint)
+        await self._stop(Unfinished(claim, Outcome.PAUSED))
+
+    async def progress(self, claim: Claim, percent: float, message: str = "") -> None:
+        """How far it is, 0 to 100; a sign of life.
+
+        Raises:
+            Fenced, NotFound: the assignment is not this worker's.
+            InvalidRequest: `percent` is no such number.
+        """
+        await self._notes.progress(claim, percent, message)
+
+    async def checkpoint(self, claim: Claim, data: bytes) -> None:
+        """Where it could go on from; a sign of life.
+
+        Raises:
+            Fenced, NotFound: the assignment is not this worker's.
+            InvalidRequest: `data` is too large.
+        """
+        await self._notes.checkpoint(claim, data)
+
+    async def log(self, claim: Claim, lines: Sequence[LogLine]) -> None:
+        """What it wrote; also after its end.
+
+        Raises:
+            Fenced, NotFound: the assignment is not this worker's.
+        """
+        await self._notes.log(claim, lines)
 
     async def idle(self) -> None:
         """Wait until all reports under way are answered."""
-        for batcher in (self._start, self._complete, self._fail):
-            await batcher.idle()
+        for part in (self._start, self._notes, self._complete, self._stop):
+            await part.idle()
 
     async def _start_batch(self, claims: list[Claim]) -> Sequence[Moved | EngineError | None]:
         def decide(claim: Claim, held: Held | None) -> Decision | EngineError:
@@ -125,25 +195,41 @@ class Reports:
         return await self._report(claims, decide)
 
     def _begun(self, held: Held) -> Move:
-        return Move(held.id, held.state, State.RUNNING, "workload.started", lease=self._lease)
+        lease = running_lease(held, self._lease)
+        return Move(held.id, held.state, State.RUNNING, "workload.started", lease=lease)
 
-    async def _fail_batch(self, failures: list[Failure]) -> Sequence[Moved | EngineError | None]:
-        by_claim = {failure.claim: failure for failure in failures}
+    async def _stop_batch(
+        self, reports: list[Unfinished]
+    ) -> Sequence[Moved | EngineError | None]:
+        by_claim = {report.claim: report for report in reports}
 
         def decide(claim: Claim, held: Held | None) -> Decision | EngineError:
+            report = by_claim[claim]
+            if (
+                report.outcome is Outcome.PAUSED
+                and held is not None
+                and held.state is State.PAUSED
+                and finished_by(claim, held)
+            ):
+                return Decision()
             error = judge(claim, held)
             if error is not None or held is None:
                 return error or Decision()
-            failure = by_claim[claim]
-            if failure.released:
-                return Decision((self._policy.released(held, failure.message),))
-            return Decision(
-                (self._policy.failed(held, failure.message, transient=failure.transient),)
-            )
+            return Decision((self._unfinished(report, held),))
 
-        answers = await self._report([failure.claim for failure in failures], decide)
+        answers = await self._report([report.claim for report in reports], decide)
         self._meter.ended([answer for answer in answers if isinstance(answer, Moved)], {})
         return answers
+
+    def _unfinished(self, report: Unfinished, held: Held) -> Move:
+        match report.outcome:
+            case Outcome.RELEASED:
+                return self._policy.released(held, report.message)
+            case Outcome.PAUSED:
+                return self._policy.paused(held)
+            case _:
+                transient = report.outcome is Outcome.TRANSIENT
+                return self._policy.failed(held, report.message, transient=transient)
 
     async def _complete_batch(
         self, completions: list[Completion]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from muster_coordinator.engine.model import Held, Move
-from muster_coordinator.engine.states import State
+from muster_coordinator.engine.states import State, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,18 @@ class Backoff:
         """The pause before the next try, where `retries` were made before it."""
         pause = min(self.longest, self.first * 2.0 ** min(retries, 30))
         return pause * (1 + self.jitter * random.random())  # noqa: S311 - jitter is no secret
+
+
+# The worker is told the limit itself, and should be the first to act on it.
+_PART_BEYOND_THE_LIMIT = 1.1
+_SECONDS_BEYOND_THE_LIMIT = 5.0
+
+
+def running_lease(held: Held, general: float) -> float:
+    """For how many seconds a workload may run, from its start, before it counts as stuck."""
+    if held.timeout_seconds is None:
+        return general
+    return held.timeout_seconds * _PART_BEYOND_THE_LIMIT + _SECONDS_BEYOND_THE_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,7 @@ class RetryPolicy:
         return Move(
             held.id,
             held.state,
-            State.PENDING,
+            _again(held),
             "workload.retried",
             message,
             delay=self.backoff.after(held.retry_count),
@@ -60,7 +72,7 @@ class RetryPolicy:
         return Move(
             held.id,
             held.state,
-            State.PENDING,
+            _again(held),
             "workload.result_refused",
             message,
             retried=True,
@@ -69,7 +81,13 @@ class RetryPolicy:
 
     def released(self, held: Held, reason: str) -> Move:
         """A worker handed its assignment back unfinished; that is no failure."""
-        return Move(held.id, held.state, State.PENDING, "workload.released", reason)
+        return Move(held.id, held.state, _again(held), "workload.released", reason)
+
+    def paused(self, held: Held) -> Move:
+        """A worker stopped, as the owner asked; where nobody asked, it hands back."""
+        if _again(held) is State.PAUSED:
+            return Move(held.id, held.state, State.PAUSED, "workload.paused")
+        return self.released(held, "paused without being asked to")
 
     def expired(self, held: Held, deadline: datetime) -> Move:
         """It still waits for a worker at its deadline."""
@@ -85,14 +103,22 @@ class RetryPolicy:
             times = held.redistributions + 1
             message = f"its worker was lost {times} times, the last time: {reason}"
             return _ended(held, message, None, "workload.poisoned")
+        after = _again(held)
         return Move(
             held.id,
             held.state,
-            State.REDISTRIBUTING,
+            State.REDISTRIBUTING if after is State.PENDING else after,
             "workload.redistributing",
             reason,
             redistributed=True,
         )
+
+
+def _again(held: Held) -> State:
+    """Where a workload goes that is not at its end: back into the queue, unless it should rest."""
+    if held.wish is Wish.PAUSE and held.state is State.RUNNING:
+        return State.PAUSED
+    return State.PENDING
 
 
 def _ended(held: Held, message: str, failed_on: str | None, event: str = "workload.failed") -> Move:

@@ -33,6 +33,13 @@ class WorkerStatus(StrEnum):
     QUARANTINED = "QUARANTINED"
 
 
+class Wish(StrEnum):
+    """What the owner of a running workload asks of its worker."""
+
+    NONE = ""
+    PAUSE = "pause"
+
+
 CLAIMABLE = frozenset({State.PENDING, State.REDISTRIBUTING})
 """Waiting for a worker."""
 

@@ -1,7 +1,9 @@
-"""Long polls: callers that sleep until a workload has come to its end."""
+"""Long polls: callers that sleep until something has become of a workload."""
 
 import asyncio
+import contextlib
 from collections import defaultdict
+from collections.abc import Iterator
 from uuid import UUID
 
 
@@ -12,18 +14,20 @@ class Waiters:
         self._events: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
         self._closed = False
 
-    def subscribe(self, workload_id: UUID) -> asyncio.Event:
-        """An event that is set at the end of `workload_id`; subscribe before looking."""
-        event = asyncio.Event()
-        if self._closed:
-            event.set()
-        self._events[workload_id].add(event)
-        return event
+    @property
+    def closed(self) -> bool:
+        """Whether nobody should wait any more."""
+        return self._closed
 
-    def unsubscribe(self, workload_id: UUID, event: asyncio.Event) -> None:
-        """Forget an event of `subscribe`."""
-        waiting = self._events.get(workload_id)
-        if waiting is not None:
+    @contextlib.contextmanager
+    def subscribed(self, workload_id: UUID) -> Iterator[asyncio.Event]:
+        """An event that is set when `workload_id` should be looked at; subscribe before looking."""
+        event = asyncio.Event()
+        self._events[workload_id].add(event)
+        try:
+            yield event
+        finally:
+            waiting = self._events[workload_id]
             waiting.discard(event)
             if not waiting:
                 del self._events[workload_id]

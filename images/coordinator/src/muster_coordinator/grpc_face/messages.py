@@ -143,10 +143,10 @@ def submission(request: pb.TaskCompletionRequest) -> Submission:
             f"duration_ms is {request.duration_ms}; allowed: 0 to {MAX_DURATION_MS}"
         )
     return Submission(
-        request.proof_data,
-        _metadata(request.proof_metadata_json),
-        text(request.merkle_root, ""),
         request.duration_ms,
+        proof=request.proof_data,
+        metadata=_metadata(request.proof_metadata_json),
+        merkle_root=text(request.merkle_root, ""),
     )
 
 

@@ -10,7 +10,7 @@ from muster_coordinator.engine.delivery import Delivery
 from muster_coordinator.engine.errors import NotFound
 from muster_coordinator.engine.ports import KeyStore
 from muster_coordinator.engine.registry import Registry
-from muster_coordinator.engine.reports import Failure, Reports
+from muster_coordinator.engine.reports import Reports
 from muster_coordinator.grpc_face import messages
 from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import Offers
@@ -117,8 +117,7 @@ class CoordinatorService(CoordinatorServiceServicer):
         """Note a failure; a worker that knows no generations knows no permanent failures."""
         message = messages.text(request.error_message, "the worker gave no reason")
         transient = request.transient or request.generation == 0
-        failure = Failure(messages.claim(request), message, transient=transient)
-        await self._engine.reports.fail(failure)
+        await self._engine.reports.fail(messages.claim(request), message, transient=transient)
         return pb.TaskFailureResponse(success=True, message="noted")
 
     async def ReleaseTask(  # noqa: N802
@@ -126,8 +125,7 @@ class CoordinatorService(CoordinatorServiceServicer):
     ) -> pb.ReleaseTaskResponse:
         """Take a task back."""
         reason = messages.text(request.reason, "handed back")
-        failure = Failure(messages.claim(request), reason, released=True)
-        await self._engine.reports.fail(failure)
+        await self._engine.reports.release(messages.claim(request), reason)
         return pb.ReleaseTaskResponse(success=True, message="taken back")
 
     async def DeregisterWorker(  # noqa: N802

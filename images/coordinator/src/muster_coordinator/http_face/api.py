@@ -136,7 +136,7 @@ class ProofApi:
                 state=states,
                 type=kind,
                 pool=listing.pool,
-                before=listing.cursor,
+                cursor=listing.cursor,
                 # One more, to know whether this is the last page.
                 limit=listing.limit + 1,
             )

@@ -81,7 +81,7 @@ class Intake:
             request_id=origin.request_id,
             traceparent=origin.traceparent,
             deadline=task.deadline,
-            timeout_seconds=task.timeout_seconds,
+            wait_seconds=task.timeout_seconds,
         )
 
     def key(self, pool: Pool, spec: CircuitSpec) -> LoadedKey:

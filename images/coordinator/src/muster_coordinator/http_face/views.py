@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
-from muster_coordinator.engine.model import Result, Workload
+from muster_coordinator.engine.model import Proof, Workload
 from muster_coordinator.engine.states import State
 from muster_coordinator.http_face.requests import Status
 from muster_coordinator.proving.keyring import KeyRing
@@ -107,16 +107,17 @@ def task(workload: Workload) -> Task:
 def proved_task(workload: Workload, keyring: KeyRing) -> ProvedTask:
     """A task with its proof, where there is one."""
     result = workload.result
-    if result is None:
+    if result is None or result.proof is None:
         return ProvedTask(**_fields(workload))
+    proof = result.proof
     return ProvedTask(
         **_fields(workload),
-        proof=_snarkjs(workload, result, keyring),
-        proof_bytes=base64.b64encode(result.proof).decode(),
-        public_inputs=list(result.public),
-        merkle_root=result.merkle_root or None,
-        key_version=result.key_version,
-        verified=result.verified,
+        proof=_snarkjs(workload, proof, keyring),
+        proof_bytes=base64.b64encode(proof.data).decode(),
+        public_inputs=list(proof.public),
+        merkle_root=proof.merkle_root or None,
+        key_version=proof.key_version,
+        verified=proof.verified,
         duration_ms=result.duration_ms,
     )
 
@@ -140,13 +141,13 @@ def _fields(workload: Workload) -> dict[str, Any]:
     }
 
 
-def _snarkjs(workload: Workload, result: Result, keyring: KeyRing) -> dict[str, Any] | None:
+def _snarkjs(workload: Workload, proof: Proof, keyring: KeyRing) -> dict[str, Any] | None:
     """snarkjs' proof.json; None where the proof is of another make and was accepted unseen."""
-    verifier = keyring.verifier(workload.requirement.key_id, result.key_version)
+    verifier = keyring.verifier(workload.requirement.key_id, proof.key_version)
     if verifier is None:
         return None
     try:
-        proof, _, _ = verifier.to_snarkjs(result.public, result.proof)
+        document, _, _ = verifier.to_snarkjs(proof.public, proof.data)
     except MalformedProof:
         return None
-    return proof
+    return document

@@ -137,6 +137,12 @@ class Metrics:
             "Rounds of scheduling that could not be stored.",
             registry=registry,
         )
+        self._notes = Counter(
+            "coordinator_notes_total",
+            "What workers told on the way: progress, checkpoints, lines of logs.",
+            ("kind",),
+            registry=registry,
+        )
         self._fenced = Counter(
             "coordinator_fenced_writes_total",
             "Writes refused: of an old generation, or of a leader's old epoch.",
@@ -182,6 +188,8 @@ class Metrics:
                     metric.labels(*work)
                 for histogram in (self._duration, self._work):
                     histogram.labels(*work)
+        for kind in ("progress", "checkpoint", "log"):
+            self._notes.labels(kind)
         for kind in ("generation", "epoch"):
             self._fenced.labels(kind)
         for method in pb.DESCRIPTOR.services_by_name["CoordinatorService"].methods:
@@ -221,6 +229,10 @@ class Metrics:
                 self._failed.labels(*work).inc()
             else:
                 self._returned.labels(*work).inc()
+
+    def noted(self, kind: str, count: int) -> None:
+        """See `Meter.noted`."""
+        self._notes.labels(kind).inc(count)
 
     def fenced(self, kind: str) -> None:
         """See `Meter.fenced`."""

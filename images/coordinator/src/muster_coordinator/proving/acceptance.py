@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from muster_coordinator.engine.errors import EngineError, Unavailable
-from muster_coordinator.engine.model import Result
+from muster_coordinator.engine.model import Proof, Result
 from muster_coordinator.engine.ports import Statement, Submission, Verdict
 from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import Offers
@@ -102,15 +102,15 @@ def _verified(cases: Sequence[_Case]) -> list[Verdict]:
 
 
 def _result(submission: Submission, public: Sequence[str], verifier: Verifier) -> Result:
-    return Result(
-        proof=submission.proof,
-        public=tuple(public),
-        encoding=PROOF_ENCODING,
-        key_version=verifier.version,
+    proof = Proof(
+        submission.proof,
+        tuple(public),
+        PROOF_ENCODING,
+        verifier.version,
         verified=True,
-        duration_ms=submission.duration_ms,
         merkle_root=merkle_root(verifier.spec, public),
     )
+    return Result(submission.duration_ms, proof)
 
 
 def _unseen(submission: Submission, key_version: str) -> Verdict:
@@ -118,16 +118,15 @@ def _unseen(submission: Submission, key_version: str) -> Verdict:
     metadata = submission.metadata
     public = metadata.get("public")
     signals = public if isinstance(public, list) else []
-    result = Result(
-        proof=submission.proof,
-        public=tuple(signal for signal in signals if _is_decimal(signal)),
-        encoding=_text(metadata, "encoding", "unknown"),
-        key_version=_text(metadata, "key_version", key_version),
+    proof = Proof(
+        submission.proof,
+        tuple(signal for signal in signals if _is_decimal(signal)),
+        _text(metadata, "encoding", "unknown"),
+        _text(metadata, "key_version", key_version),
         verified=False,
-        duration_ms=submission.duration_ms,
         merkle_root=submission.merkle_root,
     )
-    return Verdict(accepted=True, result=result)
+    return Verdict(accepted=True, result=Result(submission.duration_ms, proof))
 
 
 def _is_decimal(signal: object) -> bool:

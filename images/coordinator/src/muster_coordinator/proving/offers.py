@@ -1,4 +1,4 @@
-"""Which pool proves which circuit."""
+"""Which pool does which work: circuits that it proves, and other types."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +18,21 @@ class Pool:
     Args:
         imports: the files that keys come from.
         verified: False where results are accepted unseen, and marked so.
+        general: whether it does work that is no proof.
+        types: the kinds of such work; none stands for any.
     """
 
     name: str
-    circuits: tuple[CircuitSpec, ...]
-    insecure_setup: bool
+    circuits: tuple[CircuitSpec, ...] = ()
+    insecure_setup: bool = False
     verified: bool = True
     imports: Mapping[CircuitSpec, KeyFile] = field(default_factory=dict)
+    general: bool = False
+    types: frozenset[str] = frozenset()
+
+    def does(self, kind: str) -> bool:
+        """Whether it does work of a type that is no proof."""
+        return self.general and (not self.types or kind in self.types)
 
 
 class Offers:
@@ -78,6 +86,25 @@ class Offers:
                 f"allowed: {self._listed()}"
             )
         return min(offered, key=lambda offer: _preference(offer[1]))
+
+    def for_type(self, kind: str, pool: str | None = None) -> Pool:
+        """The first pool that does work of a type that is no proof; None stands for any pool.
+
+        Raises:
+            InvalidRequest: there is none; the text lists what is on offer.
+        """
+        for offer in self.pools.values():
+            if pool in {None, offer.name} and offer.does(kind):
+                return offer
+        offered = [
+            f"{', '.join(sorted(offer.types)) or 'any'} in pool {offer.name}"
+            for offer in self.pools.values()
+            if offer.general
+        ]
+        raise InvalidRequest(
+            f"workload_type is {kind[:64]!r}; allowed: "
+            f"{'; '.join(offered) or 'none, as workloads.pools is empty'}"
+        )
 
     def specs(self) -> dict[CircuitSpec, bool]:
         """Every circuit on offer, and whether its key may be made insecurely, in process."""

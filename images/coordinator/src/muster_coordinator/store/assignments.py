@@ -7,10 +7,21 @@ from uuid import UUID
 import asyncpg
 
 from muster_coordinator.engine.errors import EngineError, Fenced
-from muster_coordinator.engine.model import Assignment, Claim, Held, Move, Moved, Result
-from muster_coordinator.engine.ports import Decide, Deliverable, Recover, Statement
+from muster_coordinator.engine.model import (
+    Assignment,
+    Cancel,
+    Checkpoint,
+    Claim,
+    Held,
+    Move,
+    Moved,
+    Pause,
+    Result,
+)
+from muster_coordinator.engine.ports import Decide, Deliverable, Orders, Recover, Statement
 from muster_coordinator.engine.states import HELD, State
 from muster_coordinator.store.database import Connection, Database
+from muster_coordinator.store.fenced import leave_traces
 from muster_coordinator.store.transitions import (
     HELD_COLUMNS,
     after,
@@ -18,6 +29,7 @@ from muster_coordinator.store.transitions import (
     held,
     lock,
     move_held,
+    read,
     requirement,
 )
 from muster_coordinator.store.witnesses import Unreadable, Witnesses
@@ -27,29 +39,47 @@ log = logging.getLogger(__name__)
 _DELIVERABLE = """
 SELECT workload.id, workload.worker_id, workload.pool, workload.type, workload.key_id,
        workload.key_version, workload.generation, workload.created_at, workload.traceparent,
+       workload.customer_id, workload.timeout_seconds,
+       workload.retry_count + workload.redistributions + 1 AS attempt,
        known.id IS NOT NULL AS known,
-       CASE WHEN known.id IS NULL THEN workload.input END AS input
+       CASE WHEN known.id IS NULL THEN workload.input END AS input,
+       checkpoint.seq, checkpoint.data AS checkpoint
 FROM workloads AS workload
 LEFT JOIN unnest($2::uuid[], $3::bigint[]) AS known (id, generation)
        ON known.id = workload.id AND known.generation = workload.generation
+LEFT JOIN checkpoints AS checkpoint
+       ON known.id IS NULL AND workload.checkpoint_seq > 0
+      AND checkpoint.workload_id = workload.id AND checkpoint.seq = workload.checkpoint_seq
 WHERE workload.worker_id = ANY ($1::text[]) AND workload.state IN ('SCHEDULED', 'RUNNING')
   AND workload.state = 'SCHEDULED'
 ORDER BY workload.rank DESC, workload.id
 """
 
+# Three kinds of answer: what is still a worker's own, what it has lost to others, what it should do.
+# Of work that ended, or rests, by its worker's own report there is nothing to tell.
+_ORDERS = """
+SELECT 'held' AS what, given.worker_id, given.id, given.generation
+FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS given (id, worker_id, generation)
+JOIN workloads AS workload ON workload.id = given.id
+WHERE workload.state IN ('SCHEDULED', 'RUNNING') AND workload.worker_id = given.worker_id
+  AND given.generation IN (0, workload.generation)
+UNION ALL
+SELECT 'cancel', given.worker_id, given.id, given.generation
+FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS given (id, worker_id, generation)
+JOIN workloads AS workload ON workload.id = given.id
+WHERE NOT (workload.worker_id IS NOT DISTINCT FROM given.worker_id
+           AND given.generation IN (0, workload.generation) AND workload.state <> 'CANCELLED')
+UNION ALL
+SELECT 'pause', worker_id, id, generation FROM workloads
+WHERE worker_id = ANY ($1::text[]) AND state IN ('SCHEDULED', 'RUNNING')
+  AND state = 'RUNNING' AND wish = 'pause'
+UNION ALL
+SELECT 'drain', id, NULL, NULL FROM workers WHERE id = ANY ($1::text[]) AND status = 'DRAINING'
+"""
+
+# What keeps its input needs none for its acceptance.
 _STATEMENTS = f"""
-SELECT {HELD_COLUMNS}, input FROM workloads AS workload WHERE id = ANY ($1::uuid[])
-"""
-
-_HELD = f"""
-SELECT {HELD_COLUMNS} FROM workloads AS workload WHERE id = ANY ($1::uuid[])
-"""
-
-_FENCED = """
-INSERT INTO audit_events (workload_id, worker_id, actor, event, generation, reason)
-SELECT id, worker_id, 'worker:' || worker_id, 'report.fenced', generation, reason
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[])
-     AS fenced (id, worker_id, generation, reason)
+SELECT {HELD_COLUMNS}, CASE WHEN NOT keeps_input THEN input END AS input FROM workloads AS workload WHERE id = ANY ($1::uuid[])
 """
 
 
@@ -68,9 +98,33 @@ class PostgresAssignments:
         fresh = []
         for row in rows:
             witness = None if row["known"] else self._opened(row["id"], row["input"])
-            if witness is not None:
-                fresh.append(_assignment(row, witness))
+            if witness is None:
+                continue
+            reached = self._opened(row["id"], row["checkpoint"])
+            if (reached is None) is (row["checkpoint"] is None):
+                checkpoint = None if reached is None else Checkpoint(row["seq"], reached)
+                fresh.append(_assignment(row, witness, checkpoint))
         return Deliverable(fresh, {row["id"] for row in rows})
+
+    async def orders(self, workers: Collection[str], given: Collection[Claim]) -> Orders:
+        """See `AssignmentStore.orders`."""
+        rows = await self._database.fetch(
+            _ORDERS,
+            list(workers),
+            [claim.workload_id for claim in given],
+            [claim.worker_id for claim in given],
+            [claim.generation for claim in given],
+        )
+        kinds = {"cancel": Cancel, "pause": Pause}
+        return Orders(
+            [
+                (row["worker_id"], kinds[row["what"]](row["id"], row["generation"]))
+                for row in rows
+                if row["what"] in kinds
+            ],
+            {row["id"] for row in rows if row["what"] == "held"},
+            {row["worker_id"] for row in rows if row["what"] == "drain"},
+        )
 
     async def statements(self, ids: Collection[UUID]) -> dict[UUID, Statement]:
         """See `AssignmentStore.statements`."""
@@ -102,7 +156,7 @@ class PostgresAssignments:
         """
         if seen is None:
             ids = {claim.workload_id for claim in claims}
-            seen = {row["id"]: held(row) for row in await self._database.fetch(_HELD, list(ids))}
+            seen = await self._database.single(lambda connection: read(connection, ids))
         batch = _Batch(dict(seen))
         outcomes = [batch.take(claim, decide) for claim in claims]
         moved = await self._optimistic(batch)
@@ -110,7 +164,7 @@ class PostgresAssignments:
         undone = {one for one in outcomes if isinstance(one, UUID)} - moved.keys()
         fenced = [one for one in batch.fenced if one[0].workload_id not in undone]
         if fenced:
-            await self._database.fetch(_FENCED, *_traces(fenced))
+            await self._database.single(lambda connection: leave_traces(connection, fenced))
         late = [claim for claim in claims if claim.workload_id in undone]
         again = iter(await self._locked(late, decide) if late else ())
         return [
@@ -163,8 +217,7 @@ class PostgresAssignments:
                 kept = {one: result for one, result in results.items() if one in done}
                 for one in await apply_seen(connection, moves, "worker", results=kept):
                     moved[one.id] = one
-            if batch.fenced:
-                await connection.execute(_FENCED, *_traces(batch.fenced))
+            await leave_traces(connection, batch.fenced)
             return [moved[one] if isinstance(one, UUID) else one for one in outcomes]
 
         return await self._database.run(report)
@@ -208,7 +261,9 @@ class _Batch:
         return claim.workload_id
 
 
-def _assignment(row: asyncpg.Record, witness: bytes) -> Assignment:
+def _assignment(
+    row: asyncpg.Record, witness: bytes, checkpoint: Checkpoint | None
+) -> Assignment:
     return Assignment(
         row["id"],
         row["worker_id"],
@@ -217,13 +272,8 @@ def _assignment(row: asyncpg.Record, witness: bytes) -> Assignment:
         witness,
         row["created_at"],
         row["traceparent"],
+        row["customer_id"],
+        round((row["timeout_seconds"] or 0) * 1000),
+        row["attempt"],
+        checkpoint,
     )
-
-
-def _traces(fenced: Sequence[tuple[Claim, Fenced]]) -> list[list[object]]:
-    return [
-        [claim.workload_id for claim, _ in fenced],
-        [claim.worker_id for claim, _ in fenced],
-        [claim.generation for claim, _ in fenced],
-        [str(error) for _, error in fenced],
-    ]

@@ -3,18 +3,21 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 import asyncpg
 
+from muster_coordinator.engine.customers import Customer, Tier
 from muster_coordinator.engine.errors import StaleEpoch
 from muster_coordinator.engine.model import Move, Moved, Requirement
 from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
-from muster_coordinator.engine.scheduling import Candidate, Lane, Placement
+from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store.database import Connection, Database
 from muster_coordinator.store.transitions import (
     HELD_COLUMNS,
+    affinity_of,
     apply,
     apply_seen,
     held,
@@ -40,36 +43,44 @@ SELECT 'leader:' || $1, 'leader.fenced', $2::bigint,
 FROM leader_epoch
 """
 
-# Jumps from one requirement to the next through the index, however much waits in each.
-_WAITING_NEEDS = """
-WITH RECURSIVE need AS (
-    (SELECT pool, type, key_id, key_version FROM workloads
+# Jumps from one kind to the next through the index, however much waits in each.
+_WAITING = """
+WITH RECURSIVE kind AS (
+    (SELECT pool, type, key_id, key_version, customer_id, particular FROM workloads
      WHERE state IN ('PENDING', 'REDISTRIBUTING')
-     ORDER BY pool, type, key_id, key_version LIMIT 1)
+     ORDER BY pool, type, key_id, key_version, customer_id, particular LIMIT 1)
     UNION ALL
-    SELECT following.* FROM need CROSS JOIN LATERAL (
-        SELECT pool, type, key_id, key_version FROM workloads
+    SELECT following.* FROM kind CROSS JOIN LATERAL (
+        SELECT pool, type, key_id, key_version, customer_id, particular FROM workloads
         WHERE state IN ('PENDING', 'REDISTRIBUTING')
-          AND (pool, type, key_id, key_version)
-              > (need.pool, need.type, need.key_id, need.key_version)
-        ORDER BY pool, type, key_id, key_version LIMIT 1
+          AND (pool, type, key_id, key_version, customer_id, particular)
+              > (kind.pool, kind.type, kind.key_id, kind.key_version, kind.customer_id,
+                 kind.particular)
+        ORDER BY pool, type, key_id, key_version, customer_id, particular LIMIT 1
     ) AS following
 )
-SELECT pool, type, key_id, key_version FROM need
+SELECT kind.*, customers.tier, customers.max_concurrent
+FROM kind LEFT JOIN customers ON customers.id = kind.customer_id
 """
 
 # What no free worker should get, as all of them failed it before, is left to a busy one.
 _CANDIDATES = """
 SELECT candidate.* FROM jsonb_to_recordset($1::jsonb) AS lane (
-    pool text, type text, key_id text, key_version text, room int, free text[], able text[])
+    need int, customer_id text, particular bool, room int)
+JOIN jsonb_to_recordset($2::jsonb) AS need (
+    number int, pool text, type text, key_id text, key_version text, free text[], able text[])
+    ON need.number = lane.need
 CROSS JOIN LATERAL (
-    SELECT id, pool, type, key_id, key_version, state, excluded_workers, rank, generation
+    SELECT id, pool, type, key_id, key_version, state, excluded_workers, rank, generation,
+           customer_id, affinity
     FROM workloads
-    WHERE pool = lane.pool AND type = lane.type
-      AND key_id = lane.key_id AND key_version = lane.key_version
+    WHERE pool = need.pool AND type = need.type
+      AND key_id = need.key_id AND key_version = need.key_version
+      AND customer_id = lane.customer_id AND particular = lane.particular
       AND state IN ('PENDING', 'REDISTRIBUTING') AND not_before <= now()
       AND (deadline_at IS NULL OR deadline_at > now())
-      AND (NOT excluded_workers @> lane.free OR excluded_workers @> lane.able)
+      AND (excluded_workers = '{}' OR NOT excluded_workers @> need.free
+           OR excluded_workers @> need.able)
     ORDER BY rank DESC, id LIMIT lane.room
 ) AS candidate
 ORDER BY candidate.rank DESC, candidate.id
@@ -171,6 +182,8 @@ WITH old AS (
     UPDATE workers SET retired_tasks = retired_tasks + done.tasks,
                        retired_duration_ms = workers.retired_duration_ms + done.duration_ms
     FROM done WHERE workers.id = done.worker_id
+), unlogged AS (
+    DELETE FROM logs WHERE workload_id IN (SELECT id FROM old)
 ), deleted AS (
     DELETE FROM workloads WHERE id IN (SELECT id FROM old) RETURNING id
 )
@@ -225,9 +238,23 @@ class PostgresLeadership:
         at: datetime = rows[0]["at"]
         return at
 
-    async def waiting_needs(self) -> list[Requirement]:
-        """See `LeaderStore.waiting_needs`."""
-        return [requirement(row) for row in await self._database.fetch(_WAITING_NEEDS)]
+    async def waiting(self) -> list[Waiting]:
+        """See `LeaderStore.waiting`."""
+        kinds = []
+        for row in await self._database.fetch(_WAITING):
+            # A customer that was never stored has the rights of the lowest tier.
+            tier = Tier(row["tier"] or Tier.FREE)
+            terms = Customer("", tier=tier, max_concurrent=row["max_concurrent"]).terms
+            kinds.append(
+                Waiting(
+                    requirement(row),
+                    row["customer_id"],
+                    row["particular"],
+                    terms.weight,
+                    terms.max_concurrent,
+                )
+            )
+        return kinds
 
     async def assign(
         self,
@@ -237,15 +264,15 @@ class PostgresLeadership:
         lease: float,
     ) -> list[Moved]:
         """See `LeaderStore.assign`."""
-        request = json.dumps([_lane(lane) for lane in lanes])
-
-        rows = await self._database.fetch(_CANDIDATES, request)
+        rows = await self._database.fetch(_CANDIDATES, *_lanes(lanes))
         candidates = [
             Candidate(
                 row["id"],
                 requirement(row),
                 State(row["state"]),
                 frozenset(row["excluded_workers"]),
+                row["customer_id"],
+                affinity_of(row),
             )
             for row in rows
         ]
@@ -376,16 +403,25 @@ async def fence(connection: Connection, epoch: int) -> None:
         raise StaleEpoch(f"epoch {epoch} is over: {found}")
 
 
-def _lane(lane: Lane) -> dict[str, object]:
-    return {
-        "pool": lane.need.pool,
-        "type": lane.need.type,
-        "key_id": lane.need.key_id,
-        "key_version": lane.need.key_version,
-        "room": lane.room,
-        "free": lane.free,
-        "able": lane.able,
-    }
+def _lanes(lanes: Sequence[Lane]) -> tuple[str, str]:
+    """The arguments of `_CANDIDATES`: lanes, and what those of one need have in common."""
+    numbers: dict[Requirement, int] = {}
+    needs: list[dict[str, object]] = []
+    for lane in lanes:
+        if lane.need not in numbers:
+            number = numbers[lane.need] = len(needs)
+            common = asdict(lane.need) | {"number": number, "free": lane.free, "able": lane.able}
+            needs.append(common)
+    requested = [
+        {
+            "need": numbers[lane.need],
+            "customer_id": lane.waiting.customer_id,
+            "particular": lane.waiting.particular,
+            "room": lane.room,
+        }
+        for lane in lanes
+    ]
+    return json.dumps(requested), json.dumps(needs)
 
 
 def _scheduled(placement: Placement, lease: float) -> Move:

@@ -1,40 +1,49 @@
 """Workloads as their owners see them; see `engine.ports.QueueStore`."""
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from muster_coordinator.engine.affinity import to_json
 from muster_coordinator.engine.errors import Conflict, InvalidState, NotFound, Unavailable
 from muster_coordinator.engine.model import (
+    Held,
     Move,
     NewWorkload,
     Once,
+    Ordering,
+    Proof,
     QueueDepth,
     Result,
     Workload,
     WorkloadQuery,
 )
 from muster_coordinator.engine.scheduling.aging import rank
-from muster_coordinator.engine.states import TERMINAL, State
+from muster_coordinator.engine.states import TERMINAL, State, Wish
 from muster_coordinator.store.database import Connection, Database
-from muster_coordinator.store.transitions import apply, lock, requirement
+from muster_coordinator.store.transitions import affinity_of, apply, lock, requirement
 from muster_coordinator.store.witnesses import Witnesses
 
 _SUBMIT = """
 WITH submitted AS (
     INSERT INTO workloads (id, customer_id, type, pool, key_id, key_version, priority, rank, input,
-                           max_retries, request_id, traceparent, deadline_at)
+                           max_retries, request_id, traceparent, deadline_at, timeout_seconds,
+                           affinity, particular, config_id, keeps_input)
     SELECT id, customer_id, type, pool, key_id, key_version, priority, rank, input, max_retries,
-           request_id, traceparent, coalesce(deadline, now() + make_interval(secs => timeout))
+           request_id, traceparent, coalesce(deadline, now() + make_interval(secs => wait)),
+           timeout, affinity, particular, config_id, keeps_input
     FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[],
         $8::float8[], $9::bytea[], $10::int[], $11::text[], $12::text[], $13::timestamptz[],
-        $14::float8[])
+        $14::float8[], $15::float8[], $16::jsonb[], $17::bool[], $18::uuid[], $19::bool[])
     AS new (id, customer_id, type, pool, key_id, key_version, priority, rank, input, max_retries,
-            request_id, traceparent, deadline, timeout)
+            request_id, traceparent, deadline, wait, timeout, affinity, particular, config_id,
+            keeps_input)
     ON CONFLICT (id) DO NOTHING
     RETURNING id, customer_id, state
 ), logged AS (
@@ -60,31 +69,74 @@ SELECT fingerprint, workload_ids FROM idempotency_keys
 WHERE customer_id = $1 AND key_sha256 = $2 AND created_at >= now() - interval '24 hours'
 """
 
-_GET = """
-SELECT workload.id, workload.customer_id, workload.pool, workload.type, workload.key_id,
-       workload.key_version, workload.state, workload.priority, workload.generation,
-       workload.worker_id, workload.retry_count, workload.error, workload.created_at,
-       workload.scheduled_at, workload.started_at, workload.completed_at, workload.deadline_at,
-       result.proof, result.public, result.encoding,
-       result.key_version AS result_key_version, result.verified, result.duration_ms,
-       result.merkle_root
+_COLUMNS = """
+workload.id, workload.customer_id, workload.pool, workload.type, workload.key_id,
+workload.key_version, workload.state, workload.priority, workload.generation, workload.worker_id,
+workload.retry_count, workload.error, workload.created_at, workload.scheduled_at,
+workload.started_at, workload.completed_at, workload.deadline_at, workload.max_retries,
+workload.timeout_seconds, workload.progress_percent, workload.progress_message, workload.wish,
+workload.affinity, workload.config_id, workload.checkpoint_seq
+"""
+
+_GET = f"""
+SELECT {_COLUMNS}, CASE WHEN workload.keeps_input THEN workload.input END AS input,
+       result.workload_id IS NOT NULL AS yielded, result.duration_ms, result.output,
+       result.proof, result.public, result.encoding, result.key_version AS result_key_version,
+       result.verified, result.merkle_root
 FROM workloads AS workload LEFT JOIN results AS result ON result.workload_id = workload.id
 WHERE workload.id = $1 AND workload.customer_id = $2
 """
 
-# Ids sort by time.
-_FIND = """
-SELECT workload.id, workload.customer_id, workload.pool, workload.type, workload.key_id,
-       workload.key_version, workload.state, workload.priority, workload.generation,
-       workload.worker_id, workload.retry_count, workload.error, workload.created_at,
-       workload.scheduled_at, workload.started_at, workload.completed_at, workload.deadline_at
+_WANTED = """
 FROM workloads AS workload
 WHERE workload.customer_id = $1
   AND ($2::text[] = '{}' OR workload.state = ANY ($2))
   AND ($3::text IS NULL OR workload.type = $3)
   AND ($4::text IS NULL OR workload.pool = $4)
-  AND ($5::uuid IS NULL OR workload.id < $5)
-ORDER BY workload.id DESC LIMIT $6
+  AND ($5::timestamptz IS NULL OR workload.created_at > $5)
+  AND ($6::timestamptz IS NULL OR workload.created_at < $6)
+"""
+
+# Ids sort by time.
+_ORDERS: Mapping[Ordering, tuple[str, str]] = {
+    "-created_at": ("<", "workload.id DESC"),
+    "created_at": (">", "workload.id"),
+    "-priority": ("<", "workload.priority DESC, workload.id DESC"),
+    "priority": (">", "workload.priority, workload.id"),
+}
+
+
+def _find(ordering: Ordering) -> str:
+    beyond, order = _ORDERS[ordering]
+    return (
+        f"SELECT {_COLUMNS} {_WANTED} AND ($7::uuid IS NULL OR workload.id {beyond} $7) "
+        f"ORDER BY {order} OFFSET $8 LIMIT $9"
+    )
+
+
+_FIND: Mapping[Ordering, str] = {ordering: _find(ordering) for ordering in _ORDERS}
+
+_COUNT = f"SELECT count(*) {_WANTED}"
+
+_WATCH = "UPDATE workloads SET watched = true WHERE id = $1 AND customer_id = $2 RETURNING id"
+
+# A second wish changes nothing, but the worker may not have heard of the first one.
+_WISH = """
+WITH wished AS (
+    UPDATE workloads SET wish = $2 WHERE id = $1 AND state = 'RUNNING'
+    RETURNING id, customer_id, worker_id, generation, state
+), logged AS (
+    INSERT INTO audit_events (customer_id, workload_id, worker_id, actor, event, before, after,
+                              generation)
+    SELECT customer_id, id, worker_id, 'customer:' || customer_id, $3, state, state, generation
+    FROM wished
+)
+SELECT pg_notify('muster_orders', worker_id) FROM wished
+"""
+
+_QUEUED = """
+SELECT count(*) AS count FROM workloads
+WHERE state IN ('PENDING', 'REDISTRIBUTING') AND customer_id = $1
 """
 
 # Two parts, so that each is read from its own partial index and finished work from none.
@@ -139,31 +191,41 @@ class PostgresQueue:
         row = await self._database.fetchrow(_GET, workload_id, customer_id)
         if row is None:
             return None
-        return _workload(row, _result(row) if row["proof"] is not None else None)
+        stored = row["input"]
+        return replace(
+            _workload(row),
+            result=_result(row) if row["yielded"] else None,
+            input=None if stored is None else self._witnesses.open(workload_id, stored),
+        )
 
     async def find(self, query: WorkloadQuery) -> list[Workload]:
         """See `QueueStore.find`."""
         rows = await self._database.fetch(
-            _FIND,
-            query.customer_id,
-            sorted(query.state),
-            query.type,
-            query.pool,
-            query.before,
-            query.limit,
+            _FIND[query.ordering], *_wanted(query), query.cursor, query.offset, query.limit
         )
-        return [_workload(row, None) for row in rows]
+        return [_workload(row) for row in rows]
+
+    async def count(self, query: WorkloadQuery) -> int:
+        """See `QueueStore.count`."""
+        rows = await self._database.fetch(_COUNT, *_wanted(query))
+        count: int = rows[0]["count"]
+        return count
+
+    async def watch(self, workload_id: UUID, customer_id: str) -> bool:
+        """See `QueueStore.watch`."""
+        return await self._database.fetchrow(_WATCH, workload_id, customer_id) is not None
+
+    async def queued(self, customer_id: str) -> int:
+        """See `QueueStore.queued`."""
+        rows = await self._database.fetch(_QUEUED, customer_id)
+        count: int = rows[0]["count"]
+        return count
 
     async def cancel(self, workload_id: UUID, customer_id: str) -> None:
-        """See `QueueStore.cancel`; cancelling once more changes nothing."""
+        """See `QueueStore.cancel`."""
 
         async def cancel(connection: Connection) -> None:
-            found = (await lock(connection, [workload_id])).get(workload_id)
-            owner = await connection.fetchval(
-                "SELECT customer_id FROM workloads WHERE id = $1", workload_id
-            )
-            if found is None or owner != customer_id:
-                raise NotFound(f"task {workload_id}: there is none")
+            found = await _own(connection, workload_id, customer_id)
             if found.state is State.CANCELLED:
                 return
             if found.state in TERMINAL:
@@ -172,6 +234,34 @@ class PostgresQueue:
             await apply(connection, [move], f"customer:{customer_id}")
 
         await self._database.run(cancel)
+
+    async def pause(self, workload_id: UUID, customer_id: str) -> None:
+        """See `QueueStore.pause`."""
+
+        async def pause(connection: Connection) -> None:
+            found = await _own(connection, workload_id, customer_id)
+            if found.state is State.PAUSED:
+                return
+            if found.state is not State.RUNNING:
+                raise InvalidState(f"task {workload_id}: it is {found.state}; allowed: RUNNING")
+            await connection.execute(_WISH, workload_id, Wish.PAUSE, "workload.pause_requested")
+
+        await self._database.run(pause)
+
+    async def resume(self, workload_id: UUID, customer_id: str) -> None:
+        """See `QueueStore.resume`."""
+
+        async def resume(connection: Connection) -> None:
+            found = await _own(connection, workload_id, customer_id)
+            if found.state is State.RUNNING and found.wish is Wish.PAUSE:
+                await connection.execute(_WISH, workload_id, Wish.NONE, "workload.pause_withdrawn")
+                return
+            if found.state is not State.PAUSED:
+                raise InvalidState(f"task {workload_id}: it is {found.state}; allowed: PAUSED")
+            move = Move(found.id, found.state, State.PENDING, "workload.resumed")
+            await apply(connection, [move], f"customer:{customer_id}")
+
+        await self._database.run(resume)
 
     async def depth(self) -> list[QueueDepth]:
         """See `QueueStore.depth`."""
@@ -200,14 +290,43 @@ def _columns(batch: Sequence[NewWorkload], witnesses: Witnesses) -> list[list[An
         [one.requirement.key_id for one in batch],
         [one.requirement.key_version for one in batch],
         [one.priority for one in batch],
-        [rank(one.priority, now) for one in batch],
+        [rank(one.priority, now, one.weight) for one in batch],
         [witnesses.seal(one.id, one.input) for one in batch],
         [one.max_retries for one in batch],
         [one.request_id for one in batch],
         [one.traceparent for one in batch],
         [one.deadline for one in batch],
+        [one.wait_seconds for one in batch],
         [one.timeout_seconds for one in batch],
+        [json.dumps(to_json(one.affinity)) if one.affinity else None for one in batch],
+        [bool(one.affinity.hard or one.affinity.anti) for one in batch],
+        [one.config_id for one in batch],
+        [one.keeps_input for one in batch],
     ]
+
+
+def _wanted(query: WorkloadQuery) -> tuple[object, ...]:
+    """The arguments of `_WANTED`."""
+    return (
+        query.customer_id,
+        sorted(query.state),
+        query.type,
+        query.pool,
+        query.created_after,
+        query.created_before,
+    )
+
+
+async def _own(connection: Connection, workload_id: UUID, customer_id: str) -> Held:
+    """Lock a workload of a customer.
+
+    Raises:
+        NotFound: the customer has none such.
+    """
+    found = (await lock(connection, [workload_id])).get(workload_id)
+    if found is None or found.customer_id != customer_id:
+        raise NotFound(f"task {workload_id}: there is none")
+    return found
 
 
 def _same(row: asyncpg.Record | None, once: Once) -> list[UUID] | None:
@@ -223,33 +342,42 @@ def _same(row: asyncpg.Record | None, once: Once) -> list[UUID] | None:
     return list(row["workload_ids"])
 
 
-def _workload(row: asyncpg.Record, result: Result | None) -> Workload:
+def _workload(row: asyncpg.Record) -> Workload:
     return Workload(
-        row["id"],
-        row["customer_id"],
-        requirement(row),
-        State(row["state"]),
-        row["priority"],
-        row["generation"],
-        row["worker_id"],
-        row["retry_count"],
-        row["error"],
-        row["created_at"],
-        row["scheduled_at"],
-        row["started_at"],
-        row["completed_at"],
-        row["deadline_at"],
-        result,
+        id=row["id"],
+        customer_id=row["customer_id"],
+        requirement=requirement(row),
+        state=State(row["state"]),
+        priority=row["priority"],
+        generation=row["generation"],
+        worker_id=row["worker_id"],
+        retry_count=row["retry_count"],
+        error=row["error"],
+        created_at=row["created_at"],
+        scheduled_at=row["scheduled_at"],
+        started_at=row["started_at"],
+        completed_at=row["completed_at"],
+        deadline=row["deadline_at"],
+        max_retries=row["max_retries"],
+        timeout_seconds=row["timeout_seconds"],
+        progress_percent=row["progress_percent"],
+        progress_message=row["progress_message"],
+        wish=Wish(row["wish"]),
+        affinity=affinity_of(row),
+        config_id=row["config_id"],
+        checkpoint_seq=row["checkpoint_seq"],
     )
 
 
 def _result(row: asyncpg.Record) -> Result:
-    return Result(
+    if row["proof"] is None:
+        return Result(row["duration_ms"], output=row["output"])
+    proof = Proof(
         row["proof"],
         tuple(row["public"]),
         row["encoding"],
         row["result_key_version"],
         row["verified"],
-        row["duration_ms"],
         row["merkle_root"],
     )
+    return Result(row["duration_ms"], proof)

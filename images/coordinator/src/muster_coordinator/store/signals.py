@@ -21,7 +21,10 @@ ASSIGNED = "muster_assigned"
 """Something was assigned to the worker in the payload."""
 
 DONE = "muster_done"
-"""The workload in the payload is at its end."""
+"""The workload in the payload is at its end; or it changed, and somebody watches it."""
+
+ORDERS = "muster_orders"
+"""The worker in the payload should be told something of what it runs, or of itself."""
 
 KEYS = "muster_keys"
 """A key was added."""

@@ -1,14 +1,16 @@
 """The one statement that moves workloads, with their audit events and notifications."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
 
+from muster_coordinator.engine.affinity import NO_AFFINITY, Affinity, from_json
 from muster_coordinator.engine.model import Held, Move, Moved, Requirement, Result
 from muster_coordinator.engine.ports import Recover
-from muster_coordinator.engine.states import CLAIMABLE, State
+from muster_coordinator.engine.states import CLAIMABLE, State, Wish
 from muster_coordinator.store.database import Connection
 
 # Rows are locked in the order of their ids, as everywhere, against deadlocks. Where a generation is
@@ -63,8 +65,13 @@ WITH move AS (
         completed_at = CASE
             WHEN move.after IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN now() END,
         input = CASE
-            WHEN move.after IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN NULL
-            ELSE workload.input END,
+            WHEN move.after IN ('COMPLETED', 'FAILED', 'CANCELLED') AND NOT workload.keeps_input
+            THEN NULL ELSE workload.input END,
+        progress_percent = CASE
+            WHEN move.after = 'COMPLETED' THEN 100
+            WHEN move.after = 'SCHEDULED' AND workload.checkpoint_seq = 0 THEN 0
+            ELSE workload.progress_percent END,
+        wish = '',
         error = coalesce(move.error, workload.error)
     FROM move JOIN was ON was.id = move.id
     WHERE workload.id = move.id
@@ -75,25 +82,31 @@ WITH move AS (
     SELECT customer_id, id, coalesce(worker_id, held_by), $13, event, before, state,
            generation, $14, reason
     FROM moved
+), ended AS (
+    DELETE FROM checkpoints USING moved
+    WHERE checkpoints.workload_id = moved.id AND moved.checkpoint_seq > 0
+      AND moved.state IN ('COMPLETED', 'FAILED', 'CANCELLED')
 )"""
 
 _RESULTS = """, kept AS (
-    INSERT INTO results (workload_id, worker_id, generation, proof, encoding, public, merkle_root,
-                         key_version, verified, duration_ms)
-    SELECT moved.id, moved.worker_id, moved.generation, proof, encoding,
-           string_to_array(public, ','), merkle_root, result.key_version, verified, duration_ms
-    FROM unnest($16::uuid[], $17::bytea[], $18::text[], $19::text[], $20::text[], $21::text[],
-                $22::bool[], $23::bigint[])
-         AS result (id, proof, encoding, public, merkle_root, key_version, verified, duration_ms)
+    INSERT INTO results (workload_id, worker_id, generation, duration_ms, output, proof, encoding,
+                         public, merkle_root, key_version, verified)
+    SELECT moved.id, moved.worker_id, moved.generation, duration_ms, output, proof, encoding,
+           string_to_array(public, ','), coalesce(merkle_root, ''), result.key_version, verified
+    FROM unnest($16::uuid[], $17::bigint[], $18::bytea[], $19::bytea[], $20::text[], $21::text[],
+                $22::text[], $23::text[], $24::bool[])
+         AS result (id, duration_ms, output, proof, encoding, public, merkle_root, key_version,
+                    verified)
     JOIN moved ON moved.id = result.id
 )"""
 
 _RETURNED = """
 SELECT id, pool, type, key_id, key_version, state, worker_id, generation, created_at, now() AS at,
-       CASE WHEN state IN ('PENDING', 'REDISTRIBUTING', 'COMPLETED', 'FAILED', 'CANCELLED')
-            THEN pg_notify('muster_work', '') END,
+       CASE WHEN state NOT IN ('SCHEDULED', 'RUNNING') THEN pg_notify('muster_work', '') END,
        CASE WHEN state = 'SCHEDULED' THEN pg_notify('muster_assigned', worker_id) END,
-       CASE WHEN state IN ('COMPLETED', 'FAILED', 'CANCELLED')
+       CASE WHEN state IN ('CANCELLED', 'REDISTRIBUTING') AND held_by IS NOT NULL
+            THEN pg_notify('muster_orders', held_by) END,
+       CASE WHEN watched OR state IN ('COMPLETED', 'FAILED', 'CANCELLED')
             THEN pg_notify('muster_done', id::text) END"""
 
 _FROM_MOVED = """
@@ -108,9 +121,14 @@ _UNHURRIED = """,
 HELD_COLUMNS = """
 workload.id, workload.pool, workload.type, workload.key_id, workload.key_version, workload.state,
 workload.worker_id, workload.generation, workload.retry_count, workload.max_retries,
-workload.redistributions, workload.started_at
+workload.redistributions, workload.started_at, workload.timeout_seconds, workload.wish,
+workload.customer_id
 """
 """What `held` reads, of a table or an alias `workload`."""
+
+_READ = f"""
+SELECT {HELD_COLUMNS} FROM workloads AS workload WHERE workload.id = ANY ($1::uuid[])
+"""
 
 _LOCK = f"""
 SELECT {HELD_COLUMNS} FROM workloads AS workload
@@ -130,6 +148,11 @@ def requirement(row: asyncpg.Record) -> Requirement:
     return Requirement(row["pool"], row["type"], row["key_id"], row["key_version"])
 
 
+def affinity_of(row: asyncpg.Record) -> Affinity:
+    """The affinity in a column of that name."""
+    return from_json(json.loads(row["affinity"])) if row["affinity"] else NO_AFFINITY
+
+
 def held(row: asyncpg.Record) -> Held:
     """The columns that decisions are made on."""
     return Held(
@@ -142,13 +165,21 @@ def held(row: asyncpg.Record) -> Held:
         row["max_retries"],
         row["redistributions"],
         row["started_at"],
+        row["timeout_seconds"],
+        Wish(row["wish"]),
+        row["customer_id"],
     )
 
 
 def after(before: Held, move: Move) -> Held:
     """What `before` is once `move` is stored, as far as further decisions of a batch need it."""
     worker_id = None if move.after in CLAIMABLE else before.worker_id
-    return replace(before, state=move.after, worker_id=worker_id)
+    return replace(before, state=move.after, worker_id=worker_id, wish=Wish.NONE)
+
+
+async def read(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Held]:
+    """Workloads as they are now."""
+    return {row["id"]: held(row) for row in await connection.fetch(_READ, list(ids))}
 
 
 async def lock(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Held]:
@@ -228,17 +259,18 @@ async def apply_seen(
 
 
 def _columns(results: Mapping[UUID, Result]) -> list[object]:
-    kept = list(results.values())
+    proofs = [result.proof for result in results.values()]
     return [
         list(results),
-        [result.proof for result in kept],
-        [result.encoding for result in kept],
+        [result.duration_ms for result in results.values()],
+        [result.output for result in results.values()],
+        [proof and proof.data for proof in proofs],
+        [proof and proof.encoding for proof in proofs],
         # Decimal strings, so that a comma is in none of them.
-        [",".join(result.public) for result in kept],
-        [result.merkle_root for result in kept],
-        [result.key_version for result in kept],
-        [result.verified for result in kept],
-        [result.duration_ms for result in kept],
+        [proof and ",".join(proof.public) for proof in proofs],
+        [proof and proof.merkle_root for proof in proofs],
+        [proof and proof.key_version for proof in proofs],
+        [proof and proof.verified for proof in proofs],
     ]
 
 

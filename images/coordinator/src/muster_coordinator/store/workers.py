@@ -7,7 +7,10 @@ from datetime import timedelta
 from types import MappingProxyType
 from uuid import UUID
 
-from muster_coordinator.engine.model import Registration, Worker, WorkerStats
+import asyncpg
+
+from muster_coordinator.engine.errors import InvalidState
+from muster_coordinator.engine.model import Registration, Share, Worker, WorkerStats
 from muster_coordinator.engine.ports import Recover
 from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store.database import Connection, Database
@@ -104,6 +107,30 @@ WITH gone AS (
 SELECT id FROM gone UNION ALL SELECT id FROM kept
 """
 
+_DRAIN = """
+WITH worker AS (
+    SELECT id, status AS before FROM workers WHERE id = $1 FOR UPDATE
+), drained AS (
+    UPDATE workers SET status = 'DRAINING', status_reason = $2, status_changed_at = now()
+    FROM worker WHERE workers.id = worker.id AND worker.before IN ('ACTIVE', 'SUSPECT')
+    RETURNING workers.id, worker.before
+), logged AS (
+    INSERT INTO audit_events (worker_id, actor, event, before, after, reason)
+    SELECT id, 'administrator', 'worker.status', before, 'DRAINING', $2 FROM drained
+)
+SELECT before, pg_notify('muster_orders', id) FROM worker
+"""
+
+_REMOVE = """
+WITH gone AS (
+    DELETE FROM workers WHERE id = $1 RETURNING id, status
+), logged AS (
+    INSERT INTO audit_events (worker_id, actor, event, before, reason)
+    SELECT id, 'administrator', 'worker.removed', status, $2 FROM gone
+)
+SELECT id FROM gone
+"""
+
 _QUARANTINE = """
 WITH worker AS (
     SELECT id, status AS before FROM workers
@@ -137,12 +164,16 @@ SELECT id, pg_notify('muster_work', '') FROM lifted
 _WORKERS = """
 SELECT worker.id, worker.pool, worker.status, worker.capacity, worker.types, worker.keys,
        worker.stream_id IS NOT NULL AS connected, worker.last_heartbeat_at,
-       worker.status_reason, worker.quarantined_until,
-       coalesce(holding.load, 0) AS load
+       worker.status_reason, worker.quarantined_until, worker.tags, worker.version,
+       holding.customers, holding.kinds, holding.counts
 FROM workers AS worker
 LEFT JOIN (
-    SELECT worker_id, count(*) AS load FROM workloads
-    WHERE state IN ('SCHEDULED', 'RUNNING') GROUP BY worker_id
+    SELECT worker_id, array_agg(customer_id) AS customers, array_agg(type) AS kinds,
+           array_agg(count) AS counts
+    FROM (
+        SELECT worker_id, customer_id, type, count(*) AS count FROM workloads
+        WHERE state IN ('SCHEDULED', 'RUNNING') GROUP BY worker_id, customer_id, type
+    ) AS share GROUP BY worker_id
 ) AS holding ON holding.worker_id = worker.id
 ORDER BY worker.id
 """
@@ -158,9 +189,30 @@ FROM workers AS worker WHERE worker.id = $1
 
 
 @functools.lru_cache(maxsize=1024)
-def _keys(text: str) -> Mapping[str, str]:
-    """Workers of a pool have the same keys, and are read again and again."""
+def _words(text: str) -> Mapping[str, str]:
+    """Workers of a pool have the same keys and tags, and are read again and again."""
     return MappingProxyType(json.loads(text))
+
+
+def _worker(row: asyncpg.Record) -> Worker:
+    held = zip(row["customers"] or (), row["kinds"] or (), row["counts"] or (), strict=True)
+    shares = tuple(Share(*share) for share in held)
+    return Worker(
+        row["id"],
+        row["pool"],
+        WorkerStatus(row["status"]),
+        row["capacity"],
+        frozenset(row["types"]),
+        _words(row["keys"]),
+        sum(share.count for share in shares),
+        row["connected"],
+        row["last_heartbeat_at"],
+        row["status_reason"],
+        row["quarantined_until"],
+        _words(row["tags"]),
+        row["version"],
+        shares,
+    )
 
 
 class PostgresWorkers:
@@ -256,6 +308,21 @@ class PostgresWorkers:
         """See `WorkerStore.deregister`."""
         return await self._database.fetchrow(_DEREGISTER, worker_id) is not None
 
+    async def drain(self, worker_id: str, reason: str) -> bool:
+        """See `WorkerStore.drain`."""
+        row = await self._database.fetchrow(_DRAIN, worker_id, reason)
+        if row is None:
+            return False
+        if row["before"] in {WorkerStatus.DEAD, WorkerStatus.QUARANTINED}:
+            raise InvalidState(
+                f"worker {worker_id}: it is {row['before']}; allowed: ACTIVE, SUSPECT, DRAINING"
+            )
+        return True
+
+    async def remove(self, worker_id: str, reason: str) -> bool:
+        """See `WorkerStore.remove`."""
+        return await self._database.fetchrow(_REMOVE, worker_id, reason) is not None
+
     async def quarantine(self, worker_id: str, reason: str, seconds: float) -> None:
         """See `WorkerStore.quarantine`."""
         await self._database.fetch(_QUARANTINE, worker_id, reason, timedelta(seconds=seconds))
@@ -266,22 +333,7 @@ class PostgresWorkers:
 
     async def workers(self) -> list[Worker]:
         """See `WorkerStore.workers`."""
-        return [
-            Worker(
-                row["id"],
-                row["pool"],
-                WorkerStatus(row["status"]),
-                row["capacity"],
-                frozenset(row["types"]),
-                _keys(row["keys"]),
-                row["load"],
-                row["connected"],
-                row["last_heartbeat_at"],
-                row["status_reason"],
-                row["quarantined_until"],
-            )
-            for row in await self._database.fetch(_WORKERS)
-        ]
+        return [_worker(row) for row in await self._database.fetch(_WORKERS)]
 
     async def stats(self, worker_id: str) -> WorkerStats | None:
         """See `WorkerStore.stats`."""

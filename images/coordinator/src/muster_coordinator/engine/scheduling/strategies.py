@@ -11,7 +11,15 @@ from muster_coordinator.engine.scheduling.placement import Slot
 
 
 class Strategy(Protocol):
-    """Chooses among the workers that can take a workload now."""
+    """Chooses among the workers that can take a workload now.
+
+    Attributes:
+        fair: whether customers take turns by their weights, instead of the order of the queue.
+        weighted: whether priorities count by the weight of their customer.
+    """
+
+    fair: bool
+    weighted: bool
 
     def choose(self, slots: Sequence[Slot]) -> Slot:
         """Pick one of `slots`; there is at least one, and each has room."""
@@ -20,6 +28,9 @@ class Strategy(Protocol):
 
 class RoundRobin:
     """Each worker in turn, by its id, whatever its load."""
+
+    fair = False
+    weighted = False
 
     def __init__(self) -> None:
         self._last = ""
@@ -35,13 +46,25 @@ class RoundRobin:
 class LeastLoaded:
     """The worker with the smallest part of its capacity in use; a random one among equals."""
 
+    fair = False
+    weighted = False
+
     def choose(self, slots: Sequence[Slot]) -> Slot:
         """The least loaded of `slots`."""
         return min(slots, key=lambda slot: (slot.load / slot.worker.capacity, _tie()))
 
 
+class FairShare(LeastLoaded):
+    """The least loaded worker, for the customer that has least of the fleet for its weight."""
+
+    fair = True
+
+
 class Priority:
     """The strongest worker with room: what is first in the queue gets the most capacity."""
+
+    fair = False
+    weighted = True
 
     def choose(self, slots: Sequence[Slot]) -> Slot:
         """The one of `slots` with the greatest capacity, then with the most of it left."""
@@ -53,7 +76,9 @@ def _tie() -> float:
 
 
 STRATEGIES: Mapping[str, Callable[[], Strategy]] = {
+    "fifo": LeastLoaded,
     "round-robin": RoundRobin,
     "least-loaded": LeastLoaded,
     "priority": Priority,
+    "fair-share": FairShare,
 }

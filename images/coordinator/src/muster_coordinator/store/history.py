@@ -1,0 +1,62 @@
+"""What became of workloads; see `engine.ports.HistoryStore`."""
+
+from uuid import UUID
+
+from muster_coordinator.engine.errors import NotFound
+from muster_coordinator.engine.model import AuditEvent, LoggedLine, LogLine
+from muster_coordinator.store.database import Database
+
+_OWNED = "SELECT FROM workloads WHERE id = $1 AND customer_id = $2"
+
+_LOGS = """
+SELECT seq, at, level, message, generation FROM logs
+WHERE workload_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+"""
+
+_AUDIT = """
+SELECT seq, at, actor, event, before, after, worker_id, generation, reason FROM audit_events
+WHERE workload_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+"""
+
+
+class PostgresHistory:
+    """Implements `engine.ports.HistoryStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def logs(
+        self, workload_id: UUID, customer_id: str, after: int = 0, limit: int = 1000
+    ) -> list[LoggedLine]:
+        """See `HistoryStore.logs`."""
+        await self._check(workload_id, customer_id)
+        return [
+            LoggedLine(
+                row["seq"], LogLine(row["at"], row["level"], row["message"]), row["generation"]
+            )
+            for row in await self._database.fetch(_LOGS, workload_id, after, limit)
+        ]
+
+    async def audit(
+        self, workload_id: UUID, customer_id: str, after: int = 0, limit: int = 1000
+    ) -> list[AuditEvent]:
+        """See `HistoryStore.audit`."""
+        await self._check(workload_id, customer_id)
+        return [
+            AuditEvent(
+                row["seq"],
+                row["at"],
+                row["actor"],
+                row["event"],
+                row["before"],
+                row["after"],
+                row["worker_id"],
+                row["generation"],
+                row["reason"],
+            )
+            for row in await self._database.fetch(_AUDIT, workload_id, after, limit)
+        ]
+
+    async def _check(self, workload_id: UUID, customer_id: str) -> None:
+        if await self._database.fetchrow(_OWNED, workload_id, customer_id) is None:
+            raise NotFound(f"task {workload_id}: there is none")
