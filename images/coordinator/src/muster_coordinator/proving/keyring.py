@@ -18,6 +18,7 @@ from muster_coordinator.proving.offers import Offers, Pool
 from muster_proving import (
     CircuitSpec,
     InvalidInput,
+    KeyMaterial,
     KeyMismatch,
     Verifier,
     generate_insecure_key,
@@ -165,16 +166,7 @@ class KeyRing:
             except KeyFileRefused as error:
                 self._note(pool, spec, str(error))
                 continue
-            digest = hashlib.sha256(key.proving_key).hexdigest()
-            record = KeyRecord(
-                spec.key_id,
-                key.version,
-                digest,
-                len(key.proving_key),
-                insecure=False,
-                source_sha256=file.sha256,
-            )
-            await self._store.add(epoch, record, key.proving_key, key.verifying_key)
+            await self._keep(epoch, key, source_sha256=file.sha256)
             log.info("key imported", extra={"key_id": spec.key_id, "version": key.version})
 
     async def retire(self, epoch: int) -> None:
@@ -202,18 +194,23 @@ class KeyRing:
         for spec, insecure in self._offers.specs().items():
             if insecure and spec.key_id not in there:
                 made = await asyncio.to_thread(generate_insecure_key, spec)
-                record = KeyRecord(
-                    spec.key_id,
-                    made.version,
-                    hashlib.sha256(made.proving_key).hexdigest(),
-                    len(made.proving_key),
-                    insecure=True,
-                )
-                await self._store.add(epoch, record, made.proving_key, made.verifying_key)
+                await self._keep(epoch, made)
                 log.warning(
                     "insecure key made; for development only",
                     extra={"key_id": spec.key_id, "version": made.version},
                 )
+
+    async def _keep(self, epoch: int, key: KeyMaterial, source_sha256: str = "") -> None:
+        """Store a key; one that comes from no file was made here, insecurely."""
+        record = KeyRecord(
+            key.spec.key_id,
+            key.version,
+            hashlib.sha256(key.proving_key).hexdigest(),
+            len(key.proving_key),
+            insecure=not source_sha256,
+            source_sha256=source_sha256,
+        )
+        await self._store.add(epoch, record, key.proving_key, key.verifying_key)
 
     def _files(self) -> list[tuple[Pool, CircuitSpec, KeyFile]]:
         return [
