@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     ValidationInfo,
@@ -20,19 +19,11 @@ from pydantic import (
 from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_coordinator.security import AuthSection, GrpcTlsSection
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
-from muster_runtime.config import Duration, Section
+from muster_runtime.config import AbsolutePath, Duration, Section, Sha256, between
 from muster_runtime.election import Timings
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 
-
-def _positive(value: timedelta) -> timedelta:
-    if not timedelta(milliseconds=10) <= value <= timedelta(days=1):
-        raise ValueError("a duration from 10ms to 24h")
-    return value
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 TYPE_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
 """Of a kind of work, as in `command` or `prove.merkle`."""
@@ -41,16 +32,15 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one, which is logged."""
 
 
-def _long(value: timedelta) -> timedelta:
-    if not timedelta(seconds=1) <= value <= timedelta(days=3650):
-        raise ValueError("a duration from 1s to 87600h")
-    return value
+Span = Annotated[
+    Duration,
+    between(timedelta(milliseconds=10), timedelta(days=1), "a duration from 10ms to 24h"),
+]
 
-
-Span = Annotated[Duration, AfterValidator(_positive)]
-
-
-LongSpan = Annotated[Duration, AfterValidator(_long)]
+LongSpan = Annotated[
+    Duration,
+    between(timedelta(seconds=1), timedelta(days=3650), "a duration from 1s to 87600h"),
+]
 
 
 class CoordinatorSection(Section):
@@ -173,22 +163,8 @@ class LeaderElectionSection(Section):
 class ImportSection(Section):
     """A file with the key of a circuit."""
 
-    path: Path
-    sha256: str
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        if not value.is_absolute():
-            raise ValueError("an absolute path")
-        return value
-
-    @field_validator("sha256")
-    @classmethod
-    def _hex(cls, value: str) -> str:
-        if _SHA256.fullmatch(value) is None:
-            raise ValueError("64 lower-case hex digits")
-        return value
+    path: AbsolutePath
+    sha256: Sha256
 
 
 class CircuitSection(Section):

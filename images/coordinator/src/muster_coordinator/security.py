@@ -4,28 +4,21 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from muster_runtime.config import Section
+from muster_runtime.config import OptionalFile, Section
 from muster_runtime.pem import check_authorities, check_pair
 
 _ACCOUNT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-
-
-def _empty_to_none(value: object) -> object:
-    return None if value == "" else value
-
-
-_File = Annotated[Path | None, BeforeValidator(_empty_to_none), Field(validate_default=True)]
 
 
 class GrpcTlsSection(Section):
     """Transport security of the gRPC port; its files are read again when they change."""
 
     mode: Literal["disabled", "server", "mutual"] = "disabled"
-    cert_file: _File = None
-    key_file: _File = None
-    ca_file: _File = None
+    cert_file: OptionalFile = None
+    key_file: OptionalFile = None
+    ca_file: OptionalFile = None
 
     @field_validator("cert_file", "key_file")
     @classmethod

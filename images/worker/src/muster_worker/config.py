@@ -9,10 +9,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from muster_proving import CircuitSpec, InvalidInput
-from muster_runtime.config import Duration, Quantity, Section, load
+from muster_runtime.config import (
+    AbsolutePath,
+    Duration,
+    EmptyIsNone,
+    OptionalFile,
+    Quantity,
+    Section,
+    Sha256,
+    between,
+    load,
+)
 from muster_runtime.pem import check_authorities, check_pair
 from muster_worker.cgroup import available_cpus
 from muster_worker.link import Link, Pings, Tls, read_token
@@ -20,7 +30,6 @@ from muster_worker.link import Link, Pings, Tls, read_token
 SMALLEST_MEMORY_LIMIT = 64 * 2**20
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})")
 
 
@@ -50,23 +59,10 @@ def _concurrency(value: int) -> int:
     return value
 
 
-def _between(least: timedelta, most: timedelta, allowed: str) -> AfterValidator:
-    def check(value: timedelta) -> timedelta:
-        if not least <= value <= most:
-            raise ValueError(allowed)
-        return value
-
-    return AfterValidator(check)
-
-
 def _memory_limit(value: int | None) -> int | None:
     if value is not None and value < SMALLEST_MEMORY_LIMIT:
         raise ValueError("at least 64Mi, or empty for no limit")
     return value
-
-
-def _empty_to_none(value: object) -> object:
-    return None if value == "" else value
 
 
 def _directory(value: Path) -> Path:
@@ -100,48 +96,41 @@ class WorkerSection(Section):
     concurrency: Annotated[int, AfterValidator(_concurrency)] = 1
     """Tasks executed at once, each in a process of its own."""
     heartbeat_interval: Annotated[
-        Duration, _between(timedelta(seconds=1), timedelta(seconds=60), "1s to 60s")
+        Duration, between(timedelta(seconds=1), timedelta(seconds=60), "1s to 60s")
     ] = timedelta(seconds=5)
     shutdown_timeout: Annotated[
-        Duration, _between(timedelta(seconds=1), timedelta(hours=1), "1s to 1h")
+        Duration, between(timedelta(seconds=1), timedelta(hours=1), "1s to 1h")
     ] = timedelta(seconds=30)
     """Time from SIGTERM to the end of the process."""
     ops_port: Annotated[int, Field(ge=0, le=65535)] = 8091
     """0 takes a free port."""
     cache_dir: _Directory = Path("/var/cache/muster")
     spool_dir: _Directory = Path("/var/spool/muster")
-    task_memory_limit: Annotated[
-        Quantity | None, AfterValidator(_memory_limit), BeforeValidator(_empty_to_none)
-    ] = None
+    task_memory_limit: Annotated[Quantity | None, AfterValidator(_memory_limit), EmptyIsNone] = None
     """Bytes of private memory for one executing process, its keys included; none is no limit."""
     task_timeout: Annotated[
-        Duration, _between(timedelta(milliseconds=1), timedelta(hours=24), "1ms to 24h")
+        Duration, between(timedelta(milliseconds=1), timedelta(hours=24), "1ms to 24h")
     ] = timedelta(minutes=5)
     """Time limit of a task whose assignment names none."""
     keepalive_time: Annotated[
-        Duration, _between(timedelta(seconds=5), timedelta(hours=1), "5s to 1h")
+        Duration, between(timedelta(seconds=5), timedelta(hours=1), "5s to 1h")
     ] = timedelta(seconds=10)
     """Between two pings of the connection."""
     keepalive_timeout: Annotated[
-        Duration, _between(timedelta(seconds=1), timedelta(minutes=1), "1s to 1m")
+        Duration, between(timedelta(seconds=1), timedelta(minutes=1), "1s to 1m")
     ] = timedelta(seconds=3)
     """How long a ping may be unanswered."""
-    token_file: Annotated[Path | None, AfterValidator(_token), BeforeValidator(_empty_to_none)] = (
-        None
-    )
+    token_file: Annotated[Path | None, AfterValidator(_token), EmptyIsNone] = None
     """A bearer token for the coordinator; none sends none."""
-
-
-_File = Annotated[Path | None, BeforeValidator(_empty_to_none), Field(validate_default=True)]
 
 
 class TlsSection(Section):
     """Transport security of the connection; `ca_file` turns it on."""
 
-    ca_file: _File = None
+    ca_file: OptionalFile = None
     """Authorities whose certificates a coordinator may have."""
-    cert_file: _File = None
-    key_file: _File = None
+    cert_file: OptionalFile = None
+    key_file: OptionalFile = None
     """With `cert_file`: who this worker is, for a coordinator that asks."""
     server_name: Annotated[str, Field(max_length=253, validate_default=True)] = ""
     """What the coordinator's certificate has to be for; empty for the host of the address."""
@@ -192,24 +181,12 @@ def _key_id(value: str) -> str:
         raise ValueError(f"a key id, {error.allowed}") from None
 
 
-def _absolute(value: Path) -> Path:
-    if not value.is_absolute():
-        raise ValueError("an absolute path")
-    return value
-
-
-def _sha256(value: str) -> str:
-    if _SHA256.fullmatch(value) is None:
-        raise ValueError("64 lower-case hex digits")
-    return value
-
-
 class KeySection(Section):
     """A proving key in a file: a `.zkey`, or a key file of Muster."""
 
     key_id: Annotated[str, AfterValidator(_key_id)]
-    path: Annotated[Path, AfterValidator(_absolute)]
-    sha256: Annotated[str, AfterValidator(_sha256)]
+    path: AbsolutePath
+    sha256: Sha256
 
 
 def _distinct(value: tuple[KeySection, ...]) -> tuple[KeySection, ...]:

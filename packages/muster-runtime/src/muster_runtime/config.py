@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _QUANTITY = re.compile(r"(\d+)(Ki|Mi|Gi|Ti|k|M|G|T)?")
 _BYTES = {
@@ -73,6 +83,46 @@ Duration = Annotated[
 
 Quantity = Annotated[int, BeforeValidator(parse_quantity)]
 """A number of bytes in configuration, such as `512Mi`."""
+
+
+def between(least: timedelta, most: timedelta, allowed: str) -> AfterValidator:
+    """Bounds of a `Duration`, both of them allowed; `allowed` is what the error says."""
+
+    def check(value: timedelta) -> timedelta:
+        if not least <= value <= most:
+            raise ValueError(allowed)
+        return value
+
+    return AfterValidator(check)
+
+
+def _empty_to_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _absolute(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError("an absolute path")
+    return value
+
+
+def _sha256(value: str) -> str:
+    if _SHA256.fullmatch(value) is None:
+        raise ValueError("64 lower-case hex digits")
+    return value
+
+
+EmptyIsNone = BeforeValidator(_empty_to_none)
+"""Lets an empty text in a file, or in the environment, stand for none."""
+
+OptionalFile = Annotated[Path | None, EmptyIsNone, Field(validate_default=True)]
+"""A file that need not be named; validators of the field see it even where it is not."""
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+"""A path that means the same wherever the process was started."""
+
+Sha256 = Annotated[str, AfterValidator(_sha256)]
+"""A digest, 64 lower-case hex digits."""
 
 
 class Section(BaseModel):
