@@ -198,9 +198,7 @@ class Reports:
         lease = running_lease(held, self._lease)
         return Move(held.id, held.state, State.RUNNING, "workload.started", lease=lease)
 
-    async def _stop_batch(
-        self, reports: list[Unfinished]
-    ) -> Sequence[Moved | EngineError | None]:
+    async def _stop_batch(self, reports: list[Unfinished]) -> Sequence[Moved | EngineError | None]:
         by_claim = {report.claim: report for report in reports}
 
         def decide(claim: Claim, held: Held | None) -> Decision | EngineError:
@@ -286,7 +284,9 @@ class Reports:
         answer: Moved | EngineError | None,
         verdict: Verdict | EngineError | None,
     ) -> Verdict | EngineError:
-        if isinstance(answer, EngineError):
+        lied = isinstance(verdict, Verdict) and not verdict.accepted
+        # The leader may be quicker to take a liar's work away than the report to be stored.
+        if isinstance(answer, EngineError) and not (lied and isinstance(answer, Fenced)):
             return answer
         if answer is None:
             return Verdict(accepted=True, reason="accepted before")
