@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from muster_coordinator.engine.batching import Batcher, Pacer
+from muster_coordinator.engine.batching import Batcher, Pacer, Width
 from muster_coordinator.engine.errors import EngineError, NotFound, Unavailable
 from muster_coordinator.engine.identity import new_id
 from muster_coordinator.engine.waiters import Waiters
@@ -130,3 +130,15 @@ async def test_what_came_to_nothing_does_not_count_for_the_pace() -> None:
     pacer.forget()
     await pacer.turn()
     assert loop.time() - begun < 30.0
+
+
+def test_rounds_that_take_too_long_are_for_less_until_there_is_time_again() -> None:
+    width = Width(100, seconds=1.0)
+    for seconds, expected in ((0.9, 100), (1.1, 50), (2.0, 25), (0.5, 25), (0.1, 50), (0.1, 100)):
+        width.took(seconds)
+        assert width.now == expected
+    width.took(0.1)
+    assert width.now == 100
+    for _ in range(10):
+        width.took(5.0)
+    assert width.now == 1

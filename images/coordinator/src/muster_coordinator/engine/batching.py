@@ -41,6 +41,32 @@ class Pacer:
         self._next = 0.0
 
 
+class Width:
+    """How much to do at once: less where it takes too long, more where there is time.
+
+    Args:
+        most: of what is counted.
+        seconds: that one round should take, at most.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._now = most
+
+    @property
+    def now(self) -> int:
+        """How much the next round is for."""
+        return self._now
+
+    def took(self, seconds: float) -> None:
+        """Note how long a round took."""
+        if seconds > self._seconds:
+            self._now = max(1, self._now // 2)
+        elif seconds < self._seconds / 4:
+            self._now = min(self._most, self._now * 2)
+
+
 class Batcher(Generic[T, R]):
     """Collects single calls into calls of `handle`.
 

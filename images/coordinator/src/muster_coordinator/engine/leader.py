@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from muster_coordinator.engine.batching import Pacer
+from muster_coordinator.engine.batching import Pacer, Width
 from muster_coordinator.engine.errors import StaleEpoch, Unavailable
 from muster_coordinator.engine.model import Worker
 from muster_coordinator.engine.ports import HealthLimits, LeaderStore, Meter, WorkerStore
@@ -41,6 +41,7 @@ class LeaderSettings:
         patience: how long the database may be away before leadership is given up, so that a
             replica that can reach it may lead.
         batch: most workloads assigned in one transaction.
+        budget: how long a round should take; it is for less while they take longer.
         prefetch: how many workloads a worker is given beyond its capacity.
         retention: how long finished work is kept.
         pace: from a round of scheduling that assigned something to the next, at least.
@@ -51,6 +52,7 @@ class LeaderSettings:
     lease: float = 300.0
     patience: float = 10.0
     batch: int = 100
+    budget: float = 1.0
     prefetch: int = 1
     retention: float = 7 * 24 * 3600.0
     pace: float = 0.02
@@ -89,6 +91,7 @@ class Leader:
         self._meter = meter
         self._duties = duties
         self.on_assigned: Callable[[str], None] = _nobody
+        self._width = Width(settings.batch, settings.budget)
         self._wake = asyncio.Event()
         self._epoch: int | None = None
 
@@ -143,7 +146,7 @@ class Leader:
             await pacer.turn()
             self._wake.clear()
             try:
-                while (assigned := await self._assign(epoch)) >= self._settings.batch:
+                while (assigned := await self._round(epoch)) >= self._width.now:
                     patience.renew()
                 patience.renew()
                 if not assigned:
@@ -158,6 +161,15 @@ class Leader:
             except TimeoutError:
                 continue
 
+    async def _round(self, epoch: int) -> int:
+        """One batch, timed; how many were assigned."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            return await self._assign(epoch)
+        finally:
+            self._width.took(loop.time() - begun)
+
     async def _assign(self, epoch: int) -> int:
         """One batch; how many were assigned."""
         self._meter.polled()
@@ -165,7 +177,7 @@ class Leader:
         if not waiting:
             return 0
         workers = await self._workers.workers()
-        lanes = open_lanes(waiting, workers, self._settings.prefetch, self._settings.batch)
+        lanes = open_lanes(waiting, workers, self._settings.prefetch, self._width.now)
         if not lanes:
             return 0
         moved = await self._store.assign(
@@ -194,7 +206,7 @@ class Leader:
             kind.customer_id: kind.most - held[kind.customer_id] for kind in waiting if kind.most
         }
         placements = place(candidates, workers, self._strategy, self._settings.prefetch, left)
-        return placements[: self._settings.batch]
+        return placements[: self._width.now]
 
     async def _watch(self, epoch: int, since: datetime) -> None:
         """Mark silent workers and recover what they held.
