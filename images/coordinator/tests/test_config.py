@@ -43,7 +43,9 @@ def test_defaults(tmp_path: Path) -> None:
     assert section.stale_task_timeout == timedelta(minutes=5)
     assert section.cleanup_interval == timedelta(minutes=1)
     assert (section.strategy, section.max_retries) == ("least-loaded", 3)
-    assert section.max_queued == 100_000
+    assert (section.max_queued, section.max_pending, section.batch_size) == (100_000, 0, 100)
+    assert section.dead_threshold == timedelta(seconds=90)
+    assert config.workloads.pools == ()
     assert (config.http.rate_limit, config.http.rate_burst) == (10, 20)
     assert (config.http.trusted_proxies, config.http.cors_origins) == ((), ())
     assert (section.max_worker_losses, section.quarantine) == (5, timedelta(hours=1))
@@ -114,7 +116,7 @@ def _pool(**differing: Any) -> dict[str, Any]:
         ({"coordinator": {"cleanup_interval": 3}}, "coordinator.cleanup_interval: got 3; "),
         (
             {"coordinator": {"strategy": "random"}},
-            "coordinator.strategy: got 'random'; allowed: round-robin, least-loaded, priority",
+            "coordinator.strategy: got 'random'; allowed: fifo, round-robin, least-loaded",
         ),
         (
             {"coordinator": {"quarantine": "0s"}},
@@ -125,6 +127,21 @@ def _pool(**differing: Any) -> dict[str, Any]:
         ({"database": {"witness_key_file": 7}}, "database.witness_key_file: got 7; "),
         ({"coordinator": {"max_retries": -1}}, "coordinator.max_retries: got -1; "),
         ({"coordinator": {"max_queued": -1}}, "coordinator.max_queued: got -1; "),
+        ({"coordinator": {"max_pending": -1}}, "coordinator.max_pending: got -1; "),
+        ({"coordinator": {"batch_size": 0}}, "coordinator.batch_size: got 0; "),
+        (
+            {"coordinator": {"heartbeat_timeout": "60s", "worker_dead_threshold": "1m"}},
+            "coordinator.worker_dead_threshold: got '1m'; allowed: a duration longer than",
+        ),
+        ({"workloads": {"pools": [{"name": ""}]}}, "workloads.pools.0.name: got ''; "),
+        (
+            {"workloads": {"pools": [{"name": "x", "types": ["a b"]}]}},
+            "workloads.pools.0.types.0: got 'a b'; ",
+        ),
+        (
+            {"workloads": {"pools": [{"name": "x"}, {"name": "x"}]}},
+            "workloads.pools: got [{'name': 'x'}, {'name': 'x'}]; allowed: each pool name once",
+        ),
         ({"http": {"rate_limit": -1}}, "http.rate_limit: got -1; allowed: greater than or equal"),
         ({"http": {"rate_limit": "fast"}}, "http.rate_limit: got 'fast'; allowed: "),
         ({"http": {"rate_limit": float("inf")}}, "http.rate_limit: got inf; allowed: "),

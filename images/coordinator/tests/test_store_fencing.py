@@ -40,7 +40,8 @@ from .harness import rows
 
 pytestmark = pytest.mark.integration
 
-NEED = Requirement("demo", "sleep")
+# With a key, so that workers are given one ahead.
+NEED = Requirement("demo", "sleep", "a key", "v1")
 RESULT = Result(5, Proof(b"proof", ("1", "2"), "none", "v1", verified=True))
 
 
