@@ -1,4 +1,4 @@
-"""The table of features names places and tests that exist."""
+"""The tables of features name places and tests that exist."""
 
 import re
 from collections.abc import Iterator
@@ -7,23 +7,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-_PROVING = (ROOT / "docs" / "proving.md").read_text()
+_TEXTS = [(ROOT / "docs" / name).read_text() for name in ("proving.md", "workloads.md")]
 _COMPONENT = re.compile(r"^### [^\n]*: (\S+)$", re.MULTILINE)
 _ROW = re.compile(r"^\| .* \| (?P<places>`.*`) \| (?P<tests>`.*`) \|$", re.MULTILINE)
 
 
 def _rows() -> Iterator[tuple[str, str, str]]:
-    _, *parts = _COMPONENT.split(_PROVING)
-    for component, text in zip(parts[::2], parts[1::2], strict=True):
-        for row in _ROW.finditer(text):
-            yield component, row["places"], row["tests"]
+    for document in _TEXTS:
+        _, *parts = _COMPONENT.split(document)
+        for component, text in zip(parts[::2], parts[1::2], strict=True):
+            for row in _ROW.finditer(text):
+                yield component, row["places"], row["tests"]
 
 
 ROWS = list(_rows())
 
 
 def test_every_component_has_features() -> None:
-    assert {component for component, _, _ in ROWS} == set(_COMPONENT.findall(_PROVING))
+    listed = {component for text in _TEXTS for component in _COMPONENT.findall(text)}
+    assert {component for component, _, _ in ROWS} == listed
 
 
 @pytest.mark.parametrize(("component", "places", "tests"), ROWS)
