@@ -18,9 +18,7 @@ class AsReported:
     ) -> list[Verdict | EngineError]:
         """See `Acceptance.judge`."""
         return [
-            Verdict(
-                accepted=True, result=Result(submission.duration_ms, output=submission.output)
-            )
+            Verdict(accepted=True, result=Result(submission.duration_ms, output=submission.output))
             for _, submission in items
         ]
 

@@ -123,9 +123,7 @@ class Delivery:
         self._stopping = False
 
     @contextlib.asynccontextmanager
-    async def open(
-        self, worker_id: str, holding: Sequence[Claim] = ()
-    ) -> AsyncIterator[Stream]:
+    async def open(self, worker_id: str, holding: Sequence[Claim] = ()) -> AsyncIterator[Stream]:
         """A worker's stream while the context is open; an older one of the same worker ends.
 
         Args:
@@ -264,7 +262,6 @@ class Delivery:
             stream = streams[assignment.worker_id]
             if self._streams.get(assignment.worker_id) is stream:
                 stream.put(assignment)
-
 
     async def _order(self) -> None:
         """Tell workers what became of their assignments without them."""

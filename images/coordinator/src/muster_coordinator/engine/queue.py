@@ -20,7 +20,6 @@ from muster_coordinator.engine.ports import QueueStore
 from muster_coordinator.engine.states import TERMINAL
 from muster_coordinator.engine.waiters import Waiters
 
-
 # A watcher looks by itself as often, as notifications may be missed.
 _WATCH_SECONDS = 5.0
 

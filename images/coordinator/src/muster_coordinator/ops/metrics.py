@@ -180,6 +180,15 @@ class Metrics:
         )
 
     def _seed(self, offers: Offers) -> None:
+        self._seed_work(offers)
+        for kind in ("progress", "checkpoint", "log"):
+            self._notes.labels(kind)
+        for kind in ("generation", "epoch"):
+            self._fenced.labels(kind)
+        self._seed_calls()
+        self.sampled([], [], leading=False)
+
+    def _seed_work(self, offers: Offers) -> None:
         for pool in offers.pools.values():
             for spec in pool.circuits:
                 work = (pool.name, spec.name)
@@ -188,10 +197,8 @@ class Metrics:
                     metric.labels(*work)
                 for histogram in (self._duration, self._work):
                     histogram.labels(*work)
-        for kind in ("progress", "checkpoint", "log"):
-            self._notes.labels(kind)
-        for kind in ("generation", "epoch"):
-            self._fenced.labels(kind)
+
+    def _seed_calls(self) -> None:
         for method in pb.DESCRIPTOR.services_by_name["CoordinatorService"].methods:
             kind = "server_stream" if method.server_streaming else "unary"
             self._handled.labels(SERVICE, method.name, kind, "OK")
@@ -201,7 +208,6 @@ class Metrics:
             self._request_seconds.labels(verb)
             for status in _STATUSES:
                 self._requests.labels(verb, str(status))
-        self.sampled([], [], leading=False)
 
     def assigned(self, moved: Sequence[Moved]) -> None:
         """See `Meter.assigned`."""

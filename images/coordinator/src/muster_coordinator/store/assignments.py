@@ -55,8 +55,8 @@ WHERE workload.worker_id = ANY ($1::text[]) AND workload.state IN ('SCHEDULED', 
 ORDER BY workload.rank DESC, workload.id
 """
 
-# Three kinds of answer: what is still a worker's own, what it has lost to others, what it should do.
-# Of work that ended, or rests, by its worker's own report there is nothing to tell.
+# What is still a worker's own, what it has lost, what it should do. Of work that ended, or rests,
+# by its worker's own report there is nothing to tell.
 _ORDERS = """
 SELECT 'held' AS what, given.worker_id, given.id, given.generation
 FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS given (id, worker_id, generation)
@@ -79,7 +79,8 @@ SELECT 'drain', id, NULL, NULL FROM workers WHERE id = ANY ($1::text[]) AND stat
 
 # What keeps its input needs none for its acceptance.
 _STATEMENTS = f"""
-SELECT {HELD_COLUMNS}, CASE WHEN NOT keeps_input THEN input END AS input FROM workloads AS workload WHERE id = ANY ($1::uuid[])
+SELECT {HELD_COLUMNS}, CASE WHEN NOT keeps_input THEN input END AS input
+FROM workloads AS workload WHERE id = ANY ($1::uuid[])
 """
 
 
@@ -115,7 +116,7 @@ class PostgresAssignments:
             [claim.worker_id for claim in given],
             [claim.generation for claim in given],
         )
-        kinds = {"cancel": Cancel, "pause": Pause}
+        kinds: dict[str, type[Cancel | Pause]] = {"cancel": Cancel, "pause": Pause}
         return Orders(
             [
                 (row["worker_id"], kinds[row["what"]](row["id"], row["generation"]))
@@ -261,9 +262,7 @@ class _Batch:
         return claim.workload_id
 
 
-def _assignment(
-    row: asyncpg.Record, witness: bytes, checkpoint: Checkpoint | None
-) -> Assignment:
+def _assignment(row: asyncpg.Record, witness: bytes, checkpoint: Checkpoint | None) -> Assignment:
     return Assignment(
         row["id"],
         row["worker_id"],

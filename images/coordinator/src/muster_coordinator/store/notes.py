@@ -149,16 +149,12 @@ class PostgresNotes:
         )
         return await self._answers(claims, {row["place"] for row in rows})
 
-    async def _answers(
-        self, claims: Sequence[Claim], taken: set[int]
-    ) -> list[EngineError | None]:
+    async def _answers(self, claims: Sequence[Claim], taken: set[int]) -> list[EngineError | None]:
         refused = [claim for place, claim in enumerate(claims) if place not in taken]
         if not refused:
             return [None] * len(claims)
         errors = await self._refusals(refused)
-        return [
-            None if place in taken else errors[claim] for place, claim in enumerate(claims)
-        ]
+        return [None if place in taken else errors[claim] for place, claim in enumerate(claims)]
 
     async def _refusals(self, claims: Sequence[Claim]) -> dict[Claim, EngineError]:
         async def refuse(connection: Connection) -> dict[Claim, EngineError]:

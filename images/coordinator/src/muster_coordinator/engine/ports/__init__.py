@@ -11,6 +11,18 @@ from muster_coordinator.engine.ports.customers import (
     HistoryStore,
     QueueStore,
 )
+from muster_coordinator.engine.ports.leading import (
+    Expire,
+    HealthLimits,
+    LeaderStore,
+)
+from muster_coordinator.engine.ports.results import (
+    Acceptance,
+    KeyStore,
+    Meter,
+    Submission,
+    Verdict,
+)
 from muster_coordinator.engine.ports.workers import (
     AssignmentStore,
     CheckpointNote,
@@ -24,18 +36,6 @@ from muster_coordinator.engine.ports.workers import (
     Recover,
     Statement,
     WorkerStore,
-)
-from muster_coordinator.engine.ports.leading import (
-    Expire,
-    HealthLimits,
-    LeaderStore,
-)
-from muster_coordinator.engine.ports.results import (
-    Acceptance,
-    KeyStore,
-    Meter,
-    Submission,
-    Verdict,
 )
 
 __all__ = [

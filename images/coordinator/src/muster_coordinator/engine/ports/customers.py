@@ -7,7 +7,6 @@ from uuid import UUID
 from muster_coordinator.engine.customers import ApiKey, Customer, CustomerStats, WorkloadConfig
 from muster_coordinator.engine.model import (
     AuditEvent,
-    Cancel,
     LoggedLine,
     NewWorkload,
     Once,

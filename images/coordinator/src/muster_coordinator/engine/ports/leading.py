@@ -10,7 +10,6 @@ from muster_coordinator.engine.ports.workers import Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import WorkerStatus
 
-
 Expire = Callable[[Held, datetime], Move]
 """What becomes of a workload that still waits at its deadline."""
 
