@@ -120,7 +120,7 @@ class Parts:
                 signals.WORK: lambda _: self.leader.wake(),
                 signals.ASSIGNED: self.delivery.wake,
                 signals.ORDERS: self.delivery.wake_orders,
-                signals.DONE: lambda payload: self.waiters.wake(UUID(payload)),
+                signals.DONE: self.waiters.wake_named,
             },
             connected.set,
         )

@@ -51,7 +51,7 @@ RETRIES = 2
 WORKERS = ("w-0", "w-1")
 # Enough to find each of the mistakes that were planted; more takes longer than it is worth.
 BOUNDED = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from uuid import UUID
 
 from starlette.types import ASGIApp
 
@@ -398,7 +397,7 @@ class Coordinator:
                 signals.WORK: lambda _: self._leader.wake(),
                 signals.ASSIGNED: self._delivery.wake,
                 signals.ORDERS: self._delivery.wake_orders,
-                signals.DONE: lambda payload: self._waiters.wake(UUID(payload)),
+                signals.DONE: self._waiters.wake_named,
                 signals.KEYS: lambda _: self._keyring.wake(),
             },
             self._look_again,

@@ -37,6 +37,12 @@ class Waiters:
         for event in self._events.get(workload_id, ()):
             event.set()
 
+    def wake_named(self, ids: str) -> None:
+        """Wake those who wait for workloads whose ids are separated by spaces."""
+        if self._events:
+            for workload_id in ids.split():
+                self.wake(UUID(workload_id))
+
     def wake_all(self) -> None:
         """Wake everybody, as notifications may have been missed."""
         for events in self._events.values():

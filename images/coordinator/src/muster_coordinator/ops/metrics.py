@@ -1,5 +1,6 @@
 """Prometheus metrics. Counters exist at 0 from the start, so that a rate never misses the first."""
 
+from collections import Counter as Counts
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
@@ -109,6 +110,7 @@ class Metrics:
             _WORK,
             registry=registry,
         )
+        self._ends = {State.COMPLETED: self._completed, State.FAILED: self._failed}
         self._duration = Histogram(
             "coordinator_task_duration_seconds",
             "From submission to an accepted result.",
@@ -211,8 +213,10 @@ class Metrics:
 
     def assigned(self, moved: Sequence[Moved]) -> None:
         """See `Meter.assigned`."""
+        counts = Counts(_work(one.requirement) for one in moved)
+        for work, count in counts.items():
+            self._assigned.labels(*work).inc(count)
         for one in moved:
-            self._assigned.labels(*_work(one.requirement)).inc()
             self._latency.observe((one.at - one.created_at).total_seconds())
 
     def assigning_failed(self) -> None:
@@ -225,16 +229,19 @@ class Metrics:
 
     def ended(self, moved: Sequence[Moved], durations_ms: Mapping[UUID, int]) -> None:
         """See `Meter.ended`."""
+        for (work, after), count in Counts(
+            (_work(one.requirement), one.after) for one in moved
+        ).items():
+            self._ends.get(after, self._returned).labels(*work).inc(count)
+        durations = {}
         for one in moved:
-            work = _work(one.requirement)
             if one.after is State.COMPLETED:
-                self._completed.labels(*work).inc()
-                self._duration.labels(*work).observe((one.at - one.created_at).total_seconds())
-                self._work.labels(*work).observe(durations_ms.get(one.id, 0) / 1000)
-            elif one.after is State.FAILED:
-                self._failed.labels(*work).inc()
-            else:
-                self._returned.labels(*work).inc()
+                work = _work(one.requirement)
+                if work not in durations:
+                    durations[work] = self._duration.labels(*work), self._work.labels(*work)
+                total, at_work = durations[work]
+                total.observe((one.at - one.created_at).total_seconds())
+                at_work.observe(durations_ms.get(one.id, 0) / 1000)
 
     def noted(self, kind: str, count: int) -> None:
         """See `Meter.noted`."""

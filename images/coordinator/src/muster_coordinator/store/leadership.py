@@ -169,15 +169,17 @@ WITH released AS (
 SELECT id, pg_notify('muster_work', '') FROM released
 """
 
-# Results go with their workloads; what a worker has done stays counted.
+# Results and logs go with their workloads; what a worker has done stays counted.
 _RETIRE = """
 WITH old AS (
     SELECT id FROM workloads
     WHERE state IN ('COMPLETED', 'FAILED', 'CANCELLED') AND completed_at < now() - $1::interval
     ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM results WHERE workload_id IN (SELECT id FROM old) RETURNING worker_id, duration_ms
 ), done AS (
     SELECT worker_id, count(*) AS tasks, sum(duration_ms) AS duration_ms
-    FROM results WHERE workload_id IN (SELECT id FROM old) GROUP BY worker_id
+    FROM gone GROUP BY worker_id
 ), counted AS (
     UPDATE workers SET retired_tasks = retired_tasks + done.tasks,
                        retired_duration_ms = workers.retired_duration_ms + done.duration_ms

@@ -21,7 +21,7 @@ ASSIGNED = "muster_assigned"
 """Something was assigned to the worker in the payload."""
 
 DONE = "muster_done"
-"""The workload in the payload is at its end; or it changed, and somebody watches it."""
+"""The workloads in the payload, separated by spaces, ended; or they changed, and are watched."""
 
 ORDERS = "muster_orders"
 """The worker in the payload should be told something of what it runs, or of itself."""

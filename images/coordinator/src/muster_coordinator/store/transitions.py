@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from uuid import UUID
 
 import asyncpg
@@ -13,25 +14,39 @@ from muster_coordinator.engine.ports import Recover
 from muster_coordinator.engine.states import CLAIMABLE, State, Wish
 from muster_coordinator.store.database import Connection
 
+# Most batches are of one kind, whose words need not be sent, and unpacked, for each workload.
+_ALIKE = """
+WITH move AS (
+    SELECT id, worker_id, generation, $6::text AS before, $7::text AS after, $8::text AS event,
+           $9::text AS reason, $10::float8 AS lease, $11::float8 AS delay, $12::bool AS retried,
+           $13::bool AS redistributed, $14::text AS failed_on, $15::text AS error
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS move (id, worker_id, generation)
+"""
+_DIFFERING = """
+WITH move AS (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
+        $10::float8[], $11::float8[], $12::bool[], $13::bool[], $14::text[], $15::text[])
+    AS move (id, worker_id, generation, before, after, event, reason,
+             lease, delay, retried, redistributed, failed_on, error)
+"""
+_KIND = attrgetter(
+    *("before", "after", "event", "reason", "lease", "delay", "retried", "redistributed"),
+    *("failed_on", "error"),
+)
+
 # Rows are locked in the order of their ids, as everywhere, against deadlocks. Where a generation is
 # given, it was read without a lock, and a row that moved since then stays as it is. Where an epoch
 # is given, it holds to the end of the transaction, or nothing moves. Nothing is given to a worker
 # that went, or lied, after it was chosen.
 _MOVED = """
-WITH move AS (
-    SELECT * FROM unnest(
-        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-        $7::float8[], $8::float8[], $9::bool[], $10::bool[], $11::text[], $12::text[],
-        $15::bigint[])
-    AS move (id, before, after, event, reason, worker_id,
-             lease, delay, retried, redistributed, failed_on, error, generation)
-), was AS MATERIALIZED (
-    SELECT workload.id, workload.worker_id
+), locked AS MATERIALIZED (
+    SELECT move.*, workload.worker_id AS held_by
     FROM workloads AS workload JOIN move ON workload.id = move.id
     WHERE workload.state = move.before
       AND workload.generation = coalesce(move.generation, workload.generation)
-      AND ($14::bigint IS NULL
-           OR EXISTS (SELECT FROM leader_epoch WHERE epoch = $14 FOR SHARE))
+      AND ($5::bigint IS NULL
+           OR EXISTS (SELECT FROM leader_epoch WHERE epoch = $5 FOR SHARE))
       AND (move.after <> 'SCHEDULED'
            OR EXISTS (SELECT FROM workers WHERE workers.id = move.worker_id
                       AND workers.status = 'ACTIVE' AND workers.stream_id IS NOT NULL))
@@ -73,14 +88,17 @@ WITH move AS (
             ELSE workload.progress_percent END,
         wish = '',
         error = coalesce(move.error, workload.error)
-    FROM move JOIN was ON was.id = move.id
+    FROM locked AS move
     WHERE workload.id = move.id
-    RETURNING workload.*, was.worker_id AS held_by, move.before, move.event, move.reason
+    RETURNING workload.id, workload.customer_id, workload.pool, workload.type, workload.key_id,
+              workload.key_version, workload.state, workload.worker_id, workload.generation,
+              workload.created_at, workload.checkpoint_seq, workload.watched,
+              move.held_by, move.before, move.event, move.reason
 ), logged AS (
     INSERT INTO audit_events (customer_id, workload_id, worker_id, actor, event, before, after,
                               generation, epoch, reason)
-    SELECT customer_id, id, coalesce(worker_id, held_by), $13, event, before, state,
-           generation, $14, reason
+    SELECT customer_id, id, coalesce(worker_id, held_by), $4, event, before, state,
+           generation, $5, reason
     FROM moved
 ), ended AS (
     DELETE FROM checkpoints USING moved
@@ -88,7 +106,7 @@ WITH move AS (
       AND moved.state IN ('COMPLETED', 'FAILED', 'CANCELLED')
 )"""
 
-_RESULTS = """, kept AS (
+_PROOFS = """, kept AS (
     INSERT INTO results (workload_id, worker_id, generation, duration_ms, output, proof, encoding,
                          public, merkle_root, key_version, verified)
     SELECT moved.id, moved.worker_id, moved.generation, duration_ms, output, proof, encoding,
@@ -100,14 +118,29 @@ _RESULTS = """, kept AS (
     JOIN moved ON moved.id = result.id
 )"""
 
+_OUTPUTS = """, kept AS (
+    INSERT INTO results (workload_id, worker_id, generation, duration_ms, output)
+    SELECT moved.id, moved.worker_id, moved.generation, duration_ms, output
+    FROM unnest($16::uuid[], $17::bigint[], $18::bytea[]) AS result (id, duration_ms, output)
+    JOIN moved ON moved.id = result.id
+)"""
+
+# One notification names many workloads, up to the 8000 bytes that it may have; it is sent to every
+# replica, and each costs as much as the row it is about.
 _RETURNED = """
 SELECT id, pool, type, key_id, key_version, state, worker_id, generation, created_at, now() AS at,
-       CASE WHEN state NOT IN ('SCHEDULED', 'RUNNING') THEN pg_notify('muster_work', '') END,
-       CASE WHEN state = 'SCHEDULED' THEN pg_notify('muster_assigned', worker_id) END,
-       CASE WHEN state IN ('CANCELLED', 'REDISTRIBUTING') AND held_by IS NOT NULL
-            THEN pg_notify('muster_orders', held_by) END,
-       CASE WHEN watched OR state IN ('COMPLETED', 'FAILED', 'CANCELLED')
-            THEN pg_notify('muster_done', id::text) END"""
+       (SELECT pg_notify('muster_work', '') FROM moved
+        WHERE state NOT IN ('SCHEDULED', 'RUNNING') LIMIT 1),
+       (SELECT count(pg_notify('muster_assigned', worker_id))
+        FROM (SELECT DISTINCT worker_id FROM moved WHERE state = 'SCHEDULED') AS given),
+       (SELECT count(pg_notify('muster_orders', held_by))
+        FROM (SELECT DISTINCT held_by FROM moved
+              WHERE state IN ('CANCELLED', 'REDISTRIBUTING') AND held_by IS NOT NULL) AS taken),
+       (SELECT count(pg_notify('muster_done', ids))
+        FROM (SELECT string_agg(id::text, ' ') AS ids
+              FROM (SELECT id, row_number() OVER () / 200 AS part FROM moved
+                    WHERE watched OR state IN ('COMPLETED', 'FAILED', 'CANCELLED')) AS done
+              GROUP BY part) AS told)"""
 
 _FROM_MOVED = """
 FROM moved
@@ -225,25 +258,21 @@ async def apply_seen(
         return []
     arguments: list[object] = [
         [move.id for move in moves],
-        [move.before for move in moves],
-        [move.after for move in moves],
-        [move.event for move in moves],
-        [move.reason for move in moves],
         [move.worker_id for move in moves],
-        [move.lease for move in moves],
-        [move.delay for move in moves],
-        [move.retried for move in moves],
-        [move.redistributed for move in moves],
-        [move.failed_on for move in moves],
-        [move.error for move in moves],
+        [generations[move.id] if generations else None for move in moves],
         actor,
         epoch,
-        [generations[move.id] if generations else None for move in moves],
     ]
+    kinds = [_KIND(move) for move in moves]
+    alike = all(kind == kinds[0] for kind in kinds)
+    arguments += kinds[0] if alike else [list(words) for words in zip(*kinds, strict=True)]
+    kept = ""
     if results:
-        arguments += _columns(results)
-    kept = _RESULTS if results else ""
-    query = _MOVED + kept + _RETURNED + ("" if hurried else _UNHURRIED) + _FROM_MOVED
+        proofs = any(result.proof is not None for result in results.values())
+        kept = _PROOFS if proofs else _OUTPUTS
+        arguments += _columns(results, with_proofs=proofs)
+    head = _ALIKE if alike else _DIFFERING
+    query = head + _MOVED + kept + _RETURNED + ("" if hurried else _UNHURRIED) + _FROM_MOVED
     return [
         Moved(
             row["id"],
@@ -258,20 +287,24 @@ async def apply_seen(
     ]
 
 
-def _columns(results: Mapping[UUID, Result]) -> list[object]:
-    proofs = [result.proof for result in results.values()]
-    return [
+def _columns(results: Mapping[UUID, Result], *, with_proofs: bool) -> list[object]:
+    columns: list[object] = [
         list(results),
         [result.duration_ms for result in results.values()],
         [result.output for result in results.values()],
-        [proof and proof.data for proof in proofs],
-        [proof and proof.encoding for proof in proofs],
-        # Decimal strings, so that a comma is in none of them.
-        [proof and ",".join(proof.public) for proof in proofs],
-        [proof and proof.merkle_root for proof in proofs],
-        [proof and proof.key_version for proof in proofs],
-        [proof and proof.verified for proof in proofs],
     ]
+    if with_proofs:
+        proofs = [result.proof for result in results.values()]
+        columns += [
+            [proof and proof.data for proof in proofs],
+            [proof and proof.encoding for proof in proofs],
+            # Decimal strings, so that a comma is in none of them.
+            [proof and ",".join(proof.public) for proof in proofs],
+            [proof and proof.merkle_root for proof in proofs],
+            [proof and proof.key_version for proof in proofs],
+            [proof and proof.verified for proof in proofs],
+        ]
+    return columns
 
 
 async def move_held(

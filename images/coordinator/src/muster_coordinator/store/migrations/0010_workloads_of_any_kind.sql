@@ -43,6 +43,8 @@ CREATE INDEX workloads_of_a_config ON workloads (config_id)
 
 -- A result is a proof, or what another kind of work yields: JSON, checked where it comes in.
 ALTER TABLE results
+    -- A look-up for each result; what deletes a workload deletes its result as well.
+    DROP CONSTRAINT results_workload_id_fkey,
     ADD COLUMN output bytea,
     ALTER COLUMN proof DROP NOT NULL,
     ALTER COLUMN encoding DROP NOT NULL,
@@ -50,8 +52,7 @@ ALTER TABLE results
     ALTER COLUMN key_version DROP NOT NULL,
     ALTER COLUMN verified DROP NOT NULL;
 
--- Without references to workloads, which would cost a look-up for each row: what ends or deletes
--- a workload deletes these as well.
+-- Without references to workloads, for the same reason.
 CREATE TABLE checkpoints (
     workload_id  uuid NOT NULL,
     seq          integer NOT NULL,
