@@ -88,6 +88,13 @@ HashName = Annotated[
 PoolName = Annotated[
     str, Field(strict=True, min_length=1, max_length=253, pattern=r"^[^\x00-\x1f]+$")
 ]
+CurveChoice = Annotated[
+    CurveName | None, Field(description="bn254 or bls12-381; bn254 where on offer")
+]
+HashChoice = Annotated[
+    HashName | None, Field(description="poseidon or mimc; poseidon where on offer")
+]
+PoolChoice = Annotated[PoolName | None, Field(description="the name of a pool; any by default")]
 CircuitName = Annotated[
     Literal["merkle", "range", "addition", "merkle_proof", "range_proof"],
     Field(description="merkle, range or addition"),
@@ -166,10 +173,10 @@ class Task(_Strict):
     circuit_name: ClassVar[str]
     input_names: ClassVar[tuple[str, ...]]
 
-    curve: CurveName | None = Field(None, description="bn254 or bls12-381; bn254 where on offer")
+    curve: CurveChoice = None
     size: int | None = None
-    hash: HashName | None = Field(None, description="poseidon or mimc; poseidon where on offer")
-    pool: PoolName | None = Field(None, description="the name of a pool; any by default")
+    hash: HashChoice = None
+    pool: PoolChoice = None
     priority: int = Field(
         10, strict=True, ge=0, le=MAX_PRIORITY, description=f"an integer from 0 to {MAX_PRIORITY}"
     )
@@ -273,12 +280,12 @@ class ProofToVerify(_Strict):
     """A proof, made here or elsewhere, and what it claims."""
 
     circuit: CircuitName
-    curve: CurveName | None = Field(None, description="bn254 or bls12-381; bn254 where on offer")
+    curve: CurveChoice = None
     size: int | None = Field(
         None, strict=True, ge=0, le=128, description="the depth or bits, an integer from 0 to 128"
     )
-    hash: HashName | None = Field(None, description="poseidon or mimc; poseidon where on offer")
-    pool: PoolName | None = Field(None, description="the name of a pool; any by default")
+    hash: HashChoice = None
+    pool: PoolChoice = None
     key_version: str | None = Field(
         None,
         strict=True,
@@ -323,12 +330,12 @@ class Listing(_Strict):
 class KeyChoice(_Strict):
     """Which of a circuit's keys."""
 
-    curve: CurveName | None = Field(None, description="bn254 or bls12-381; bn254 where on offer")
+    curve: CurveChoice = None
     size: int | None = Field(
         None, ge=0, le=128, description="an integer from 0 to 128, the depth or bits"
     )
-    hash: HashName | None = Field(None, description="poseidon or mimc; poseidon where on offer")
-    pool: PoolName | None = Field(None, description="the name of a pool; any by default")
+    hash: HashChoice = None
+    pool: PoolChoice = None
 
 
 TASK_ID = "a UUID, as in the answer to the submission"
