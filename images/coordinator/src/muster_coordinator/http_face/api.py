@@ -33,8 +33,8 @@ from muster_coordinator.http_face.requests import (
     Task,
 )
 from muster_coordinator.proving.keyring import KeyRing
-from muster_coordinator.proving.offers import PREFIX, Offers
-from muster_proving import InvalidInput, parse_circuit
+from muster_coordinator.proving.offers import PREFIX, Offers, Pool
+from muster_proving import CircuitSpec, InvalidInput, parse_circuit
 
 log = logging.getLogger(__name__)
 
@@ -155,19 +155,14 @@ class ProofApi:
         self, circuit: CircuitPath, choice: Annotated[KeyChoice, Query()]
     ) -> views.VerificationKey:
         """The verifying key as snarkjs' verification_key.json."""
-        name = _circuit(circuit)
-        # Raises for a size that no pool could ever offer.
-        parse_circuit(name, curve=choice.curve or "bn254", size=choice.size)
-        offer, spec = self._offers.find(name, choice.curve, choice.size, choice.pool, choice.hash)
-        key = self._intake.key(offer, spec)
+        pool, spec = self._meant(_circuit(circuit), choice)
+        key = self._intake.key(pool, spec)
         return views.VerificationKey(key.verifier.verifying_key_json())
 
     async def verify(self, request: Request) -> views.Verification:
         """Check one proof, made here or elsewhere, against a key of this coordinator."""
         claim = await bodies.body(request, ProofToVerify)
-        name = parse_circuit(claim.circuit).name
-        parse_circuit(name, curve=claim.curve or "bn254", size=claim.size)
-        pool, spec = self._offers.find(name, claim.curve, claim.size, claim.pool, claim.hash)
+        pool, spec = self._meant(parse_circuit(claim.circuit).name, claim)
         version = claim.key_version or self._intake.key(pool, spec).record.version
         verifier = self._keyring.verifier(spec.key_id, version)
         if verifier is None:
@@ -176,6 +171,16 @@ class ProofApi:
         return views.Verification(
             valid=valid, circuit=spec.name, curve=spec.curve.value, key_version=version
         )
+
+    def _meant(self, name: str, choice: KeyChoice | ProofToVerify) -> tuple[Pool, CircuitSpec]:
+        """The circuit whose key is meant, and a pool that offers it.
+
+        Raises:
+            InvalidInput: no pool could ever offer such a size.
+            InvalidRequest: none offers it.
+        """
+        parse_circuit(name, curve=choice.curve or "bn254", size=choice.size)
+        return self._offers.find(name, choice.curve, choice.size, choice.pool, choice.hash)
 
     async def _submit(
         self, model: type[Task], request: Request, response: Response, key: str | None
