@@ -1,4 +1,4 @@
-"""One coordinator for the tests that only ask and never break anything."""
+"""Coordinators for the tests that only ask and never break anything."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from muster_testing.postgres import PostgresServer
 
-from .harness import Replica, serving, settings
+from .harness import ADDITION, SMALL_TREE, Replica, serving, settings
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -18,4 +18,17 @@ async def replica(
     """A ready coordinator, shared by the tests of a module."""
     home: Path = tmp_path_factory.mktemp("coordinator")
     async with serving(await postgres.create_database(), settings(), home) as shared:
+        yield shared
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def wide(
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Replica]:
+    """A coordinator that offers all circuits."""
+    circuits = [SMALL_TREE, {"name": "range", "size": 8}, ADDITION]
+    pool = {"name": "demo", "insecure_setup": True, "circuits": circuits}
+    document = settings() | {"proving": {"pools": [pool]}}
+    home: Path = tmp_path_factory.mktemp("wide")
+    async with serving(await postgres.create_database(), document, home) as shared:
         yield shared

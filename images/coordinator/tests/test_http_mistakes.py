@@ -1,12 +1,9 @@
 """Each wrong field of each endpoint, and the one sentence that answers it."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from muster_coordinator.http_face.requests import (
     AdditionTask,
@@ -19,10 +16,9 @@ from muster_coordinator.http_face.requests import (
     RangeTask,
 )
 from muster_proving import parse_circuit
-from muster_testing.postgres import PostgresServer
 
 from .answers import refused
-from .harness import ADDITION, SMALL_TREE, Replica, serving, settings
+from .harness import Replica
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -32,19 +28,6 @@ SUM = {"a": 1, "b": 2}
 PROOF = {"circuit": "addition", "proof_bytes": "AAAA", "public_inputs": ["1"]}
 MODULUS = hex(parse_circuit("merkle").curve.modulus)
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def wide(
-    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Replica]:
-    """A coordinator that offers all circuits."""
-    circuits = [SMALL_TREE, {"name": "range", "size": 8}, ADDITION]
-    pool = {"name": "demo", "insecure_setup": True, "circuits": circuits}
-    document = settings() | {"proving": {"pools": [pool]}}
-    home: Path = tmp_path_factory.mktemp("wide")
-    async with serving(await postgres.create_database(), document, home) as shared:
-        yield shared
 
 
 # What all submissions may say: field, value, the error's text.

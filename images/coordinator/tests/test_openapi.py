@@ -2,17 +2,13 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
-
-from muster_testing.postgres import PostgresServer
 
 from .answers import refused
-from .harness import ADDITION, SMALL_TREE, Replica, serving, settings
+from .harness import Replica
 from .workers import Worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -27,19 +23,6 @@ CHECKS = (
     "response_schema_conformance",
     "negative_data_rejection",
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def wide(
-    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Replica]:
-    """A coordinator that offers all circuits."""
-    circuits = [SMALL_TREE, {"name": "range", "size": 8}, ADDITION]
-    pool = {"name": "demo", "insecure_setup": True, "circuits": circuits}
-    document = settings() | {"proving": {"pools": [pool]}}
-    home: Path = tmp_path_factory.mktemp("wide")
-    async with serving(await postgres.create_database(), document, home) as shared:
-        yield shared
 
 
 async def _document(wide: Replica) -> dict[str, Any]:
