@@ -1,19 +1,11 @@
 """Lets only those calls in whose callers are who they should be."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
 from muster_coordinator.grpc_face.authentication import Authentication, act_as
-from muster_coordinator.grpc_face.handlers import (
-    Context,
-    Continuation,
-    Found,
-    Stream,
-    Unary,
-    wrapped,
-)
+from muster_coordinator.grpc_face.handlers import Context, Continuation, Found, preceded
 
 OPEN_TO_ALL = "/grpc.health.v1.Health/"
 """Probes have no tokens, and learn nothing but whether it serves."""
@@ -35,24 +27,9 @@ class Guard(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(OPEN_TO_ALL):
             return handler
-        return wrapped(handler, self._unary, self._stream)
+        return preceded(handler, self._admitted)
 
-    def _unary(self, call: Unary) -> Unary:
-        async def handle(request: Any, context: Context) -> object:
-            await self._admit(request, context)
-            return await call(request, context)
-
-        return handle
-
-    def _stream(self, call: Stream) -> Stream:
-        async def handle(request: Any, context: Context) -> AsyncIterator[object]:
-            await self._admit(request, context)
-            async for answer in call(request, context):
-                yield answer
-
-        return handle
-
-    async def _admit(self, request: Any, context: Context) -> None:
+    async def _admitted(self, request: Any, context: Context) -> Any:
         metadata = context.invocation_metadata() or ()
         headers = [
             value if isinstance(value, str) else value.decode("latin-1")
@@ -62,3 +39,4 @@ class Guard(grpc.aio.ServerInterceptor):
         principal = await self._authentication.caller(headers)
         # Whatever message names a worker speaks for it, those of later versions too.
         act_as(principal, getattr(request, "worker_id", None))
+        return request

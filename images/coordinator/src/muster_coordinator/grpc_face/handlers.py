@@ -16,6 +16,7 @@ Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 Unary = Callable[[Any, Context], Awaitable[object]]
 Stream = Callable[[Any, Context], AsyncIterator[object]]
+First = Callable[[Any, Context], Awaitable[Any]]
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Found]]
 
 
@@ -54,6 +55,33 @@ def wrapped(
     )
 
 
+def preceded(
+    handler: MethodHandler,
+    first: First,
+    deserialize: Callable[[bytes], object] | None = None,
+) -> MethodHandler:
+    """The handler with `first` called before its method, which gets the request that it answers.
+
+    Args:
+        deserialize: instead of the handler's own.
+    """
+
+    def unary(call: Unary) -> Unary:
+        async def handle(request: Any, context: Context) -> object:
+            return await call(await first(request, context), context)
+
+        return handle
+
+    def stream(call: Stream) -> Stream:
+        async def handle(request: Any, context: Context) -> AsyncIterator[object]:
+            async for answer in call(await first(request, context), context):
+                yield answer
+
+        return handle
+
+    return wrapped(handler, unary, stream, deserialize)
+
+
 def _yielding(call: Callable[[Any, Context], Any]) -> Stream:
     """A method that streams, as a generator; it may be a coroutine that writes to its context."""
 
@@ -86,8 +114,7 @@ class Wellformed(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_deserializer is None:
             return handler
-        lenient = _lenient(handler.request_deserializer)
-        return wrapped(handler, _checked_unary, _checked_stream, lenient)
+        return preceded(handler, _checked, _lenient(handler.request_deserializer))
 
 
 def _lenient(deserialize: Callable[[bytes], object]) -> Callable[[bytes], object]:
@@ -100,19 +127,8 @@ def _lenient(deserialize: Callable[[bytes], object]) -> Callable[[bytes], object
     return read
 
 
-def _checked_unary(call: Unary) -> Unary:
-    async def handle(request: Any, context: Context) -> object:
-        return await call(_whole(request), context)
-
-    return handle
-
-
-def _checked_stream(call: Stream) -> Stream:
-    async def handle(request: Any, context: Context) -> AsyncIterator[object]:
-        async for answer in call(_whole(request), context):
-            yield answer
-
-    return handle
+async def _checked(request: Any, _context: Context) -> Any:
+    return _whole(request)
 
 
 def _whole(request: Any) -> Any:
