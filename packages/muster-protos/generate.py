@@ -7,10 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import grpc_tools
 from grpc_tools import protoc
 
 PACKAGE = Path(__file__).parent / "src" / "muster_protos"
 PROTOS = Path(__file__).parents[2] / "protos"
+WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 
 
 def generate(out: Path) -> list[Path]:
@@ -20,6 +22,7 @@ def generate(out: Path) -> list[Path]:
     arguments = [
         "protoc",
         f"-Imuster_protos={PROTOS}",
+        f"-I{WELL_KNOWN}",
         f"--plugin=protoc-gen-mypy={scripts / 'protoc-gen-mypy'}",
         f"--plugin=protoc-gen-mypy_grpc={scripts / 'protoc-gen-mypy_grpc'}",
         *(f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")),
