@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
+from muster_coordinator.accounts.ratelimit import RateLimit
 from muster_coordinator.http_face.clients import client
-from muster_coordinator.http_face.ratelimit import RateLimit
 
 
 class Clock:

@@ -16,8 +16,9 @@ from pydantic import (
     model_validator,
 )
 
+from muster_coordinator.accounts.section import AccountsSection
 from muster_coordinator.engine.scheduling import STRATEGIES
-from muster_coordinator.security import AuthSection, GrpcTlsSection
+from muster_coordinator.security import AuthSection, GrpcTlsSection, TlsSection
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
 from muster_runtime.config import AbsolutePath, Duration, Section, Sha256, between
 from muster_runtime.election import Timings
@@ -252,6 +253,8 @@ class CoordinatorConfig(Section):
 
     coordinator: CoordinatorSection = CoordinatorSection()
     http: HttpSection = HttpSection()
+    http_tls: TlsSection = TlsSection()
+    accounts: AccountsSection = AccountsSection()
     grpc_tls: GrpcTlsSection = GrpcTlsSection()
     auth: AuthSection = AuthSection()
     database: DatabaseSection = DatabaseSection()

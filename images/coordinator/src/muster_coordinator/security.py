@@ -1,4 +1,4 @@
-"""Configuration of the gRPC face's security: who may connect, and as whom."""
+"""Configuration of the faces' security: who may connect, and workers as whom."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,13 @@ from muster_runtime.config import OptionalFile, Section
 from muster_runtime.pem import check_authorities, check_pair
 
 _ACCOUNT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_ASKING = frozenset({"optional", "mutual"})
 
 
-class GrpcTlsSection(Section):
-    """Transport security of the gRPC port; its files are read again when they change."""
+class TlsSection(Section):
+    """Transport security of a port; its files are read again when they change."""
 
-    mode: Literal["disabled", "server", "mutual"] = "disabled"
+    mode: Literal["disabled", "server", "optional", "mutual"] = "disabled"
     cert_file: OptionalFile = None
     key_file: OptionalFile = None
     ca_file: OptionalFile = None
@@ -25,7 +26,7 @@ class GrpcTlsSection(Section):
     def _with_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         mode = info.data.get("mode", "disabled")
         if mode == "disabled" and value is not None:
-            raise ValueError("only where mode is server or mutual")
+            raise ValueError("only where mode is another than disabled")
         if mode != "disabled" and value is None:
             raise ValueError(f"a PEM file, as mode is {mode}")
         certificate = info.data.get("cert_file")
@@ -35,15 +36,22 @@ class GrpcTlsSection(Section):
 
     @field_validator("ca_file")
     @classmethod
-    def _with_mutual(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        mode = info.data.get("mode", "mutual")
-        if mode != "mutual" and value is not None:
-            raise ValueError(f"only where mode is mutual, and mode is {mode}")
-        if mode == "mutual" and value is None:
-            raise ValueError("a PEM file with the authorities of workers, as mode is mutual")
+    def _with_authorities(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        # Where the mode itself is wrong, that is said and no more.
+        mode = info.data.get("mode", "")
+        if mode in {"disabled", "server"} and value is not None:
+            raise ValueError(f"only where clients show certificates, and mode is {mode}")
+        if mode in _ASKING and value is None:
+            raise ValueError(f"a PEM file with the authorities of clients, as mode is {mode}")
         if value is not None:
             check_authorities(value)
         return value
+
+
+class GrpcTlsSection(TlsSection):
+    """Transport security of the gRPC port, which asks all clients for certificates or none."""
+
+    mode: Literal["disabled", "server", "mutual"] = "disabled"
 
 
 class AuthSection(Section):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from muster_coordinator.engine.errors import EngineError, Unavailable
+from muster_coordinator.accounts.errors import Forbidden, Unauthenticated
+from muster_coordinator.engine.errors import Unavailable
 
 ACCEPTED_SECONDS = 30.0
 """How long a token counts as good after it was judged, even if it is revoked meanwhile."""
@@ -18,14 +19,6 @@ REFUSED_SECONDS = 5.0
 REVIEW_SECONDS = 5.0
 _KEPT = 4096
 _LONGEST_TOKEN = 16 * 1024
-
-
-class Unauthenticated(EngineError):  # noqa: N818 - named after the cause, as all of its kind
-    """The caller did not show who it is."""
-
-
-class Forbidden(EngineError):  # noqa: N818 - likewise
-    """The caller is known, and may not do this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import grpc
 
+from muster_coordinator.accounts.errors import Forbidden, Unauthenticated
+from muster_coordinator.accounts.ratelimit import TooOften
 from muster_coordinator.engine.errors import (
     EngineError,
     Fenced,
@@ -18,7 +20,6 @@ from muster_coordinator.engine.errors import (
     StaleEpoch,
     Unavailable,
 )
-from muster_coordinator.grpc_face.authentication import Forbidden, Unauthenticated
 from muster_coordinator.grpc_face.handlers import (
     Context,
     Continuation,
@@ -38,6 +39,7 @@ _CODES: dict[type[EngineError], grpc.StatusCode] = {
     InvalidState: grpc.StatusCode.FAILED_PRECONDITION,
     StaleEpoch: grpc.StatusCode.ABORTED,
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooOften: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     Forbidden: grpc.StatusCode.PERMISSION_DENIED,

@@ -11,12 +11,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from muster_coordinator.accounts.errors import Forbidden, Unauthenticated
+from muster_coordinator.accounts.ratelimit import TooOften
 from muster_coordinator.engine.errors import (
     Conflict,
     EngineError,
     InvalidRequest,
     InvalidState,
     NotFound,
+    OverLimit,
     QueueFull,
     Unavailable,
 )
@@ -72,7 +75,11 @@ _STATUS: dict[type[EngineError], tuple[HTTPStatus, str]] = {
     InvalidState: (HTTPStatus.CONFLICT, "INVALID_STATE"),
     Conflict: (HTTPStatus.CONFLICT, "CONFLICT"),
     QueueFull: (HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
+    OverLimit: (HTTPStatus.TOO_MANY_REQUESTS, "RATE_LIMITED"),
     Unavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE"),
+    Unauthenticated: (HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED"),
+    Forbidden: (HTTPStatus.FORBIDDEN, "FORBIDDEN"),
+    TooOften: (HTTPStatus.TOO_MANY_REQUESTS, "RATE_LIMITED"),
 }
 
 INTERNAL = Problem(
@@ -84,8 +91,14 @@ def problem(error: Exception) -> Problem:
     """What an exception of a handler is answered with."""
     if isinstance(error, EngineError):
         status, code = _STATUS.get(type(error), (INTERNAL.status, INTERNAL.code))
-        retry_after = getattr(error, "retry_after", None)
-        return Problem(status, code, str(error), retry_after=retry_after)
+        return Problem(
+            status,
+            code,
+            str(error),
+            _details(error),
+            getattr(error, "retry_after", None),
+            _headers(error),
+        )
     if isinstance(error, InvalidInput):
         details = {"field": error.field, "value": error.value, "allowed": error.allowed}
         return Problem(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", str(error), details)
@@ -102,13 +115,33 @@ def problem(error: Exception) -> Problem:
     return INTERNAL
 
 
-def _validation(error: RequestValidationError, allowed: Mapping[str, str]) -> Problem:
-    """The first parameter that can't be right, in one sentence."""
+def _headers(error: EngineError) -> Mapping[str, str]:
+    if isinstance(error, Unauthenticated):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooOften):
+        return error.allowance.headers
+    return {}
+
+
+def _details(error: EngineError) -> Mapping[str, Any]:
+    if isinstance(error, TooOften):
+        return {"limit": error.allowance.limit, "retry_after": error.retry_after}
+    return {}
+
+
+def _validation(
+    error: RequestValidationError, allowed: Mapping[str, str], document: str | None
+) -> Problem:
+    """The first parameter that can't be right, in one sentence.
+
+    Args:
+        document: where the parameters are described.
+    """
     first = error.errors()[0]
     field = str(first["loc"][1])
     value = "missing" if first["type"] == "missing" else repr(first["input"])[:_SHOWN]
     if field not in allowed:
-        return problem(InvalidInput(field, "no parameter", "only those of /openapi.json"))
+        return problem(InvalidInput(field, "no parameter", f"only those of {document}"))
     return problem(InvalidInput(field, value, allowed[field]))
 
 
@@ -125,7 +158,8 @@ def install(app: FastAPI, allowed: Mapping[str, str]) -> None:
     async def refuse(request: Request, error: Exception) -> Response:
         if not isinstance(error, RequestValidationError):
             raise error
-        return _validation(error, allowed).response(request.state.request_id)
+        refusal = _validation(error, allowed, app.openapi_url)
+        return refusal.response(request.state.request_id)
 
     for kind in (EngineError, InvalidInput, HTTPException, Exception):
         app.add_exception_handler(kind, answer)

@@ -13,9 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from muster_coordinator.accounts.ratelimit import Allowance, RateLimit, TooOften
 from muster_coordinator.http_face.clients import Network, client
-from muster_coordinator.http_face.errors import INTERNAL, Problem
-from muster_coordinator.http_face.ratelimit import Allowance, RateLimit
+from muster_coordinator.http_face.errors import INTERNAL, Problem, problem
 from muster_runtime.logs import bind
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 5 * 1024 * 1024
 TIMEOUT_SECONDS = 30.0
 
+_HEADS = {"http.response.start", "websocket.http.response.start", "websocket.accept"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 Observe = Callable[[str, int, float], None]
@@ -71,24 +72,30 @@ class Frame:
         self._gate = gate or Gate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
+        """Serve one request, or one WebSocket, which has an id but no limits."""
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        with bind(request_id=request_id):
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, Answer(send, {"X-Request-ID": request_id}))
+            else:
+                await self._request(scope, receive, send, request_id)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         allowance = self._gate.admit(scope)
         more = {"X-Request-ID": request_id} | (allowance.headers if allowance else {})
-        answer = _Answer(send, more)
+        answer = Answer(send, more)
         begun = time.monotonic()
-        with bind(request_id=request_id):
-            failure = _too_often(allowance) or await self._served(
-                scope, _limited(headers, receive), answer
-            )
-            if failure is not None and not answer.status:
-                await failure.response(request_id)(scope, receive, answer)
+        failure = _too_often(allowance) or await self._served(
+            scope, _limited(Headers(scope=scope), receive), answer
+        )
+        if failure is not None and not answer.status:
+            await failure.response(request_id)(scope, receive, answer)
         self._observe(scope["method"], answer.status, time.monotonic() - begun)
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> Problem | None:
@@ -103,8 +110,12 @@ class Frame:
         return None
 
 
-class _Answer:
-    """The sending side: adds headers, and remembers what was begun."""
+class Answer:
+    """The sending side: adds headers, and remembers what was begun.
+
+    Attributes:
+        status: of the answer; 0 before it.
+    """
 
     def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
         self._send = send
@@ -112,8 +123,9 @@ class _Answer:
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+        """Send one message."""
+        if message["type"] in _HEADS:
+            self.status = message.get("status", HTTPStatus.SWITCHING_PROTOCOLS)
             MutableHeaders(scope=message).update(self._headers)
         await self._send(message)
 
@@ -121,14 +133,7 @@ class _Answer:
 def _too_often(allowance: Allowance | None) -> Problem | None:
     if allowance is None or allowance.retry_after is None:
         return None
-    return Problem(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "RATE_LIMITED",
-        f"asked too often; allowed: {allowance.limit} requests at once; "
-        f"come back in {allowance.retry_after} s",
-        {"limit": allowance.limit, "retry_after": allowance.retry_after},
-        allowance.retry_after,
-    )
+    return problem(TooOften(allowance))
 
 
 def _too_large() -> HTTPException:

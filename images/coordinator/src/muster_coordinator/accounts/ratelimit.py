@@ -1,9 +1,11 @@
-"""How often a client may ask: one token bucket for each."""
+"""How often somebody may ask: one token bucket for each."""
 
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from muster_coordinator.engine.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,18 @@ class Allowance:
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": str(self.reset),
         }
+
+
+class TooOften(EngineError):  # noqa: N818 - named after the cause, as all of its kind
+    """There was no token left; the caller may come back after `retry_after` seconds."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.allowance = allowance
+        self.retry_after = allowance.retry_after or 1
+        super().__init__(
+            f"asked too often; allowed: {allowance.limit} requests at once; "
+            f"come back in {self.retry_after} s"
+        )
 
 
 @dataclass(slots=True)
@@ -74,6 +88,17 @@ class RateLimit:
             reset=math.ceil((self._burst - bucket.tokens) / self._rate),
             retry_after=None if granted else max(1, math.ceil((1 - bucket.tokens) / self._rate)),
         )
+
+    def must_take(self, client: str) -> Allowance:
+        """Take one token.
+
+        Raises:
+            TooOften: there was none.
+        """
+        allowance = self.take(client)
+        if allowance.retry_after is not None:
+            raise TooOften(allowance)
+        return allowance
 
     def _forget(self, now: float) -> None:
         filled = now - self._burst / self._rate

@@ -1,0 +1,1 @@
+"""Who asks: customers and administrators, and how they show it."""
