@@ -1,16 +1,16 @@
-"""JSON from outside: one flat reader for all faces."""
+"""JSON from outside, for all faces."""
 
 import json
 import re
 from typing import Any, NoReturn
 
-_MAX_BRACKETS = 64
+MAX_BRACKETS = 64
 _MAX_DEPTH = 16
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 
-def read(data: bytes, brackets: int = _MAX_BRACKETS) -> dict[str, Any]:
-    """The object that `data` says.
+def read(data: bytes, brackets: int = MAX_BRACKETS) -> dict[str, Any]:
+    """The object that `data` says, where it is nearly flat.
 
     Nothing that is sent here needs more than a few brackets, and no string has any; so they are
     counted, and text that would exhaust the parser's stack is never given to it.
@@ -23,11 +23,22 @@ def read(data: bytes, brackets: int = _MAX_BRACKETS) -> dict[str, Any]:
     """
     if data.count(b"[") + data.count(b"{") > brackets:
         raise ValueError(f"{len(data)} bytes with more than {brackets} brackets")
-    if brackets > _MAX_BRACKETS and _depth(data, brackets) > _MAX_DEPTH:
+    if brackets > MAX_BRACKETS and _depth(data, brackets) > _MAX_DEPTH:
         raise ValueError(f"{len(data)} bytes nested more than {_MAX_DEPTH} deep")
+    return read_free(data)
+
+
+def read_free(data: bytes) -> dict[str, Any]:
+    """The object that `data` says, whatever is in it.
+
+    How deep it may be nested is for the caller to say; what exhausts the parser is refused here.
+
+    Raises:
+        ValueError: it is no JSON, or no object; the text says which.
+    """
     try:
         loaded = json.loads(data, parse_constant=_refuse)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{len(data)} bytes that are no JSON") from None
     if not isinstance(loaded, dict):
         raise ValueError(f"a JSON {type(loaded).__name__}")  # noqa: TRY004 - one error for all

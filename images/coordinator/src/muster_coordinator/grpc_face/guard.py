@@ -1,5 +1,6 @@
 """Lets only those calls in whose callers are who they should be."""
 
+from collections.abc import Collection
 from typing import Any
 
 import grpc
@@ -7,7 +8,7 @@ import grpc
 from muster_coordinator.grpc_face.authentication import Authentication, act_as
 from muster_coordinator.grpc_face.handlers import Context, Continuation, Found, preceded
 
-OPEN_TO_ALL = "/grpc.health.v1.Health/"
+OPEN_TO_ALL = "grpc.health.v1.Health"
 """Probes have no tokens, and learn nothing but whether it serves."""
 
 
@@ -15,17 +16,21 @@ class Guard(grpc.aio.ServerInterceptor):
     """Asks for a bearer token before each call, of whichever service.
 
     A stream is judged when it opens; it ends with its connection, which has an age limit.
+
+    Args:
+        others: services that judge their callers by themselves.
     """
 
-    def __init__(self, authentication: Authentication) -> None:
+    def __init__(self, authentication: Authentication, others: Collection[str] = ()) -> None:
         self._authentication = authentication
+        self._open = tuple(f"/{name}/" for name in (OPEN_TO_ALL, *others))
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Found:
         """Called by gRPC for each call."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(OPEN_TO_ALL):
+        if handler is None or handler_call_details.method.startswith(self._open):
             return handler
         return preceded(handler, self._admitted)
 

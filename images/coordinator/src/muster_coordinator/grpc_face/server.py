@@ -1,5 +1,6 @@
 """The gRPC server: sizes, keepalive, health and reflection."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -37,6 +38,28 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """A service with its methods.
+
+    Attributes:
+        name: in full, with its package.
+        add: adds its methods to a server.
+        own_callers: whether it judges by itself who calls.
+    """
+
+    name: str
+    add: Callable[[grpc.aio.Server], None]
+    own_callers: bool = False
+
+
+def coordinator_service(service: CoordinatorService) -> Service:
+    """The service of workers."""
+    return Service(
+        SERVICE, lambda server: add_CoordinatorServiceServicer_to_server(service, server)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Security:
     """Who may connect, and as whom: by default anybody, as anybody.
 
@@ -50,7 +73,7 @@ class Security:
 
 
 class GrpcServer:
-    """Serves the service on one port.
+    """Serves services on one port.
 
     Args:
         port: TCP port on all addresses; 0 takes a free one, see `bound_port`.
@@ -60,18 +83,21 @@ class GrpcServer:
     """
 
     def __init__(
-        self, service: CoordinatorService, meter: CallMeter, port: int, security: Security
+        self, services: Sequence[Service], meter: CallMeter, port: int, security: Security
     ) -> None:
         # The first is the outermost: refusals are counted too.
         interceptors: list[grpc.aio.ServerInterceptor] = [Observed(meter), Wellformed()]
         if security.authentication is not None:
-            interceptors.insert(1, Guard(security.authentication))
+            others = [one.name for one in services if one.own_callers]
+            interceptors.insert(1, Guard(security.authentication, others))
         self._server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         self._health = health.aio.HealthServicer()
-        add_CoordinatorServiceServicer_to_server(service, self._server)
+        self._names = [one.name for one in services]
+        for one in services:
+            one.add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+            (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
         address = f"[::]:{port}"
         self.bound_port = (
@@ -82,8 +108,8 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Begin to serve."""
-        await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
-        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        for name in (*self._names, ""):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
 
     async def stop(self, grace: float) -> None:

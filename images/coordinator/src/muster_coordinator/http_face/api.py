@@ -238,6 +238,7 @@ def create_app(api: ProofApi) -> FastAPI:
     app = FastAPI(
         title="Muster proofs",
         version="1",
+        description="Submit work to be proved, and fetch and verify the proofs.",
         openapi_url="/openapi.json",
         # Their pages load scripts from elsewhere.
         docs_url=None,

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, get_args
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from muster_coordinator import jsonobject
@@ -22,7 +23,7 @@ from muster_proving import InvalidInput
 
 _LARGE_BYTES = 16 * 1024
 _SHOWN = 40
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ITEMS: dict[str, type[Task]] = {
     "merkle": MerkleItem,
     "merkle_proof": MerkleItem,
@@ -32,7 +33,7 @@ _ITEMS: dict[str, type[Task]] = {
 }
 
 # An item is an object with at most one list in it.
-_BATCH_BRACKETS = 2 * MAX_BATCH + 64
+_BRACKETS: Mapping[type[BaseModel], int] = {Batch: 2 * MAX_BATCH + jsonobject.MAX_BRACKETS}
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -44,13 +45,24 @@ async def body(request: Request, model: type[M]) -> M:
     Raises:
         InvalidInput: it is no JSON object, or one of its fields can't be right.
     """
+    return await _body(
+        request,
+        model,
+        lambda data: jsonobject.read(data, _BRACKETS.get(model, jsonobject.MAX_BRACKETS)),
+    )
+
+
+async def free_body(request: Request, model: type[M]) -> M:
+    """The body of a request that may hold objects of any form, as `body`."""
+    return await _body(request, model, jsonobject.read_free)
+
+
+async def _body(request: Request, model: type[M], reader: Callable[[bytes], dict[str, Any]]) -> M:
     data = await request.body()
 
     def read() -> M:
         try:
-            document = (
-                jsonobject.read(data, _BATCH_BRACKETS) if model is Batch else jsonobject.read(data)
-            )
+            document = reader(data)
         except ValueError as error:
             raise InvalidInput("body", str(error), "a JSON object") from None
         return checked(model, document)
@@ -93,12 +105,38 @@ def _refused(model: type[BaseModel], error: ErrorDetails) -> InvalidInput:
     cause = _cause(error)
     if isinstance(cause, InvalidInput):
         return InvalidInput(prefix + cause.field, cause.value, cause.allowed)
-    name = str(place[0])
+    name, holder, field = _found(model, place)
     if error["type"] == "extra_forbidden":
-        allowed = ", ".join(model.model_fields)
-        return InvalidInput(prefix + shown(name), "not a field of the request", allowed)
+        allowed = ", ".join(holder.model_fields)
+        return InvalidInput(prefix + name, "not a field of the request", allowed)
     value = "missing" if error["type"] == "missing" else shown(error["input"])
-    return InvalidInput(prefix + name, value, str(model.model_fields[name].description))
+    return InvalidInput(prefix + name, value, str(field.description if field else ""))
+
+
+def _found(
+    model: type[BaseModel], place: Sequence[int | str]
+) -> tuple[str, type[BaseModel], FieldInfo | None]:
+    """What a place in a document is called, the model that it is in, and the field, if it is one.
+
+    What is inside of a field that is no model is not told apart.
+    """
+    names: list[str] = []
+    field: FieldInfo | None = None
+    for step in place:
+        inner = _model(field) if field else model
+        if inner is None:
+            break
+        model, field = inner, inner.model_fields.get(str(step))
+        names.append(shown(str(step)) if field is None else str(step))
+    return ".".join(names), model, field
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    """The model that a field has, itself or beside None."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _cause(error: ErrorDetails) -> object:
@@ -118,4 +156,4 @@ def shown(value: object) -> str:
 def traceparent(request: Request) -> str:
     """The W3C trace context of a request; empty where it has none."""
     given = request.headers.get("traceparent", "")
-    return given if _TRACEPARENT.fullmatch(given) else ""
+    return given if TRACEPARENT.fullmatch(given) else ""

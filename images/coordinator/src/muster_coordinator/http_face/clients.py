@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -34,9 +35,23 @@ def client(scope: Scope, trusted: Sequence[Network]) -> str:
         if further is None:
             break
         nearest = further
-    if isinstance(nearest, IPv6Address):
-        return str(ip_network((nearest, _IPV6_PREFIX), strict=False))
-    return str(nearest)
+    return _counted(nearest)
+
+
+def of_peer(peer: str) -> str:
+    """The client that a gRPC call counts for, as `client`.
+
+    Args:
+        peer: as gRPC says it: `ipv4:192.0.2.1:4000` or `ipv6:%5B2001:db8::1%5D:4000`.
+    """
+    address = _address(unquote(peer.partition(":")[2]))
+    return "unknown" if address is None else _counted(address)
+
+
+def _counted(address: Address) -> str:
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, _IPV6_PREFIX), strict=False))
+    return str(address)
 
 
 def _address(text: str) -> Address | None:

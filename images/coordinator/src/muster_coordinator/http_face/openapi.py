@@ -15,8 +15,10 @@ _REFERENCE = "#/components/schemas/{model}"
 
 _WHAT = {
     400: "something in the request can't be right; details name field, value and what is allowed",
+    401: "the caller did not show who it is",
+    403: "the caller is known, and may not do this",
     404: "there is none",
-    409: "the state of the task, or an earlier request with the same key, does not allow it",
+    409: "the state of what is asked for, or an earlier request, does not allow it",
     413: "the body is too large",
     429: "asked too often",
     500: "an error of the coordinator; its log says more",
@@ -26,6 +28,15 @@ _RETRY_AFTER = {
     "Retry-After": {
         "description": "seconds after which to try again",
         "schema": {"type": "integer", "minimum": 1},
+    }
+}
+
+
+_KEYED = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "an API key as in nyt_acme_…, or a token",
     }
 }
 
@@ -51,8 +62,12 @@ def body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def install(app: FastAPI, models: Iterable[type[BaseModel]]) -> None:
-    """Let `app` describe itself, with the `models` of its bodies among the components."""
+def install(app: FastAPI, models: Iterable[type[BaseModel]], *, keyed: bool = False) -> None:
+    """Let `app` describe itself, with the `models` of its bodies among the components.
+
+    Args:
+        keyed: whether each request needs a key.
+    """
     _, shared = models_json_schema(
         [(model, "validation") for model in models], ref_template=_REFERENCE
     )
@@ -64,10 +79,13 @@ def install(app: FastAPI, models: Iterable[type[BaseModel]]) -> None:
                 get_openapi(
                     title=app.title,
                     version=app.version,
-                    description="Submit work to be proved, and fetch and verify the proofs.",
+                    description=app.description,
                     routes=app.routes,
                 )
             )
+            if keyed:
+                made["components"]["securitySchemes"] = _KEYED
+                made["security"] = [{name: []} for name in _KEYED]
             components = made["components"]["schemas"]
             components.update(shared["$defs"])
             # The framework's own form of errors is never answered.

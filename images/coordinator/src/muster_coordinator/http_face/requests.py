@@ -163,11 +163,13 @@ Blinding = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A request: nothing in it is unknown."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Task(_Strict):
+class Task(Strict):
     """What every submission may say beside its inputs."""
 
     circuit_name: ClassVar[str]
@@ -268,7 +270,7 @@ class AdditionItem(AdditionTask):
     circuit: Literal["addition"]
 
 
-class Batch(_Strict):
+class Batch(Strict):
     """Several tasks, taken in together or not at all."""
 
     tasks: list[
@@ -276,7 +278,7 @@ class Batch(_Strict):
     ] = Field(min_length=1, max_length=MAX_BATCH, description=f"a list of 1 to {MAX_BATCH} tasks")
 
 
-class ProofToVerify(_Strict):
+class ProofToVerify(Strict):
     """A proof, made here or elsewhere, and what it claims."""
 
     circuit: CircuitName
@@ -305,7 +307,7 @@ def _wait(value: object) -> timedelta:
     return span
 
 
-class Look(_Strict):
+class Look(Strict):
     """How to look at one task."""
 
     wait: Annotated[
@@ -317,7 +319,7 @@ class Look(_Strict):
     ] = Field(timedelta(), description="a duration from 0s to 30s, as in 500ms or 30s")
 
 
-class Listing(_Strict):
+class Listing(Strict):
     """Which tasks to list."""
 
     status: list[Status] = Field([], description=", ".join(Status))
@@ -327,7 +329,7 @@ class Listing(_Strict):
     limit: int = Field(50, ge=1, le=MAX_PAGE, description=f"an integer from 1 to {MAX_PAGE}")
 
 
-class KeyChoice(_Strict):
+class KeyChoice(Strict):
     """Which of a circuit's keys."""
 
     curve: CurveChoice = None
