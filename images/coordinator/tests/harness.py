@@ -57,10 +57,15 @@ def settings(**coordinator: Any) -> dict[str, Any]:
 
 
 class Replica:
-    """A coordinator under test, and clients to its ports."""
+    """A coordinator under test, and clients to its ports.
 
-    def __init__(self, ports: Ports) -> None:
+    Attributes:
+        coordinator: where it runs in this process.
+    """
+
+    def __init__(self, ports: Ports, coordinator: Coordinator | None = None) -> None:
         self.ports = ports
+        self.coordinator = coordinator
         self.http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{ports.http}", timeout=httpx.Timeout(40.0)
         )
@@ -171,7 +176,7 @@ async def serving(
 
     ports = await eventually(bound, what="the coordinator serves")
     assert ports is not None
-    replica = Replica(ports)
+    replica = Replica(ports, coordinator)
     try:
         yield (await replica.ready()) if ready else replica
     finally:

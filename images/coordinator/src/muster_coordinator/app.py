@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
-from starlette.types import ASGIApp
-
+from muster_coordinator import faces
 from muster_coordinator.config import CoordinatorConfig
 from muster_coordinator.engine.acceptance import AsReported, ByType
 from muster_coordinator.engine.admission import QueueLimits
@@ -25,16 +24,13 @@ from muster_coordinator.engine.reports import Reports, Times
 from muster_coordinator.engine.retry import RetryPolicy
 from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_coordinator.engine.waiters import Waiters
+from muster_coordinator.faces import Faces
 from muster_coordinator.grpc_face.authentication import Authentication
 from muster_coordinator.grpc_face.certificates import Certificates, TlsFiles
-from muster_coordinator.grpc_face.server import GrpcServer, Security
+from muster_coordinator.grpc_face.server import GrpcServer, Security, coordinator_service
 from muster_coordinator.grpc_face.service import CoordinatorService, Engine
 from muster_coordinator.grpc_face.token_review import TokenReviews
-from muster_coordinator.http_face.api import ProofApi, create_app
-from muster_coordinator.http_face.frame import Frame, Gate
-from muster_coordinator.http_face.intake import Intake
-from muster_coordinator.http_face.ratelimit import RateLimit
-from muster_coordinator.http_face.server import HttpServer, for_pages_of
+from muster_coordinator.http_face.server import HttpServer
 from muster_coordinator.http_face.traced import traced
 from muster_coordinator.ops.metrics import Metrics
 from muster_coordinator.ops.state import OpsState, Stores
@@ -43,8 +39,11 @@ from muster_coordinator.proving.imports import KeyFile
 from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import PREFIX, Offers, Pool
 from muster_coordinator.store import signals
+from muster_coordinator.store.accounts import PostgresAccounts
 from muster_coordinator.store.assignments import PostgresAssignments
+from muster_coordinator.store.configs import PostgresConfigs
 from muster_coordinator.store.database import LOST, Database, Limits, is_outage
+from muster_coordinator.store.history import PostgresHistory
 from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_coordinator.store.migrate import SchemaError, migrate
@@ -52,6 +51,7 @@ from muster_coordinator.store.notes import PostgresNotes
 from muster_coordinator.store.queue import PostgresQueue
 from muster_coordinator.store.witnesses import Witnesses
 from muster_coordinator.store.workers import PostgresWorkers
+from muster_coordinator.workload_face.service import workload_service
 from muster_runtime.election import (
     AdvisoryLockElector,
     Elector,
@@ -305,9 +305,16 @@ class Coordinator:
     async def _serve(
         self, elector: Elector, security: Security, stop: asyncio.Event, ops_port: int
     ) -> None:
-        grpc = GrpcServer(self._service(), self._metrics, self._section.grpc_port, security)
+        customers = self._faces()
+        services = (coordinator_service(self._service()), workload_service(customers.service()))
+        grpc = GrpcServer(services, self._metrics, self._section.grpc_port, security)
         drain = self._section.drain_timeout.total_seconds()
-        http = HttpServer(traced(self._web(), self._tracer), self._section.http_port, drain)
+        http = HttpServer(
+            traced(customers.web(self._metrics.requested), self._tracer),
+            self._section.http_port,
+            drain,
+            faces.encryption(self._config.http_tls),
+        )
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(work)
@@ -381,14 +388,20 @@ class Coordinator:
             engine, round(heartbeat * 1000), round(timeout * 1000), self._tracer
         )
 
-    def _web(self) -> ASGIApp:
-        section = self._config.http
-        intake = Intake(self._keyring, self._offers, self._section.max_retries)
-        api = ProofApi(self._queue, self._keyring, self._offers, intake)
-        limit = RateLimit(section.rate_limit, section.rate_burst, time.monotonic)
-        gate = Gate(limit if section.rate_limit else None, section.trusted_proxies)
-        framed = Frame(create_app(api), self._metrics.requested, gate)
-        return for_pages_of(framed, section.cors_origins)
+    def _faces(self) -> Faces:
+        return Faces(
+            faces.Engine(
+                self._queue,
+                self._registry,
+                self._keyring,
+                self._offers,
+                self._queue_store,
+                PostgresHistory(self._database),
+                PostgresAccounts(self._database),
+                PostgresConfigs(self._database),
+            ),
+            self._config,
+        )
 
     def _listener(self) -> signals.Signals:
         return signals.Signals(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 
+from muster_coordinator import keys_command
 from muster_coordinator.app import Coordinator
 from muster_coordinator.config import CoordinatorConfig
 from muster_coordinator.engine.errors import Unavailable
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="trust a worker again that reported a wrong proof, and end",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {own_version}")
+    keys_command.add_parser(parser.add_subparsers(dest="command", metavar="keys"))
     arguments = parser.parse_args(argv)
     logs.configure("coordinator")
     try:
@@ -64,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for whoever started it by hand
         return _BAD_CONFIGURATION
+    if arguments.command == "keys":
+        return asyncio.run(keys_command.run(arguments, dsn))
     if arguments.lift_quarantine:
         return asyncio.run(lift_quarantine(dsn, arguments.lift_quarantine))
     if not witnesses.sealing:

@@ -1,0 +1,1 @@
+"""The workload API, over HTTP, WebSocket and gRPC. Translates requests into engine calls."""
