@@ -52,6 +52,7 @@ from muster_coordinator.store.queue import PostgresQueue
 from muster_coordinator.store.witnesses import Witnesses
 from muster_coordinator.store.workers import PostgresWorkers
 from muster_coordinator.workload_face.service import workload_service
+from muster_coordinator.workload_face.sockets import Watches
 from muster_runtime.election import (
     AdvisoryLockElector,
     Elector,
@@ -138,6 +139,7 @@ class Coordinator:
 
     Attributes:
         ports: set as soon as it serves.
+        watches: what customers watch here.
     """
 
     def __init__(
@@ -170,6 +172,7 @@ class Coordinator:
             self._metrics,
         )
         self._ops.leader = self._leader
+        self.watches = Watches()
 
     def _make_stores(self) -> None:
         section = self._config.database
@@ -401,6 +404,7 @@ class Coordinator:
                 PostgresConfigs(self._database),
             ),
             self._config,
+            self.watches,
         )
 
     def _listener(self) -> signals.Signals:

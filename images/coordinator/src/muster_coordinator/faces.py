@@ -55,7 +55,7 @@ class Faces:
         ValueError: the keys of tokens can't be read any more.
     """
 
-    def __init__(self, engine: Engine, config: CoordinatorConfig) -> None:
+    def __init__(self, engine: Engine, config: CoordinatorConfig, watches: Watches) -> None:
         self._engine = engine
         self._config = config
         section = config.http
@@ -72,7 +72,7 @@ class Faces:
         max_retries = config.coordinator.max_retries
         self._intake = Intake(engine.keyring, engine.offers, max_retries)
         self._desk = Desk(engine.queue, engine.configs, self._intake, engine.offers, max_retries)
-        self._watches = Watches()
+        self._watches = watches
 
     def web(self, observe: Observe) -> ASGIApp:
         """The application of the HTTP port.

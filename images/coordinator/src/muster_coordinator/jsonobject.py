@@ -5,6 +5,7 @@ import re
 from typing import Any, NoReturn
 
 MAX_BRACKETS = 64
+_MAX_FREE_BRACKETS = 100_000
 _MAX_DEPTH = 16
 _BRACKET = re.compile(rb"[\[\]{}]")
 
@@ -31,11 +32,14 @@ def read(data: bytes, brackets: int = MAX_BRACKETS) -> dict[str, Any]:
 def read_free(data: bytes) -> dict[str, Any]:
     """The object that `data` says, whatever is in it.
 
-    How deep it may be nested is for the caller to say; what exhausts the parser is refused here.
+    How deep it may be nested is for the caller to say; what exhausts the parser or the memory is
+    refused here.
 
     Raises:
         ValueError: it is no JSON, or no object; the text says which.
     """
+    if data.count(b"[") + data.count(b"{") > _MAX_FREE_BRACKETS:
+        raise ValueError(f"{len(data)} bytes with more than {_MAX_FREE_BRACKETS} brackets")
     try:
         loaded = json.loads(data, parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -11,11 +11,13 @@ import grpc
 from muster_coordinator.accounts.errors import Forbidden, Unauthenticated
 from muster_coordinator.accounts.ratelimit import TooOften
 from muster_coordinator.engine.errors import (
+    Conflict,
     EngineError,
     Fenced,
     InvalidRequest,
     InvalidState,
     NotFound,
+    OverLimit,
     QueueFull,
     StaleEpoch,
     Unavailable,
@@ -38,7 +40,9 @@ _CODES: dict[type[EngineError], grpc.StatusCode] = {
     Fenced: grpc.StatusCode.FAILED_PRECONDITION,
     InvalidState: grpc.StatusCode.FAILED_PRECONDITION,
     StaleEpoch: grpc.StatusCode.ABORTED,
+    Conflict: grpc.StatusCode.ALREADY_EXISTS,
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    OverLimit: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooOften: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
