@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-_TEXTS = [(ROOT / "docs" / name).read_text() for name in ("proving.md", "workloads.md")]
+_PAGES = ("proving.md", "workloads.md", "workloads-api.md")
+_TEXTS = [(ROOT / "docs" / name).read_text() for name in _PAGES]
 _COMPONENT = re.compile(r"^### [^\n]*: (\S+)$", re.MULTILINE)
 _ROW = re.compile(r"^\| .* \| (?P<places>`.*`) \| (?P<tests>`.*`) \|$", re.MULTILINE)
 

@@ -9,6 +9,7 @@ import pytest_asyncio
 from muster_testing.postgres import PostgresServer
 
 from .harness import ADDITION, SMALL_TREE, Replica, serving, settings
+from .tenants import make_key, workloads
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -25,10 +26,22 @@ async def replica(
 async def wide(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Replica]:
-    """A coordinator that offers all circuits."""
+    """A coordinator that offers all circuits, and other work."""
     circuits = [SMALL_TREE, {"name": "range", "size": 8}, ADDITION]
     pool = {"name": "demo", "insecure_setup": True, "circuits": circuits}
-    document = settings() | {"proving": {"pools": [pool]}}
+    document = workloads() | {"proving": {"pools": [pool]}}
     home: Path = tmp_path_factory.mktemp("wide")
     async with serving(await postgres.create_database(), document, home) as shared:
         yield shared
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def key(wide: Replica) -> str:
+    """The key of a customer of `wide`."""
+    return await make_key(wide.dsn, "acme")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def admin_key(wide: Replica) -> str:
+    """The key of an administrator of `wide`."""
+    return await make_key(wide.dsn, None)

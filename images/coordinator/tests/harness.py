@@ -60,12 +60,13 @@ class Replica:
     """A coordinator under test, and clients to its ports.
 
     Attributes:
-        coordinator: where it runs in this process.
+        coordinator, dsn: the process and its database, where it runs in this process.
     """
 
-    def __init__(self, ports: Ports, coordinator: Coordinator | None = None) -> None:
+    def __init__(self, ports: Ports, coordinator: Coordinator | None = None, dsn: str = "") -> None:
         self.ports = ports
         self.coordinator = coordinator
+        self.dsn = dsn
         self.http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{ports.http}", timeout=httpx.Timeout(40.0)
         )
@@ -176,7 +177,7 @@ async def serving(
 
     ports = await eventually(bound, what="the coordinator serves")
     assert ports is not None
-    replica = Replica(ports, coordinator)
+    replica = Replica(ports, coordinator, dsn)
     try:
         yield (await replica.ready()) if ready else replica
     finally:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,14 +29,15 @@ async def make_key(
     customer: str | None,
     tier: Tier = Tier.ENTERPRISE,
     lifetime: timedelta = timedelta(hours=1),
-    **limits: int,
+    max_queued: int | None = None,
 ) -> str:
     """A new key, and its customer where it is new; None for an administrator."""
     made = new_key(customer)
     async with Database(dsn) as database:
         store = PostgresAccounts(database)
         if customer is not None:
-            await store.put_customer(replace(Customer(customer, customer, tier), **limits))
+            known = Customer(customer, customer, tier, max_queued=max_queued)
+            await store.put_customer(known)
         record = ApiKey(
             new_id(),
             customer or "",

@@ -5,15 +5,10 @@ import gc
 
 import pytest
 
+from muster_coordinator.accounts.errors import Forbidden, Unauthenticated
 from muster_coordinator.engine.errors import Unavailable
 from muster_coordinator.grpc_face import authentication
-from muster_coordinator.grpc_face.authentication import (
-    Authentication,
-    Forbidden,
-    Principal,
-    Unauthenticated,
-    act_as,
-)
+from muster_coordinator.grpc_face.authentication import Authentication, Principal, act_as
 
 WORKERS = Principal("system:serviceaccount:demo:workers", "demo:workers")
 

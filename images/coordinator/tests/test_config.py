@@ -338,3 +338,107 @@ def test_the_command_tells_its_version(capsys: pytest.CaptureFixture[str]) -> No
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == "muster-coordinator 0.1.0\n"
+
+
+def _accounts(**section: Any) -> dict[str, Any]:
+    return {"accounts": section}
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"jwt_algorithm": "HS512"}, "accounts.jwt_algorithm: got 'HS512'; allowed: "),
+        (
+            {"jwt_algorithm": "HS256"},
+            "accounts.jwt_jwks_file: got None; allowed: jwt_key_file beside jwt_algorithm",
+        ),
+        ({"jwt_key_file": "key"}, "allowed: only beside jwt_algorithm"),
+        (
+            {"jwt_algorithm": "HS256", "jwt_key_file": "short"},
+            "allowed: at least 32 bytes, as jwt_algorithm is HS256",
+        ),
+        (
+            {"jwt_algorithm": "RS256", "jwt_key_file": "key"},
+            "allowed: a public key in PEM, as jwt_algorithm is RS256",
+        ),
+        (
+            {"jwt_algorithm": "HS256", "jwt_key_file": "missing"},
+            "allowed: a file that can be read; this one: No such file",
+        ),
+        (
+            {"jwt_algorithm": "HS256", "jwt_key_file": "key", "jwt_jwks_file": "key"},
+            "allowed: only without jwt_key_file and jwt_algorithm",
+        ),
+        ({"jwt_jwks_file": "key"}, "accounts.jwt_jwks_file: got "),
+        ({"jwt_issuer": "x" * 1001}, "accounts.jwt_issuer: got "),
+        ({"jwt_audience": 5}, "accounts.jwt_audience: got 5; allowed: "),
+        (
+            {"certificates": [{"subject": "acme", "customer": "acme"}]},
+            "accounts.certificates.0.subject: got 'acme'; allowed: a subject as in RFC 4514",
+        ),
+        (
+            {"certificates": [{"subject": "CN=a", "customer": "Acme"}]},
+            "accounts.certificates.0.customer: got 'Acme'; allowed: 1 to 63 lower-case",
+        ),
+        (
+            {"certificates": [{"subject": "CN=a"}]},
+            "allowed: either a customer, or admin: true",
+        ),
+        (
+            {"certificates": [{"subject": "CN=a", "customer": "a", "admin": True}]},
+            "allowed: either a customer, or admin: true",
+        ),
+        (
+            {"certificates": [{"subject": "CN=a", "customer": "a", "tier": "gold"}]},
+            "accounts.certificates.0.tier: got 'gold'; allowed: 'free', 'standard'",
+        ),
+        (
+            {"certificates": [{"subject": "CN=a", "customer": one} for one in ("a", "b")]},
+            "allowed: each subject once",
+        ),
+    ],
+)
+def test_accounts_that_can_not_be_are_refused(
+    tmp_path: Path, section: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "key").write_text("k" * 32)
+    (tmp_path / "short").write_text("k")
+    for name in ("jwt_key_file", "jwt_jwks_file"):
+        if name in section:
+            section = section | {name: str(tmp_path / section[name])}
+    errors = _errors(tmp_path, _accounts(**section))
+    assert len(errors) == 1, errors
+    assert said in errors[0]
+
+
+def test_accounts_by_default_and_by_the_environment(tmp_path: Path) -> None:
+    assert _load(tmp_path, GOOD).accounts.issuer is None
+    (tmp_path / "key").write_text("k" * 32)
+    section = _load(
+        tmp_path,
+        GOOD,
+        ACCOUNTS_JWT_ALGORITHM="HS256",
+        ACCOUNTS_JWT_KEY_FILE=str(tmp_path / "key"),
+        ACCOUNTS_JWT_JWKS_FILE="",
+        ACCOUNTS_JWT_ISSUER="https://issuer.example",
+        ACCOUNTS_JWT_AUDIENCE="muster",
+        ACCOUNTS_CERTIFICATES="[{subject: 'CN=a', customer: a, tier: free}]",
+    ).accounts
+    assert section.issuer is not None
+    assert (section.issuer.algorithm, section.issuer.audience) == ("HS256", "muster")
+    assert [one.customer for one in section.certificates] == ["a"]
+
+
+def test_tls_of_the_http_port_may_ask_for_certificates(tmp_path: Path) -> None:
+    authority = Authority("test")
+    authority.write(tmp_path / "ca.crt")
+    authority.issue("a", tmp_path / "a")
+    files = {"cert_file": "a.crt", "key_file": "a.key", "ca_file": "ca.crt"}
+    section = {key: str(tmp_path / name) for key, name in files.items()}
+    assert _load(tmp_path, GOOD).http_tls.mode == "disabled"
+    config = _load(tmp_path, GOOD | {"http_tls": section}, HTTP_TLS_MODE="optional")
+    assert config.http_tls.ca_file == tmp_path / "ca.crt"
+    error, *_ = _errors(tmp_path, {"http_tls": section | {"mode": "on"}})
+    assert "http_tls.mode: got 'on'; allowed: 'disabled', 'server', 'optional' or" in error
+    error, *_ = _errors(tmp_path, {"grpc_tls": section | {"mode": "optional"}})
+    assert "grpc_tls.mode: got 'optional'; allowed: 'disabled', 'server' or 'mutual'" in error

@@ -67,11 +67,7 @@ async def acme(channel: grpc.aio.Channel, dsn: str) -> Client:
 
 async def _refused(call: Any, code: grpc.StatusCode) -> str:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
-        else:
-            await call
+        await (anext(aiter(call)) if hasattr(call, "__aiter__") else call)
     assert caught.value.code() is code, caught.value
     return str(caught.value.details())
 
@@ -227,9 +223,7 @@ async def test_workloads_of_others_are_not_there(
 
 
 @pytest.mark.parametrize("method", [*METHODS, "SubmitWorkload", "ListWorkloads"])
-async def test_nobody_calls_without_a_key(
-    channel: grpc.aio.Channel, dsn: str, method: str
-) -> None:
+async def test_nobody_calls_without_a_key(channel: grpc.aio.Channel, dsn: str, method: str) -> None:
     stranger = Client(channel, None)
     said = await _refused(getattr(stranger, method)(), grpc.StatusCode.UNAUTHENTICATED)
     assert said == "authorization is missing; allowed: Bearer <key or token>"

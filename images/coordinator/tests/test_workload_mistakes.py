@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from muster_coordinator.workload_face.requests import (
     Affinity,
-    Configuration,
     Listing,
+    NewConfiguration,
     Page,
     Pages,
     Rule,
@@ -267,7 +267,11 @@ ID = f"/v1/workloads/{UNKNOWN}"
         ("/v1/workloads", {"created_after": "1893553445"}, "allowed: a time with its zone, as in"),
         ("/v1/workloads", {"created_before": "2030-01-02T03:04:05"}, "created_before is '2030"),
         ("/v1/workloads", {"created_before": "0001-01-01T00:00:00+14:00"}, "allowed: a time"),
-        ("/v1/workloads", {"state": "RUNNING"}, "state is no parameter; allowed: only those of /v1"),
+        (
+            "/v1/workloads",
+            {"state": "RUNNING"},
+            "state is no parameter; allowed: only those of /v1",
+        ),
         (ID, {"wait": "30"}, "wait is '30'; allowed: a duration from 0s to 30s"),
         (ID, {"waits": "1s"}, "waits is no parameter"),
         ("/v1/workloads/7", {}, "workload_id is '7'; allowed: a UUID, as in the answer to the"),
@@ -314,7 +318,7 @@ async def test_every_field_has_a_mistake_here() -> None:
     shared = {field for field, *_ in SHARED}
     more = {name for body, _ in SUBMISSIONS for name in body}
     assert set(Submission.model_fields) <= shared | more
-    assert set(Configuration.model_fields) <= shared | {"name"}
+    assert set(NewConfiguration.model_fields) <= shared | {"name"}
     rules = [value for field, value, _ in SHARED if field == "affinity" and isinstance(value, dict)]
     assert set(Affinity.model_fields) <= {name for one in rules for name in one}
     inside = {

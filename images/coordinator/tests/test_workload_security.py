@@ -47,7 +47,9 @@ async def served(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
         yield shared
 
 
-async def _asked(served: Replica, authorization: str | None, path: str = CUSTOMER) -> httpx.Response:
+async def _asked(
+    served: Replica, authorization: str | None, path: str = CUSTOMER
+) -> httpx.Response:
     headers = {} if authorization is None else {"Authorization": authorization}
     return await served.http.get(path, headers=headers)
 
@@ -261,9 +263,11 @@ class TestLimits:
         self, dsn: str, tmp_path: Path
     ) -> None:
         document = workloads(rate_limit=0.01, rate_burst=2)
-        async with serving(dsn, document, tmp_path) as replica:
-            async with client(replica, await make_key(dsn, "known")) as known:
-                answers = [await known.get(CUSTOMER) for _ in range(6)]
+        async with (
+            serving(dsn, document, tmp_path) as replica,
+            client(replica, await make_key(dsn, "known")) as known,
+        ):
+            answers = [await known.get(CUSTOMER) for _ in range(6)]
         assert {answer.status_code for answer in answers} == {200}
 
 

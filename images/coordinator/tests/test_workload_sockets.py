@@ -89,7 +89,7 @@ async def test_a_workload_is_told_of_from_its_queue_to_its_end(
             await hands.progress(assignment, 50, "half")
             await _until(socket, "status_update", progress_percent=50, progress_message="half")
             await hands.log(assignment, "hello")
-            [line] = [one for one in await _until(socket, "log_line")][-1:]
+            *_, line = await _until(socket, "log_line")
             assert line["line"]["message"] == "hello"
             await hands.complete(assignment, {"slept": 2})
             *_, ended = await _until(socket, "completed")

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
 from muster_coordinator.accounts.errors import Forbidden, Unauthenticated
 from muster_coordinator.accounts.ratelimit import TooOften
@@ -145,6 +146,15 @@ def _validation(
     return problem(InvalidInput(field, value, allowed[field]))
 
 
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """What may be done with a path, as far as its routes are the application's own."""
+    found: set[str] = set()
+    for route in app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return found
+
+
 def install(app: FastAPI, allowed: Mapping[str, str]) -> None:
     """Answer every exception of `app` in this form; unexpected ones are also raised on.
 
@@ -153,6 +163,10 @@ def install(app: FastAPI, allowed: Mapping[str, str]) -> None:
     """
 
     async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # The framework tells the methods of the first of several routes.
+            told = set((error.headers or {}).get("Allow", "").split(", "))
+            error.headers = {"Allow": ", ".join(sorted(told | _methods(app, request)))}
         return problem(error).response(request.state.request_id)
 
     async def refuse(request: Request, error: Exception) -> Response:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from muster_coordinator.http_face import docs, errors, openapi
-from muster_coordinator.workload_face.requests import PARAMETERS, Configuration, Submission
+from muster_coordinator.workload_face.requests import PARAMETERS, NewConfiguration, Submission
 from muster_coordinator.workload_face.rest import CustomerApi, WorkloadApi
 from muster_coordinator.workload_face.rest_admin import AdminApi
 from muster_coordinator.workload_face.rest_configs import ConfigApi
@@ -39,25 +39,22 @@ def create_app(
         redoc_url=None,
     )
     errors.install(app, PARAMETERS)
-    router = APIRouter(prefix=PREFIX)
-    _add_workloads(router, workloads)
-    _add_configs(router, configs)
-    add = _adder(router)
+    add = _adder(app)
+    _add_workloads(add, workloads)
+    _add_configs(add, configs)
     add("GET", "/customer", customers.get)
     add("GET", "/customer/stats", customers.stats)
     add("GET", "/admin/workers", admin.workers)
     add("POST", "/admin/workers/{worker_id}/drain", admin.drain, 404, 409, status=204)
     add("DELETE", "/admin/workers/{worker_id}", admin.remove, 404, status=204)
     add("GET", "/admin/queue", admin.queue)
-    router.add_api_websocket_route("/ws/workloads/{workload_id}", sockets.updates)
-    app.include_router(router)
-    openapi.install(app, [Submission, Configuration], keyed=True)
+    app.add_api_websocket_route(f"{PREFIX}/ws/workloads/{{workload_id}}", sockets.updates)
+    openapi.install(app, [Submission, NewConfiguration], keyed=True)
     docs.add(app, DOCS, DOCUMENT)
     return app
 
 
-def _add_workloads(router: APIRouter, api: WorkloadApi) -> None:
-    add = _adder(router)
+def _add_workloads(add: Callable[..., None], api: WorkloadApi) -> None:
     add("POST", "/workloads", api.submit, 404, 409, body=Submission, status=201)
     add("GET", "/workloads", api.find)
     add("GET", "/workloads/{workload_id}", api.get, 404)
@@ -68,17 +65,19 @@ def _add_workloads(router: APIRouter, api: WorkloadApi) -> None:
     add("GET", "/workloads/{workload_id}/audit", api.audit, 404)
 
 
-def _add_configs(router: APIRouter, api: ConfigApi) -> None:
-    add = _adder(router)
-    add("POST", "/workload-configs", api.create, 409, body=Configuration, status=201)
+def _add_configs(add: Callable[..., None], api: ConfigApi) -> None:
+    add("POST", "/workload-configs", api.create, 409, body=NewConfiguration, status=201)
     add("GET", "/workload-configs", api.find)
     add("GET", "/workload-configs/{config_id}", api.get, 404)
-    add("PUT", "/workload-configs/{config_id}", api.update, 404, 409, body=Configuration)
+    add("PUT", "/workload-configs/{config_id}", api.update, 404, 409, body=NewConfiguration)
     add("DELETE", "/workload-configs/{config_id}", api.delete, 404, 409, status=204)
 
 
-def _adder(router: APIRouter) -> Callable[..., None]:
-    """What adds an endpoint with the errors that it may answer beside those of all."""
+def _adder(app: FastAPI) -> Callable[..., None]:
+    """What adds an endpoint with the errors that it may answer beside those of all.
+
+    To the application itself, whose routes then say together what may be done with a path.
+    """
 
     def add(
         method: str,
@@ -88,8 +87,8 @@ def _adder(router: APIRouter) -> Callable[..., None]:
         body: type[Any] | None = None,
         status: int = HTTPStatus.OK,
     ) -> None:
-        router.add_api_route(
-            path,
+        app.add_api_route(
+            f"{PREFIX}{path}",
             endpoint,
             methods=[method],
             status_code=status,

@@ -18,7 +18,12 @@ from muster_coordinator.http_face.bodies import checked, shown
 from muster_coordinator.http_face.intake import Intake, Origin
 from muster_coordinator.http_face.requests import AdditionTask, MerkleTask, RangeTask, Task
 from muster_coordinator.proving.offers import PREFIX, Offers
-from muster_coordinator.workload_face.requests import Affinity, Configuration, Listing, Submission
+from muster_coordinator.workload_face.requests import (
+    Affinity,
+    Listing,
+    NewConfiguration,
+    Submission,
+)
 from muster_proving import InvalidInput, parse_circuit
 
 _TASKS: Mapping[str, type[Task]] = {
@@ -102,7 +107,7 @@ class Desk:
             raise NotFound(f"configuration {config_id}: there is none")
         return found
 
-    def made(self, asked: Configuration, config_id: UUID, customer: Customer) -> WorkloadConfig:
+    def made(self, asked: NewConfiguration, config_id: UUID, customer: Customer) -> WorkloadConfig:
         """A configuration as it is stored."""
         return WorkloadConfig(
             id=config_id,

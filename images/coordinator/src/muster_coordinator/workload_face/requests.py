@@ -143,7 +143,7 @@ class Submission(Strict):
         return self
 
 
-class Configuration(Strict):
+class NewConfiguration(Strict):
     """What workloads can be made from, again and again."""
 
     name: _Name = Field(description=_NAME)

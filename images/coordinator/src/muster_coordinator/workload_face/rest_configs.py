@@ -10,7 +10,7 @@ from muster_coordinator.engine.ports import ConfigStore
 from muster_coordinator.http_face import bodies
 from muster_coordinator.workload_face import views
 from muster_coordinator.workload_face.desk import Desk
-from muster_coordinator.workload_face.requests import CONFIG_ID, Configuration, Pages
+from muster_coordinator.workload_face.requests import CONFIG_ID, NewConfiguration, Pages
 from muster_coordinator.workload_face.rest import customer
 
 ConfigPath = Annotated[UUID, Path(description=CONFIG_ID)]
@@ -25,7 +25,7 @@ class ConfigApi:
 
     async def create(self, request: Request, response: Response) -> views.Configuration:
         """Store a configuration."""
-        asked = await bodies.free_body(request, Configuration)
+        asked = await bodies.free_body(request, NewConfiguration)
         config = self._desk.made(asked, new_id(), customer(request))
         stored = await self._configs.add(config)
         response.headers["Location"] = f"/v1/workload-configs/{stored.id}"
@@ -53,7 +53,7 @@ class ConfigApi:
 
     async def update(self, request: Request, config_id: ConfigPath) -> views.Configuration:
         """Replace a configuration as a whole; workloads that were made from it stay as they are."""
-        asked = await bodies.free_body(request, Configuration)
+        asked = await bodies.free_body(request, NewConfiguration)
         config = self._desk.made(asked, config_id, customer(request))
         return views.configuration(await self._configs.update(config))
 
