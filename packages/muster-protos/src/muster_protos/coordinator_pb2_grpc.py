@@ -89,6 +89,11 @@ class CoordinatorServiceStub:
                 request_serializer=muster__protos_dot_coordinator__pb2.GetProvingKeyRequest.SerializeToString,
                 response_deserializer=muster__protos_dot_coordinator__pb2.KeyChunk.FromString,
                 _registered_method=True)
+        self.Session = channel.stream_stream(
+                '/coordinator.CoordinatorService/Session',
+                request_serializer=muster__protos_dot_coordinator__pb2.WorkerFrame.SerializeToString,
+                response_deserializer=muster__protos_dot_coordinator__pb2.CoordinatorFrame.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServiceServicer:
@@ -173,6 +178,15 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Session(self, request_iterator, context):
+        """All that a worker and its coordinator say to each other, but for keys and statistics, on one
+        stream. It does what RegisterWorker, SendHeartbeat, ReceiveTasks and the reports do, with fewer
+        messages, and tells a worker what nobody can tell it else: to stop, or to pause.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -230,6 +244,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.GetProvingKey,
                     request_deserializer=muster__protos_dot_coordinator__pb2.GetProvingKeyRequest.FromString,
                     response_serializer=muster__protos_dot_coordinator__pb2.KeyChunk.SerializeToString,
+            ),
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=muster__protos_dot_coordinator__pb2.WorkerFrame.FromString,
+                    response_serializer=muster__protos_dot_coordinator__pb2.CoordinatorFrame.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -529,6 +548,33 @@ class CoordinatorService:
             '/coordinator.CoordinatorService/GetProvingKey',
             muster__protos_dot_coordinator__pb2.GetProvingKeyRequest.SerializeToString,
             muster__protos_dot_coordinator__pb2.KeyChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Session(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/coordinator.CoordinatorService/Session',
+            muster__protos_dot_coordinator__pb2.WorkerFrame.SerializeToString,
+            muster__protos_dot_coordinator__pb2.CoordinatorFrame.FromString,
             options,
             channel_credentials,
             insecure,
