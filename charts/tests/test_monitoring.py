@@ -21,7 +21,7 @@ def exported() -> set[str]:
         Offers([Pool("demo", (CircuitSpec("merkle", size=20),), True)])
     )
     worker = WorkerMetrics("demo-worker-0", 1)
-    worker.seed_circuits(["merkle"])
+    worker.seed_types(["prove.merkle"])
     return {
         sample.name
         for registry in (OperatorMetrics().registry, coordinator.registry, worker.registry)

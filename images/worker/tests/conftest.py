@@ -25,6 +25,12 @@ from .recording import RecordingCoordinator
 
 PLUGINS = Path(__file__).parent / "plugins"
 
+TYPES = [
+    *("prove.merkle", "prove.range", "prove.addition"),
+    *("test.gate", "test.allocate", "test.crash", "test.exit", "test.raise", "test.talk"),
+    *("sleep", "command", "http"),
+]
+
 
 @pytest.fixture(scope="session")
 def keys() -> list[KeyMaterial]:
@@ -35,9 +41,10 @@ def keys() -> list[KeyMaterial]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _plugins() -> Iterator[None]:
-    """Executing processes find the workload types of these tests."""
+    """This process and the executing ones find the workload types of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(PLUGINS))
+        patch.syspath_prepend(str(PLUGINS))
         yield
 
 
@@ -57,11 +64,17 @@ async def coordinator(keys: list[KeyMaterial]) -> AsyncIterator[RecordingCoordin
 
 
 def settings(
-    coordinator: RecordingCoordinator, root: Path, *, keys: Any = (), **worker: Any
+    coordinator: RecordingCoordinator,
+    root: Path,
+    *,
+    keys: Any = (),
+    options: Any = None,
+    **worker: Any,
 ) -> dict[str, Any]:
     """The content of a worker.yaml."""
     return {
         "keys": list(keys),
+        "options": options or {},
         "worker": {
             "id": "worker-1",
             "coordinator_address": coordinator.address,
@@ -71,6 +84,7 @@ def settings(
             "ops_port": free_port(),
             "cache_dir": str(root / "cache"),
             "spool_dir": str(root / "spool"),
+            "workloads": TYPES,
             **worker,
         },
     }

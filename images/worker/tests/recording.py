@@ -3,8 +3,10 @@
 # ruff: noqa: N802 - the names of the calls are the contract's
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +44,14 @@ class Record:
     completions: list[pb.TaskCompletionRequest] = field(default_factory=list)
     failure: pb.TaskFailureRequest | None = None
     released: pb.ReleaseTaskRequest | None = None
+    progress: list[tuple[float, str]] = field(default_factory=list)
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    checkpoints: list[bytes] = field(default_factory=list)
+
+    @property
+    def output(self) -> Any:
+        """The result of a task that is no proof."""
+        return json.loads(self.completion.output_json)
 
     @property
     def completion(self) -> pb.TaskCompletionRequest:
@@ -59,6 +69,28 @@ async def failure_of(record: Record) -> tuple[str, bool]:
     await until(record, "failed")
     assert record.failure is not None
     return record.failure.error_message, record.failure.transient
+
+
+class _Aborted(Exception):  # noqa: N818 - named after what happened
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+
+
+class _Context:
+    """In place of a call's own, where a report came on a stream."""
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        raise _Aborted(code, details)
+
+
+_REASONS = {
+    grpc.StatusCode.FAILED_PRECONDITION: pb.Refusal.FENCED,
+    grpc.StatusCode.NOT_FOUND: pb.Refusal.NOT_FOUND,
+    grpc.StatusCode.INVALID_ARGUMENT: pb.Refusal.REJECTED,
+}
+
+Said = pb.TaskAssignment | pb.Stop | pb.CoordinatorFrame
 
 
 class _Tokens(grpc.aio.ServerInterceptor):
@@ -93,7 +125,11 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         self.deregistered: list[str] = []
         self.known: set[str] = set()
         self.tasks: dict[str, Record] = {}
-        self.streams: dict[str, asyncio.Queue[pb.TaskAssignment | None]] = {}
+        self.holding: list[pb.Holding] = []
+        """What the latest hello said that its worker works on."""
+        self.speaks_session = True
+        """Else it knows nothing but single calls."""
+        self.streams: dict[str, asyncio.Queue[Said | None]] = {}
         self.streams_opened = 0
         self.keys_sent = 0
         self.fenced: list[str] = []
@@ -151,10 +187,15 @@ class RecordingCoordinator(CoordinatorServiceServicer):
         self.send(assignment)
         return record
 
-    def send(self, assignment: pb.TaskAssignment) -> None:
-        """Put an assignment on the stream of the only worker."""
+    def send(self, said: Said) -> None:
+        """Put something on the stream of the only worker."""
         (stream,) = self.streams.values()
-        stream.put_nowait(assignment)
+        stream.put_nowait(said)
+
+    def stop_task(self, record: Record, kind: "pb.Stop.Kind.ValueType") -> None:
+        """Tell the worker to cancel or pause a task."""
+        task = record.assignment
+        self.send(pb.Stop(task_id=task.task_id, generation=task.generation, kind=kind))
 
     def reassign(self, record: Record) -> None:
         """Assign the task again, one generation later."""
@@ -188,15 +229,147 @@ class RecordingCoordinator(CoordinatorServiceServicer):
     async def ReceiveTasks(self, request: Any, context: Any) -> AsyncIterator[Any]:
         await self._scripted("ReceiveTasks", context)
         await self._known(request.worker_id, context)
-        stream: asyncio.Queue[pb.TaskAssignment | None] = asyncio.Queue()
-        self.streams[request.worker_id] = stream
-        self.streams_opened += 1
+        stream = self._opened(request.worker_id)
         try:
             while (assignment := await stream.get()) is not None:
                 yield assignment
         finally:
-            if self.streams.get(request.worker_id) is stream:
-                del self.streams[request.worker_id]
+            self._closed(request.worker_id, stream)
+
+    def _opened(self, worker_id: str) -> asyncio.Queue[Said | None]:
+        stream: asyncio.Queue[Said | None] = asyncio.Queue()
+        self.streams[worker_id] = stream
+        self.streams_opened += 1
+        return stream
+
+    def _closed(self, worker_id: str, stream: asyncio.Queue[Said | None]) -> None:
+        if self.streams.get(worker_id) is stream:
+            del self.streams[worker_id]
+
+    async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
+        if not self.speaks_session:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Session is not known here")
+        await self._scripted("Session", context)
+        said: asyncio.Queue[Said | None] = asyncio.Queue()
+        listening = asyncio.create_task(self._listen(request_iterator, said))
+        try:
+            while (one := await said.get()) is not None:
+                yield _frame(one)
+            await self._raise(listening, context)
+        finally:
+            listening.cancel()
+            for worker_id, stream in list(self.streams.items()):
+                if stream is said:
+                    self._closed(worker_id, stream)
+
+    async def _raise(self, listening: "asyncio.Task[None]", context: Any) -> None:
+        """End a stream as a single call would have ended."""
+        if listening.done() and isinstance(error := listening.exception(), _Aborted):
+            await context.abort(error.code, str(error))
+
+    async def _listen(self, frames: Any, said: asyncio.Queue[Said | None]) -> None:
+        worker_id = ""
+        try:
+            async for frame in frames:
+                worker_id = worker_id or frame.worker_id
+                await self._hear(worker_id, frame, said)
+        finally:
+            said.put_nowait(None)
+
+    async def _hear(
+        self, worker_id: str, frame: pb.WorkerFrame, said: asyncio.Queue[Said | None]
+    ) -> None:
+        answer = pb.CoordinatorFrame()
+        for report in frame.reports:
+            await self._answer(worker_id, report, answer)
+        if frame.HasField("heartbeat"):
+            with contextlib.suppress(_Aborted):
+                beat = pb.HeartbeatRequest(
+                    worker_id=worker_id,
+                    timestamp=int(time.time()),
+                    active_tasks=frame.heartbeat.active_tasks,
+                )
+                known = (await self.SendHeartbeat(beat, _Context())).known
+                answer.heartbeat.CopyFrom(pb.HeartbeatAck(known=known))
+        if frame.HasField("hello"):
+            welcome = await self.RegisterWorker(frame.hello, _Context())
+            self.holding = list(frame.holding)
+            if self.streams.get(worker_id) is not said:
+                await self._scripted("ReceiveTasks", _Context())
+                self.streams[worker_id] = said
+                self.streams_opened += 1
+            answer.welcome.heartbeat_interval_ms = welcome.heartbeat_interval_ms
+        if answer.ByteSize():
+            said.put_nowait(answer)
+        if frame.leaving:
+            self._closed(worker_id, said)
+
+    async def _answer(self, worker_id: str, report: pb.Report, answer: pb.CoordinatorFrame) -> None:
+        try:
+            message = await self._reported(worker_id, report)
+        except _Aborted as error:
+            reason = _REASONS.get(error.code, pb.Refusal.UNAVAILABLE)
+            answer.refused.add(sequence=report.sequence, reason=reason, message=str(error))
+            return
+        if message:
+            reason = pb.Refusal.REJECTED
+            answer.refused.add(sequence=report.sequence, reason=reason, message=message)
+        else:
+            answer.accepted.append(report.sequence)
+
+    async def _reported(self, worker_id: str, report: pb.Report) -> str:
+        """Why a report is refused as such; empty where it is taken in."""
+        who = {
+            "task_id": report.task_id,
+            "worker_id": worker_id,
+            "generation": report.generation,
+        }
+        context, what = _Context(), report.WhichOneof("what")
+        match what:
+            case "started":
+                await self.StartTask(pb.StartTaskRequest(**who), context)
+            case "completion":
+                done = report.completion
+                answer = await self.ReportCompletion(
+                    pb.TaskCompletionRequest(
+                        **who,
+                        proof_data=done.proof_data,
+                        proof_metadata_json=done.proof_metadata_json,
+                        merkle_root=done.merkle_root,
+                        duration_ms=done.duration_ms,
+                        output_json=done.output_json,
+                    ),
+                    context,
+                )
+                return "" if answer.success else str(answer.message)
+            case "failure":
+                request = pb.TaskFailureRequest(
+                    **who,
+                    error_message=report.failure.message,
+                    transient=report.failure.transient,
+                )
+                await self.ReportFailure(request, context)
+            case "released":
+                await self.ReleaseTask(
+                    pb.ReleaseTaskRequest(**who, reason=report.released.reason), context
+                )
+            case _:
+                await self._noted(pb.StartTaskRequest(**who), report)
+        return ""
+
+    async def _noted(self, who: Any, report: pb.Report) -> None:
+        record = await self._held("Notes", who, _Context())
+        match report.WhichOneof("what"):
+            case "progress":
+                record.progress.append((report.progress.percent, report.progress.message))
+            case "log":
+                record.lines += [(line.level, line.message) for line in report.log.lines]
+            case "checkpoint":
+                record.checkpoints.append(report.checkpoint.data)
+            case "paused":
+                if report.paused.HasField("checkpoint"):
+                    record.checkpoints.append(report.paused.checkpoint.data)
+                record.state = "paused"
 
     async def StartTask(self, request: Any, context: Any) -> Any:
         record = await self._held("StartTask", request, context)
@@ -279,10 +452,21 @@ class RecordingCoordinator(CoordinatorServiceServicer):
             "completed",
             "failed",
             "released",
+            "paused",
         }:
             self.fenced.append(f"{method} {request.task_id} {request.generation}")
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not yours any more")
         return record
+
+
+def _frame(said: Said) -> pb.CoordinatorFrame:
+    match said:
+        case pb.TaskAssignment():
+            return pb.CoordinatorFrame(assignments=[said])
+        case pb.Stop():
+            return pb.CoordinatorFrame(stops=[said])
+        case _:
+            return said
 
 
 def _holds(record: Record, request: pb.TaskCompletionRequest) -> bool:

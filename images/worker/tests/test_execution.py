@@ -72,12 +72,14 @@ async def test_an_assignment_without_generation_and_key_is_proved_on_the_configu
     await until(pair.assign("merkle", INPUTS["merkle"], **original), "completed")
 
 
-async def test_an_unknown_circuit_fails_for_others_to_try(pair: Pair) -> None:
-    failed = await pair.metric("worker_tasks_failed_total", reason="unknown_circuit")
+async def test_an_unknown_type_fails_for_others_to_try(pair: Pair) -> None:
+    failed = await pair.metric("worker_tasks_failed_total", reason="unknown_type")
     message, transient = await failure_of(pair.assign("sudoku", {}))
-    assert message.startswith("unknown circuit type 'sudoku'; known here: prove.addition")
+    assert message.startswith(
+        "unknown workload type 'sudoku'; known here: command, http, prove.add"
+    )
     assert transient
-    assert await pair.metric("worker_tasks_failed_total", reason="unknown_circuit") == failed + 1
+    assert await pair.metric("worker_tasks_failed_total", reason="unknown_type") == failed + 1
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ async def test_as_many_tasks_run_as_configured_and_twice_as_many_wait(
     gate.open()
     for record in records[:6]:
         await until(record, "completed")
-    processes = {record.completion.proof_metadata_json for record in records[:6]}
+    processes = {record.output["pid"] for record in records[:6]}
     assert len(processes) == 2
 
 

@@ -111,7 +111,7 @@ async def test_an_idle_process_that_dies_is_replaced(
 
 async def test_loading_has_a_time_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muster_worker.executor.supervisor.LOAD_SECONDS", 0.2)
-    executor = Executor(Settings("BN254"), on_replaced=lambda: None)
+    executor = Executor(Settings(("sleep",)), on_replaced=lambda: None)
     before = set(children(os.getpid()))
     with pytest.raises(LoadFailed, match="keys not loaded within 0"):
         await _load_while_stopped(executor, before)

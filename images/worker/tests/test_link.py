@@ -100,9 +100,26 @@ async def test_renewed_certificates_are_used_for_the_next_connection(
     await coordinator.stop()
 
 
-async def test_the_token_goes_with_every_call_and_is_read_again(
+async def test_the_token_opens_the_stream_and_is_read_again_for_the_next(
     coordinator: RecordingCoordinator, tmp_path: Path
 ) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    worker = _worker(coordinator, tmp_path, worker={"token_file": str(token)})
+    await streaming(coordinator, worker.ops)
+    calls = {"ListKeys", "GetProvingKey", "Session"}
+    assert {coordinator.tokens[call] for call in calls} == {"Bearer first"}
+    token.write_text("second")
+    coordinator.break_streams()
+    await eventually(lambda: coordinator.tokens["Session"] == "Bearer second", what="the new token")
+    await worker.leave()
+    assert coordinator.tokens["DeregisterWorker"] == "Bearer second"
+
+
+async def test_the_token_goes_with_every_single_call_and_is_read_again(
+    coordinator: RecordingCoordinator, tmp_path: Path
+) -> None:
+    coordinator.speaks_session = False
     token = tmp_path / "token"
     token.write_text("first\n")
     worker = _worker(coordinator, tmp_path, worker={"token_file": str(token)})

@@ -20,11 +20,12 @@ SEEDED = [
 ]
 REASONS = [
     "invalid_input",
-    "unknown_circuit",
+    "unknown_type",
     "key_unavailable",
     "timeout",
     "out_of_memory",
     "crashed",
+    "failed",
     "internal",
     "rejected",
 ]
@@ -49,7 +50,8 @@ async def test_all_metrics_are_there_from_the_start(
         count = "grpc_client_calls_total"
         assert await worker.ops.metric(count, method=method, status="OK") == 0, method
     lives = "grpc_client_stream_duration_seconds_count"
-    assert await worker.ops.metric(lives, method="ReceiveTasks") == 0
+    for method in ("ReceiveTasks", "Session"):
+        assert await worker.ops.metric(lives, method=method) == 0, method
     assert await worker.ops.metric("worker_pool_concurrency") == 1
 
 
@@ -86,14 +88,19 @@ async def test_health_shows_the_statistics(
     assert body["connected"]
 
 
+@pytest.mark.parametrize("session", [True, False], ids=["one stream", "single calls"])
 async def test_calls_are_counted_by_method_and_status(
-    coordinator: RecordingCoordinator, local_worker: StartWorker
+    coordinator: RecordingCoordinator, local_worker: StartWorker, *, session: bool
 ) -> None:
+    coordinator.speaks_session = session
     worker = await local_worker()
     await until(coordinator.assign("task-1", "range", INPUTS["range"]), "completed")
-    for method in ("ListKeys", "RegisterWorker", "StartTask"):
+    called = {"ListKeys": 1, "RegisterWorker": 0, "StartTask": 0}
+    if not session:
+        called |= {"RegisterWorker": 1, "StartTask": 1}
+    for method, times in called.items():
         count = await worker.ops.metric("grpc_client_calls_total", method=method, status="OK")
-        assert count == 1, method
+        assert count == times, method
 
 
 async def test_logs_are_json_and_hold_no_witness(

@@ -32,6 +32,11 @@ class Board:
         """Tasks whose result the coordinator has not answered."""
         return self._ledger.count(Phase.REPORTING)
 
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """All tasks that this worker holds."""
+        return self._ledger.held
+
     async def changed(self) -> None:
         """Wait for the next change."""
         await self._changed.wait()

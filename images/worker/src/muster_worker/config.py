@@ -7,9 +7,9 @@ import socket
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from muster_proving import CircuitSpec, InvalidInput
 from muster_runtime.config import (
@@ -26,10 +26,12 @@ from muster_runtime.config import (
 from muster_runtime.pem import check_authorities, check_pair
 from muster_worker.cgroup import available_cpus
 from muster_worker.link import Link, Pings, Tls, read_token
+from muster_worker.workloads import PROOFS, installed
 
 SMALLEST_MEMORY_LIMIT = 64 * 2**20
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_TAG = re.compile(r"[A-Za-z0-9._/-]{1,63}")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})")
 
 
@@ -74,6 +76,32 @@ def _directory(value: Path) -> Path:
     return value
 
 
+def _listed(value: object) -> object:
+    """A list, or as an environment variable has it: names between commas."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return value
+
+
+def _workloads(value: tuple[str, ...]) -> tuple[str, ...]:
+    known = installed()
+    if len(set(value)) < len(value) or not known.keys() >= set(value):
+        raise ValueError(
+            f"a list of installed workload types, each once: {', '.join(sorted(known))}"
+        )
+    return value
+
+
+def _tags(value: dict[str, str]) -> dict[str, str]:
+    for key, tag in value.items():
+        if _TAG.fullmatch(key) is None or _TAG.fullmatch(tag) is None or key == "instance":
+            raise ValueError(
+                "names and values of 1 to 63 letters, digits, '-', '_', '.' and '/'; "
+                "not the name instance"
+            )
+    return value
+
+
 def _token(value: Path | None) -> Path | None:
     if value is not None:
         try:
@@ -95,6 +123,12 @@ class WorkerSection(Section):
     pool: Annotated[str, AfterValidator(_name)]
     concurrency: Annotated[int, AfterValidator(_concurrency)] = 1
     """Tasks executed at once, each in a process of its own."""
+    workloads: Annotated[tuple[str, ...], AfterValidator(_workloads), BeforeValidator(_listed)] = ()
+    """Workload types that it executes; none named is all `prove.*` that are installed."""
+    tags: Annotated[
+        dict[str, str], Field(default_factory=dict, max_length=60), AfterValidator(_tags)
+    ]
+    """What affinity rules of workloads may name."""
     heartbeat_interval: Annotated[
         Duration, between(timedelta(seconds=1), timedelta(seconds=60), "1s to 60s")
     ] = timedelta(seconds=5)
@@ -112,6 +146,15 @@ class WorkerSection(Section):
         Duration, between(timedelta(milliseconds=1), timedelta(hours=24), "1ms to 24h")
     ] = timedelta(minutes=5)
     """Time limit of a task whose assignment names none."""
+    checkpoint_interval: Annotated[
+        Duration, between(timedelta(seconds=1), timedelta(hours=1), "1s to 1h")
+    ] = timedelta(seconds=30)
+    """Between two checkpoints that a running task is asked for."""
+    pause_timeout: Annotated[
+        Duration, between(timedelta(seconds=1), timedelta(minutes=10), "1s to 10m")
+    ] = timedelta(seconds=10)
+    """How long a task that is to pause may take; then it is killed, and goes on from what it saved
+    before."""
     keepalive_time: Annotated[
         Duration, between(timedelta(seconds=5), timedelta(hours=1), "5s to 1h")
     ] = timedelta(seconds=10)
@@ -122,6 +165,10 @@ class WorkerSection(Section):
     """How long a ping may be unanswered."""
     token_file: Annotated[Path | None, AfterValidator(_token), EmptyIsNone] = None
     """A bearer token for the coordinator; none sends none."""
+
+    def served(self) -> tuple[str, ...]:
+        """The workload types that this worker executes."""
+        return self.workloads or tuple(name for name in installed() if name.startswith(PROOFS))
 
 
 class TlsSection(Section):
@@ -203,6 +250,18 @@ class WorkerConfig(Section):
     zkp: ZkpSection = ZkpSection()
     keys: Annotated[tuple[KeySection, ...], AfterValidator(_distinct)] = ()
     """Files that spare fetching a key: used where their version is one that the pool asks for."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What workload types are told, by their names."""
+
+    @field_validator("options")
+    @classmethod
+    def _of_served_types(
+        cls, value: dict[str, dict[str, Any]], info: ValidationInfo
+    ) -> dict[str, dict[str, Any]]:
+        worker = info.data.get("worker")
+        if isinstance(worker, WorkerSection) and not value.keys() <= set(worker.served()):
+            raise ValueError(f"only types that this worker serves: {', '.join(worker.served())}")
+        return value
 
     @property
     def link(self) -> Link:

@@ -17,8 +17,8 @@ from muster_worker.keys import KeyRefused, KeyStore
 from muster_worker.lanes import Pool
 from muster_worker.metrics import Metrics
 from muster_worker.session import STEADY_SECONDS, Event, Phase, Session, advance
-from muster_worker.tasks import Assignment
-from muster_worker.workloads import installed
+from muster_worker.tasks import Command, Ticket
+from muster_worker.workloads import PROOFS
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,12 @@ class NoKeys(Exception):  # noqa: N818 - named after the cause
 class Hooks(Protocol):
     """Whom the connection tells what it learns; the calls must not block."""
 
-    def assigned(self, assignment: Assignment) -> None:
-        """A task arrived."""
+    def commanded(self, command: Command) -> None:
+        """The coordinator said something about a task, or about this worker."""
+        ...
+
+    def holding(self) -> Sequence[Ticket]:
+        """What runs here, or waits to be reported."""
         ...
 
     async def reachable(self) -> None:
@@ -63,6 +67,8 @@ class Connection:
         self._pool = pool
         self._metrics = metrics
         self._hooks = hooks
+        self._types = settings.served()
+        self._needs_keys = any(name.startswith(PROOFS) for name in self._types)
         self._instance = str(uuid.uuid4())
         self._session = Session()
         self._turned = asyncio.Event()
@@ -149,10 +155,13 @@ class Connection:
         return success
 
     async def _prepare(self) -> None:
-        announced = await self._coordinator.list_keys(self._settings.pool)
-        wanted = [info for info, _ in usable(announced, installed())]
-        if not wanted:
-            raise NoKeys(f"the coordinator has no keys for pool {self._settings.pool!r} yet")
+        announced: Sequence[KeyInfo] = ()
+        wanted: Sequence[KeyInfo] = ()
+        if self._needs_keys:
+            announced = await self._coordinator.list_keys(self._settings.pool)
+            wanted = [info for info, _ in usable(announced, self._types)]
+            if not wanted:
+                raise NoKeys(f"the coordinator has no keys for pool {self._settings.pool!r} yet")
         await self._hooks.reachable()
         await self._pool.load(await self._keys.obtain(wanted))
         self._announced = announced
@@ -164,7 +173,10 @@ class Connection:
                 concurrency=self._settings.concurrency,
                 version=__version__,
                 instance=self._instance,
-                capabilities=capabilities(self._announced, installed()),
+                capabilities=capabilities(self._announced, self._types),
+                types=sorted(name for name in self._types if not name.startswith(PROOFS)),
+                tags=self._settings.tags,
+                holding=self._hooks.holding(),
             )
         )
         wanted = self._settings.heartbeat_interval.total_seconds()
@@ -173,13 +185,13 @@ class Connection:
 
     async def _serve(self) -> Event:
         """Take tasks until the stream ends or the session turns away from it."""
-        log.info("taking tasks", extra={"keys": [info.key_id for info in self._announced]})
+        keys = [info.key_id for info in self._announced]
+        log.info("taking tasks", extra={"keys": keys, "types": sorted(self._types)})
         opened = time.monotonic()
         stream = asyncio.create_task(self._receive())
-        others = {
-            asyncio.create_task(self._turned.wait()),
-            asyncio.create_task(self._watch_keys()),
-        }
+        others: set[asyncio.Task[object]] = {asyncio.create_task(self._turned.wait())}
+        if self._needs_keys:
+            others.add(asyncio.create_task(self._watch_keys()))
         try:
             await asyncio.wait({stream, *others}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -191,8 +203,8 @@ class Connection:
 
     async def _receive(self) -> None:
         try:
-            async for assignment in self._coordinator.assignments():
-                self._hooks.assigned(assignment)
+            async for command in self._coordinator.commands():
+                self._hooks.commanded(command)
         except CoordinatorError as error:
             self._problem = str(error)
         else:
@@ -225,8 +237,10 @@ class Connection:
 
 
 def capabilities(announced: Iterable[KeyInfo], types: Container[str]) -> dict[str, str]:
-    """What a worker with these keys and workload types tells about itself when it registers."""
+    """What a worker with these keys and workload types tells about its proofs when it registers."""
     offered = usable(announced, types)
+    if not offered:
+        return {}
     return {
         "circuits": ",".join(sorted({spec.name for _, spec in offered})),
         "keys": ",".join(sorted(f"{info.key_id}={info.version}" for info, _ in offered)),

@@ -1,11 +1,12 @@
 """What the worker asks of a coordinator, whatever carries it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from muster_worker.reports import Completion, Failure
-from muster_worker.tasks import Assignment, Ticket
+from muster_worker.notes import Notes
+from muster_worker.reports import Completion, Failure, Halted
+from muster_worker.tasks import Command, Ticket
 
 
 class CoordinatorError(Exception):
@@ -55,6 +56,9 @@ class Registration:
         version: of its software.
         instance: differs between two processes of one name.
         capabilities: `circuits` and `keys`, comma-separated.
+        types: workload types beside the circuits.
+        tags: what affinity rules may name.
+        holding: what it works on already.
     """
 
     pool: str
@@ -62,6 +66,9 @@ class Registration:
     version: str
     instance: str
     capabilities: Mapping[str, str]
+    types: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    holding: Sequence[Ticket] = ()
 
 
 class Coordinator(Protocol):
@@ -87,16 +94,27 @@ class Coordinator(Protocol):
         """Tell that this worker lives; whether the coordinator knows it."""
         ...
 
-    def assignments(self) -> AsyncIterator[Assignment]:
-        """The stream of tasks for this worker; open as long as it is read."""
+    def commands(self) -> AsyncIterator[Command]:
+        """The stream of tasks for this worker and what becomes of them; open as long as it is read.
+
+        A coordinator of the first contract only assigns.
+        """
         ...
 
     async def start(self, ticket: Ticket) -> None:
         """The task began to run."""
         ...
 
+    async def tell(self, ticket: Ticket, notes: Notes) -> None:
+        """How the running task goes. A coordinator of the first contract does not hear of it."""
+        ...
+
     async def complete(self, report: Completion) -> None:
         """The task has a result. Raises `Refused` if the coordinator finds the proof wrong."""
+        ...
+
+    async def halted(self, report: Halted) -> None:
+        """The task stopped, as the coordinator had asked."""
         ...
 
     async def fail(self, report: Failure) -> None:

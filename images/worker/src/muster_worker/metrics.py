@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from muster_protos import coordinator_pb2 as pb
 from muster_worker.tasks import Reason
+from muster_worker.workloads import PROOFS
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _DROPPED = ("fenced", "unknown")
@@ -53,7 +54,7 @@ class Metrics:
         ).labels(worker_id)
         self._duration = Histogram(
             "worker_proof_duration_seconds",
-            "Time to execute one task, by circuit.",
+            "Time to execute one task, by circuit, or by workload type where it is no proof.",
             ("circuit_type",),
             buckets=_BUCKETS,
             registry=self.registry,
@@ -77,12 +78,13 @@ class Metrics:
             self._dropped.labels(worker_id, dropped)
         for method in pb.DESCRIPTOR.services_by_name["CoordinatorService"].methods:
             self._calls.labels(method.name, "OK")
-        self._streams.labels("ReceiveTasks")
+        for stream in ("ReceiveTasks", "Session"):
+            self._streams.labels(stream)
 
-    def seed_circuits(self, circuits: Iterable[str]) -> None:
-        """Show these circuits from the start."""
-        for circuit in circuits:
-            self._duration.labels(circuit)
+    def seed_types(self, types: Iterable[str]) -> None:
+        """Show these workload types from the start."""
+        for name in types:
+            self._duration.labels(_circuit(name))
 
     def watch_tasks(
         self, active: Callable[[], int], queued: Callable[[], int], reports: Callable[[], int]
@@ -102,7 +104,7 @@ class Metrics:
 
     def executed(self, task_type: str, seconds: float) -> None:
         """A task gave a result."""
-        self._duration.labels(task_type.removeprefix("prove.")).observe(seconds)
+        self._duration.labels(_circuit(task_type)).observe(seconds)
 
     def completed(self) -> None:
         """A result was accepted."""
@@ -131,3 +133,7 @@ class Metrics:
     def _gauge(self, name: str, documentation: str) -> Gauge:
         gauge = Gauge(f"worker_{name}", documentation, _WORKER, registry=self.registry)
         return gauge.labels(self._worker_id)
+
+
+def _circuit(task_type: str) -> str:
+    return task_type.removeprefix(PROOFS)

@@ -10,7 +10,7 @@ from muster_worker.backoff import delay
 from muster_worker.board import Board
 from muster_worker.coordinator import Coordinator, Fenced, NotKnown, Refused, Unavailable
 from muster_worker.metrics import Metrics
-from muster_worker.reports import Completion, Failure
+from muster_worker.reports import Completion, Failure, Halted, Report
 from muster_worker.spool import Spool
 from muster_worker.tasks import Reason, Ticket
 
@@ -46,12 +46,13 @@ class Reporter:
             self._board.restore(report.ticket)
             self._watch(asyncio.create_task(self._deliver(report, spooled=True)))
 
-    def submit(self, report: Completion | Failure, told: Awaitable[Ticket | None]) -> None:
+    def submit(self, report: Report, told: Awaitable[Ticket | None]) -> None:
         """Deliver the report of a task that has been settled on the board.
 
         Args:
             report: what to tell.
-            told: gives, soon, the ticket under which the coordinator knows that the task began.
+            told: gives, soon, the ticket under which the coordinator knows that the task began; all
+                else that the run said is told by then, too.
         """
         self._watch(asyncio.create_task(self._follow_up(report, told)))
 
@@ -77,13 +78,11 @@ class Reporter:
         if not delivery.cancelled() and (defect := delivery.exception()) is not None:
             log.error("delivery of a report broke", exc_info=defect)
 
-    async def _follow_up(
-        self, report: Completion | Failure, told: Awaitable[Ticket | None]
-    ) -> None:
+    async def _follow_up(self, report: Report, told: Awaitable[Ticket | None]) -> None:
         started = await told == report.ticket
         await self._deliver(report.model_copy(update={"started": started}), spooled=False)
 
-    async def _deliver(self, report: Completion | Failure, *, spooled: bool) -> None:
+    async def _deliver(self, report: Report, *, spooled: bool) -> None:
         failures = 0
         while (undelivered := await self._attempt(report)) is not None:
             if not spooled:
@@ -96,7 +95,7 @@ class Reporter:
             await asyncio.to_thread(self._spool.remove, report.ticket)
         self._board.forget(report.ticket)
 
-    async def _attempt(self, report: Completion | Failure) -> str | None:
+    async def _attempt(self, report: Report) -> str | None:
         """Try once; the error, if another try makes sense."""
         try:
             await self._send(report)
@@ -115,21 +114,26 @@ class Reporter:
             log.info("task reported", extra=_about(report))
         return None
 
-    async def _send(self, report: Completion | Failure) -> None:
+    async def _send(self, report: Report) -> None:
         if not report.started:
             # A start whose answer was lost is refused the second time; the report decides.
             with contextlib.suppress(Fenced):
                 await self._coordinator.start(report.ticket)
-        if isinstance(report, Completion):
-            await self._coordinator.complete(report)
-        else:
-            await self._coordinator.fail(report)
+        match report:
+            case Completion():
+                await self._coordinator.complete(report)
+            case Failure():
+                await self._coordinator.fail(report)
+            case Halted():
+                await self._coordinator.halted(report)
 
-    def _drop(self, report: Completion | Failure, reason: str, error: Exception) -> None:
+    def _drop(self, report: Report, reason: str, error: Exception) -> None:
         self._metrics.dropped(reason)
         log.warning("report dropped", extra={**_about(report), "error": str(error)})
 
-    async def _store(self, report: Completion | Failure) -> bool:
+    async def _store(self, report: Report) -> bool:
+        if isinstance(report, Halted):
+            return False
         try:
             await asyncio.to_thread(self._spool.store, report)
         except OSError:
@@ -145,8 +149,12 @@ class Reporter:
             return
 
 
-def _about(report: Completion | Failure) -> dict[str, object]:
+def _about(report: Report) -> dict[str, object]:
     about: dict[str, object] = {"task_id": report.task_id, "generation": report.generation}
-    if isinstance(report, Failure):
-        return {**about, "outcome": "failed", "reason": report.reason.value}
-    return {**about, "outcome": "completed", "duration_ms": report.duration_ms}
+    match report:
+        case Failure():
+            return {**about, "outcome": "failed", "reason": report.reason.value}
+        case Halted():
+            return {**about, "outcome": "paused"}
+        case Completion():
+            return {**about, "outcome": "completed", "duration_ms": report.duration_ms}

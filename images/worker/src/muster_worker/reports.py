@@ -26,13 +26,15 @@ class _Report(BaseModel):
 
 
 class Completion(_Report):
-    """A result. It holds proof and public inputs only, no witness."""
+    """A result. Of a proof task it holds proof and public inputs only, no witness."""
 
     kind: Literal["completion"] = "completion"
     output: bytes
-    metadata_json: str
-    merkle_root: str
+    metadata_json: str = ""
+    merkle_root: str = ""
     duration_ms: int
+    proof: bool = True
+    """Whether `output` is a proof; else it is JSON."""
 
 
 class Failure(_Report):
@@ -41,19 +43,37 @@ class Failure(_Report):
     kind: Literal["failure"] = "failure"
     reason: Reason
     message: str
+    permanent: bool = False
+    """Whether the workload said that it fails everywhere."""
+
+    @property
+    def transient(self) -> bool:
+        """Whether another try may succeed."""
+        return self.reason.transient and not self.permanent
 
 
-Report = Annotated[Completion | Failure, Field(discriminator="kind")]
+class Halted(_Report):
+    """A task that stopped as it was asked to. It never lies on the disk: its state may be secret,
+    and what the task saved before is with the coordinator."""
 
-_ADAPTER: TypeAdapter[Completion | Failure] = TypeAdapter(Report)
+    checkpoint: bytes | None = None
+    """What to go on from; none leaves it to what was saved before."""
 
 
-def encode(report: Completion | Failure) -> bytes:
+Final = Completion | Failure
+"""What ends a task here, and has to survive this process."""
+
+Report = Final | Halted
+
+_ADAPTER: TypeAdapter[Final] = TypeAdapter(Annotated[Final, Field(discriminator="kind")])
+
+
+def encode(report: Final) -> bytes:
     """The report as JSON."""
     return _ADAPTER.dump_json(report)
 
 
-def decode(data: bytes) -> Completion | Failure:
+def decode(data: bytes) -> Final:
     """Read what `encode` wrote.
 
     Raises:

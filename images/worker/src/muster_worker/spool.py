@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from muster_worker import files
-from muster_worker.reports import Completion, Failure, decode, encode
+from muster_worker.reports import Final, decode, encode
 from muster_worker.tasks import Ticket
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Spool:
         self._directory = directory
         self._prefix = _digest(worker_id)
 
-    def store(self, report: Completion | Failure) -> None:
+    def store(self, report: Final) -> None:
         """Keep a report until `remove`; it is on the disk when this returns.
 
         Raises:
@@ -36,7 +36,7 @@ class Spool:
         """The report is answered, or was never stored."""
         self._path(ticket).unlink(missing_ok=True)
 
-    def reports(self) -> list[Completion | Failure]:
+    def reports(self) -> list[Final]:
         """All stored reports, in no order; a file that can't be read is set aside with a log line.
 
         Raises:
@@ -44,7 +44,7 @@ class Spool:
         """
         for leftover in self._directory.glob(f"{self._prefix}-*{files.PARTIAL}"):
             leftover.unlink(missing_ok=True)
-        found: list[Completion | Failure] = []
+        found: list[Final] = []
         for path in self._directory.glob(f"{self._prefix}-*{_SUFFIX}"):
             try:
                 found.append(decode(path.read_bytes()))

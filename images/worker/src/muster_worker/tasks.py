@@ -8,11 +8,13 @@ class Reason(StrEnum):
     """Why a task failed; the values are labels of a metric."""
 
     INVALID_INPUT = "invalid_input"
-    UNKNOWN_CIRCUIT = "unknown_circuit"
+    UNKNOWN_TYPE = "unknown_type"
     KEY_UNAVAILABLE = "key_unavailable"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out_of_memory"
     CRASHED = "crashed"
+    FAILED = "failed"
+    """The workload said so itself, and why."""
     INTERNAL = "internal"
     REJECTED = "rejected"
     """The coordinator did not accept the proof."""
@@ -21,7 +23,7 @@ class Reason(StrEnum):
     def transient(self) -> bool:
         """Whether another worker, or a later try, may succeed where this one failed.
 
-        Only a wrong input is wrong everywhere. A circuit or key that is missing here may be loaded
+        Only a wrong input is wrong everywhere. A type or key that is missing here may be loaded
         elsewhere, and time, memory and luck differ between machines; the coordinator limits tries.
         """
         return self is not Reason.INVALID_INPUT
@@ -42,7 +44,7 @@ class Ticket:
 class Assignment:
     """A task that the coordinator assigned to this worker.
 
-    The payload holds witnesses, so it stays out of `repr`, logs and files.
+    Payload and checkpoint may hold secrets, so they stay out of `repr`, logs and files.
     """
 
     ticket: Ticket
@@ -55,6 +57,11 @@ class Assignment:
     """Seconds of execution; none leaves it to the worker's configuration."""
     traceparent: str = ""
     """W3C trace context of the step that assigned it."""
+    customer_id: str = "default"
+    checkpoint: bytes | None = field(default=None, repr=False)
+    """What an earlier run saved last; none where there is nothing to go on from."""
+    attempt: int = 1
+    """1, and one more with each try and each worker that was lost."""
 
     def same_work(self, other: "Assignment") -> bool:
         """Whether a result of the one is a result of the other."""
@@ -66,10 +73,33 @@ class Assignment:
         )
 
 
-class TaskFailed(Exception):  # noqa: N818 - named after the cause
-    """A task failed, and nothing else did."""
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody wants this task any more: end it, and report nothing."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """End this task, and report what to go on from."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The coordinator gives this worker nothing more, and wants back what waits here."""
+
+
+Command = Assignment | Cancel | Pause | Drain
+
+
+class TaskFailed(Exception):  # noqa: N818 - named after the cause
+    """A task failed, and nothing else did; `permanent` means that it fails everywhere."""
+
+    def __init__(self, reason: Reason, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.permanent = permanent

@@ -15,14 +15,14 @@ from muster_worker.coordinator import Coordinator, CoordinatorError, Fenced
 from muster_worker.executor.process import Settings
 from muster_worker.executor.supervisor import Executor
 from muster_worker.keys import KeyStore
-from muster_worker.lanes import Instruments, Lane, Pool
-from muster_worker.ledger import Decision
+from muster_worker.lanes import Instruments, Lane, Patience, Pool
+from muster_worker.ledger import Decision, Phase
 from muster_worker.metrics import Metrics
 from muster_worker.reporter import Reporter
 from muster_worker.shutdown import Step, hurry, next_deadline, next_step, plan
 from muster_worker.spool import Spool
-from muster_worker.tasks import Assignment, Ticket
-from muster_worker.workloads import installed
+from muster_worker.tasks import Assignment, Cancel, Command, Drain, Pause, Ticket
+from muster_worker.workloads import PROOFS
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,10 @@ class Worker:
             self._coordinator, Spool(settings.spool_dir, settings.id), self._board, self._metrics
         )
         instruments = Instruments(self._metrics, tracer or Off())
-        executors = Settings(config.zkp.curve, settings.task_memory_limit)
+        executors = _executors(config)
+        patience = Patience(
+            settings.task_timeout.total_seconds(), settings.pause_timeout.total_seconds()
+        )
         self._pool = Pool(
             [
                 Lane(
@@ -63,7 +66,7 @@ class Worker:
                     self._coordinator,
                     self._reporter,
                     instruments,
-                    settings.task_timeout.total_seconds(),
+                    patience,
                 )
                 for _ in range(settings.concurrency)
             ]
@@ -73,7 +76,8 @@ class Worker:
             settings, self._coordinator, keys, self._pool, self._metrics, self
         )
         self._releases: set[asyncio.Task[None]] = set()
-        self._metrics.seed_circuits(name.removeprefix("prove.") for name in installed())
+        self._draining = False
+        self._metrics.seed_types(settings.served())
         self._metrics.watch_tasks(
             active=lambda: self._board.running,
             queued=lambda: self._board.queued,
@@ -105,15 +109,32 @@ class Worker:
             await self._coordinator.close()
         log.info("worker left", extra=self._state())
 
-    def assigned(self, assignment: Assignment) -> None:
-        """A task arrived."""
+    def commanded(self, command: Command) -> None:
+        """The coordinator said something about a task, or about this worker."""
+        match command:
+            case Assignment():
+                self._assigned(command)
+            case Cancel(ticket=ticket):
+                log.info("task cancelled", extra=_about(ticket))
+                self._board.forget(ticket)
+            case Pause(ticket=ticket):
+                self._pause(ticket)
+            case Drain():
+                log.info("drained by the coordinator")
+                self._draining = True
+                self._release(self._board.clear(), "this worker is drained")
+
+    def holding(self) -> list[Ticket]:
+        """What runs here, or waits to be reported."""
+        return [held.ticket for held in self._board.held if held.phase is not Phase.QUEUED]
+
+    def _assigned(self, assignment: Assignment) -> None:
         ticket = assignment.ticket
         decision = self._board.offer(assignment)
         log.info(
             "task assigned",
             extra={
-                "task_id": ticket.task_id,
-                "generation": ticket.generation,
+                **_about(ticket),
                 "task_type": assignment.task_type,
                 "decision": decision.name.lower(),
             },
@@ -121,8 +142,20 @@ class Worker:
         if decision is Decision.REFUSE:
             self._release([ticket], "the queue of this worker is full")
 
+    def _pause(self, ticket: Ticket) -> None:
+        for held in self._board.held:
+            if held.ticket != ticket:
+                continue
+            log.info("task to be paused", extra={**_about(ticket), "phase": held.phase.name})
+            if held.phase is Phase.RUNNING:
+                self._pool.pause(held.attempt)
+            elif held.phase is Phase.QUEUED:
+                self._board.forget(ticket)
+                self._release([ticket], "paused before it began")
+
     async def reachable(self) -> None:
         """Report what waits before registering; a new process is taken to hold nothing any more."""
+        self._draining = False
         await self._reporter.flush()
 
     def stream_ended(self) -> None:
@@ -185,7 +218,7 @@ class Worker:
             release.add_done_callback(self._releases.discard)
 
     async def _hand_back(self, ticket: Ticket, reason: str) -> None:
-        about = {"task_id": ticket.task_id, "generation": ticket.generation, "reason": reason}
+        about = {**_about(ticket), "reason": reason}
         try:
             await self._coordinator.release(ticket, reason)
         except Fenced:
@@ -208,6 +241,7 @@ class Worker:
             "queued_tasks": self._board.queued,
             "pending_reports": self._board.reporting,
             "connected": self._connection.serving,
+            "draining": self._draining,
         }
 
     async def _health(self) -> Health:
@@ -225,3 +259,19 @@ class Worker:
                 "problem": self._connection.problem,
             },
         )
+
+
+def _executors(config: WorkerConfig) -> Settings:
+    worker = config.worker
+    types = worker.served()
+    curves = {name: {"curve": config.zkp.curve} for name in types if name.startswith(PROOFS)}
+    return Settings(
+        types,
+        {**curves, **config.options},
+        worker.task_memory_limit,
+        worker.checkpoint_interval.total_seconds(),
+    )
+
+
+def _about(ticket: Ticket) -> dict[str, object]:
+    return {"task_id": ticket.task_id, "generation": ticket.generation}

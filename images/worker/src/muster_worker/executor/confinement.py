@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _OOM_SCORE_STEP = 500
 _OOM_SCORE_MOST = 1000
 
@@ -23,6 +24,17 @@ def die_with(parent: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
         raise SystemExit(1)
+
+
+def keep_orphans() -> None:
+    """Have processes whose parent has died become children of this one, so that they are found.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def volunteer_for_oom(process: Path = Path("/proc/self")) -> None:

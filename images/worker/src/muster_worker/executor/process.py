@@ -7,12 +7,18 @@ import signal
 import socket
 import sys
 from asyncio import subprocess
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from muster_worker import cgroup
 from muster_worker.executor import messages
 from muster_worker.executor.causes import ALLOCATION_FAILED, Remains, cause_of_death
+from muster_worker.processes import kill_descendants
 from muster_worker.tasks import Reason
+
+Hear = Callable[[messages.Event], None]
+"""Told what a running task says."""
 
 _LAST_WORDS_SECONDS = 1.0
 """How long a process whose socket is closed may take to end by itself, with its own status."""
@@ -32,12 +38,16 @@ class Settings:
     """How executing processes are made.
 
     Attributes:
-        curve: of tasks that name no key.
+        types: names of the workload types that they serve.
+        options: of each type that has any.
         memory_limit: bytes of private memory for each; None is no limit.
+        checkpoint_seconds: between two checkpoints that a running task is asked for.
     """
 
-    curve: str
+    types: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     memory_limit: int | None = None
+    checkpoint_seconds: float = 30.0
 
 
 class Process:
@@ -88,7 +98,7 @@ class Process:
         """Wait for its end."""
         await asyncio.shield(self._end)
 
-    async def ask(self, request: messages.Request) -> messages.Request | messages.Reply:
+    async def ask(self, request: messages.Request, hear: Hear) -> messages.Reply:
         """Send a request and wait for the reply. Whoever gives up waiting has to `kill`.
 
         Raises:
@@ -97,19 +107,35 @@ class Process:
         try:
             self._writer.write(messages.frame(request))
             await self._writer.drain()
-            header = await self._reader.readexactly(messages.HEADER.size)
-            body_length, blob_length = messages.HEADER.unpack(header)
-            body = await self._reader.readexactly(body_length)
-            return messages.parse(body, await self._reader.readexactly(blob_length))
+            while isinstance(answer := await self._message(), messages.Event):
+                hear(answer)
         except (asyncio.IncompleteReadError, OSError, ValueError):
             await asyncio.wait({self._end}, timeout=_LAST_WORDS_SECONDS)
             await self.kill()
             raise Died(*cause_of_death(self._remains())) from None
+        return answer
+
+    def stop(self, wish: str) -> None:
+        """Wish that the task which runs stops; whether it does shows in its reply."""
+        if self.alive:
+            self._writer.write(messages.frame(messages.Stop(wish)))
+
+    async def _message(self) -> messages.Event | messages.Reply:
+        header = await self._reader.readexactly(messages.HEADER.size)
+        body_length, blob_length = messages.HEADER.unpack(header)
+        body = await self._reader.readexactly(body_length)
+        message = messages.parse(body, await self._reader.readexactly(blob_length))
+        if isinstance(message, messages.Request | messages.Stop):
+            raise ValueError(f"{type(message).__name__} is no reply")  # noqa: TRY004 - as `parse`
+        return message
 
     async def kill(self) -> None:
         """Kill it and whatever it started; returns when it has ended."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
+                # Stopped, it can start nothing more, and still knows all that it has started.
+                os.kill(self._child.pid, signal.SIGSTOP)
+                kill_descendants(self._child.pid)
                 os.killpg(self._child.pid, signal.SIGKILL)
         await asyncio.shield(self._end)
         await asyncio.wait({self._errors}, timeout=_LAST_WORDS_SECONDS)
@@ -139,7 +165,6 @@ class Process:
 def _command(descriptor: int, settings: Settings) -> list[str]:
     command = [sys.executable, "-P", "-m", "muster_worker.executor"]
     command += ["--socket", str(descriptor), "--parent", str(os.getpid())]
-    command += ["--curve", settings.curve]
     if settings.memory_limit is not None:
         command += ["--memory-limit", str(settings.memory_limit)]
     return command

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from muster_sdk import Wish
 from muster_worker.executor import messages
-from muster_worker.executor.process import Died, Process, Settings
+from muster_worker.executor.process import Died, Hear, Process, Settings
 from muster_worker.tasks import Assignment, Reason, TaskFailed
 from muster_worker.workloads import Key
 
@@ -15,7 +16,7 @@ LOAD_SECONDS = 300.0
 
 
 class LoadFailed(Exception):  # noqa: N818 - named after the cause
-    """The executing process could not load the pool's keys."""
+    """The executing process could not load its workload types, or the pool's keys."""
 
 
 class Executor:
@@ -51,7 +52,7 @@ class Executor:
         files = tuple((key.key_id, key.version, str(key.path)) for key in keys)
         try:
             async with asyncio.timeout(LOAD_SECONDS):
-                reply = await self._ask(messages.Load(files))
+                reply = await self._ask(self._load(files), _unheard)
         except TimeoutError:
             raise LoadFailed(f"keys not loaded within {LOAD_SECONDS:g} s") from None
         except OSError as error:
@@ -63,22 +64,20 @@ class Executor:
             raise LoadFailed(getattr(reply, "message", f"unexpected {type(reply).__name__}"))
         self._loaded = keys
 
-    async def execute(self, assignment: Assignment, limit: float) -> messages.Executed:
+    async def execute(
+        self, assignment: Assignment, limit: float, hear: Hear
+    ) -> messages.Executed | messages.Stopped:
         """Execute a task for at most `limit` seconds; beyond them its process is killed.
+
+        Args:
+            hear: told what the task says meanwhile.
 
         Raises:
             TaskFailed: it failed, ran out of time or memory, or its process died.
         """
-        request = messages.Execute(
-            task_type=assignment.task_type,
-            task_id=assignment.ticket.task_id,
-            key_id=assignment.key_id,
-            key_version=assignment.key_version,
-            blob=assignment.payload,
-        )
         try:
             async with asyncio.timeout(limit):
-                reply = await self._ask(request)
+                reply = await self._ask(_request(assignment), hear)
         except TimeoutError:
             raise TaskFailed(Reason.TIMEOUT, f"time limit of {limit:g} s exceeded") from None
         except OSError as error:
@@ -86,23 +85,32 @@ class Executor:
         except Died as death:
             raise TaskFailed(death.reason, death.message) from death
         match reply:
-            case messages.Executed():
+            case messages.Executed() | messages.Stopped():
                 return reply
-            case messages.Failed(reason=reason, message=message):
-                raise TaskFailed(Reason(reason), message)
+            case messages.Failed(reason=reason, message=message, permanent=permanent):
+                raise TaskFailed(Reason(reason), message, permanent=permanent)
             case _:
                 await self.kill()
                 raise TaskFailed(Reason.INTERNAL, f"unexpected reply {type(reply).__name__}")
+
+    def stop(self, wish: Wish) -> None:
+        """Wish that the task which runs stops."""
+        if self._process is not None:
+            self._process.stop(wish)
 
     async def kill(self) -> None:
         """End the process; what it is executing fails."""
         if self._process is not None:
             await self._process.kill()
 
-    async def _ask(self, request: messages.Request) -> messages.Request | messages.Reply:
+    def _load(self, keys: tuple[tuple[str, str, str], ...]) -> messages.Load:
+        settings = self._settings
+        return messages.Load(settings.types, keys, settings.options, settings.checkpoint_seconds)
+
+    async def _ask(self, request: messages.Request, hear: Hear) -> messages.Reply:
         process = await self._living()
         try:
-            return await process.ask(request)
+            return await process.ask(request, hear)
         except asyncio.CancelledError:
             # Its reply would be taken for that of the next request.
             await process.kill()
@@ -116,3 +124,21 @@ class Executor:
             self._loaded = None
             self._process = await Process.start(self._settings)
         return self._process
+
+
+def _request(assignment: Assignment) -> messages.Execute:
+    checkpoint = assignment.checkpoint
+    return messages.Execute(
+        task_type=assignment.task_type,
+        task_id=assignment.ticket.task_id,
+        key_id=assignment.key_id,
+        key_version=assignment.key_version,
+        customer_id=assignment.customer_id,
+        attempt=assignment.attempt,
+        checkpoint_size=None if checkpoint is None else len(checkpoint),
+        blob=assignment.payload + (checkpoint or b""),
+    )
+
+
+def _unheard(_event: messages.Event) -> None:
+    """While nothing runs, nothing is said."""

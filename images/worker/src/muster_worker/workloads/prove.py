@@ -1,28 +1,36 @@
 """The workload types `prove.<circuit>`: Groth16 proofs."""
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from muster_proving import (
     CircuitSpec,
     Curve,
-    InvalidInput,
     Prover,
     TableCache,
     load_proving_key,
     parse_inputs,
 )
-from muster_worker.workloads import Context, InvalidTask, Key, KeyMissing, Result, Task, Workload
+from muster_proving import InvalidInput as InvalidStatement
+from muster_sdk import Context, Environment, InvalidInput, Task
+from muster_worker.workloads import Key, Keyed, KeyMissing, Proof
 
 
-class Prove(Workload):
-    """Proves the circuits of one kind, for every key of that kind which the pool has."""
+class Prove(Keyed):
+    """Proves the circuits of one kind, for every key of that kind which the pool has.
 
-    def __init__(self, context: Context) -> None:
-        self._task_type = context.task_type
-        self._curve = Curve(context.curve.lower())
+    The option `curve` is that of tasks which name no key.
+    """
+
+    def __init__(self) -> None:
+        self._task_type = ""
+        self._curve = Curve.BN254
         self._provers: dict[tuple[str, str], Prover] = {}
+        self._chosen: Prover | None = None
+
+    def init(self, environment: Environment) -> None:
+        """See `Workload`."""
+        self._task_type = environment.task_type
+        self._curve = Curve(str(environment.options.get("curve", self._curve)).lower())
 
     def load(self, keys: Sequence[Key]) -> None:
         """Load keys and build their tables; those that are loaded already are kept.
@@ -38,22 +46,32 @@ class Prove(Workload):
                 provers[name] = self._provers.get(name) or _load(spec, key)
         self._provers = provers
 
-    def execute(self, task: Task) -> Result:
-        """Prove the statement that the payload holds as JSON. Raises as `Workload.execute`."""
-        prover = self._select(task)
-        try:
-            inputs = parse_inputs(prover.spec, _mapping(task.payload))
-        except InvalidInput as invalid:
-            raise InvalidTask(str(invalid)) from invalid
-        bundle = prover.prove(inputs)
-        return Result(bundle.proof, bundle.metadata(), bundle.root or "")
+    def choose(self, key_id: str, version: str) -> None:
+        """See `Keyed`."""
+        self._chosen = self._named(key_id, version) if key_id else self._only()
 
-    def _select(self, task: Task) -> Prover:
-        if task.key_id:
-            found = self._provers.get((task.key_id, task.key_version))
-            if found is None:
-                raise KeyMissing(f"key {task.key_id} {task.key_version} is not loaded here")
-            return found
+    def execute(self, task: Task, context: Context) -> Proof:
+        """Prove the statement that the input holds. It is too quick to be paused.
+
+        Raises:
+            InvalidInput: there is no such statement, or it is not true.
+        """
+        if self._chosen is None:
+            raise KeyMissing("no key is chosen")
+        try:
+            inputs = parse_inputs(self._chosen.spec, dict(task.input))
+        except InvalidStatement as invalid:
+            raise InvalidInput(invalid.field, invalid.value, invalid.allowed) from invalid
+        bundle = self._chosen.prove(inputs)
+        return Proof(bundle.proof, bundle.metadata(), bundle.root or "")
+
+    def _named(self, key_id: str, version: str) -> Prover:
+        found = self._provers.get((key_id, version))
+        if found is None:
+            raise KeyMissing(f"key {key_id} {version} is not loaded here")
+        return found
+
+    def _only(self) -> Prover:
         fitting = [held for held in self._provers.values() if held.spec.curve is self._curve]
         if len(fitting) != 1:
             raise KeyMissing(
@@ -67,13 +85,3 @@ def _load(spec: CircuitSpec, key: Key) -> Prover:
     # The tables lie beside the key, for all executing processes that share the directory.
     tables = TableCache(key.path.parent)
     return load_proving_key(spec, key.path.read_bytes(), key.version, tables=tables)
-
-
-def _mapping(payload: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise InvalidTask(f"input_data_json: not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidTask("input_data_json: not an object; write the inputs as {...}")
-    return document
