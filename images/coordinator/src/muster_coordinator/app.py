@@ -26,9 +26,10 @@ from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_coordinator.engine.waiters import Waiters
 from muster_coordinator.faces import Faces
 from muster_coordinator.grpc_face.authentication import Authentication
+from muster_coordinator.grpc_face.callee import Engine, Terms
 from muster_coordinator.grpc_face.certificates import Certificates, TlsFiles
 from muster_coordinator.grpc_face.server import GrpcServer, Security, coordinator_service
-from muster_coordinator.grpc_face.service import CoordinatorService, Engine
+from muster_coordinator.grpc_face.service import CoordinatorService
 from muster_coordinator.grpc_face.token_review import TokenReviews
 from muster_coordinator.http_face.server import HttpServer
 from muster_coordinator.http_face.traced import traced
@@ -387,9 +388,8 @@ class Coordinator:
         )
         heartbeat = heartbeat_seconds(self._section.heartbeat_timeout)
         timeout = self._lease * _WORKERS_SHARE_OF_THE_LEASE
-        return CoordinatorService(
-            engine, round(heartbeat * 1000), round(timeout * 1000), self._tracer
-        )
+        terms = Terms(round(heartbeat * 1000), round(timeout * 1000))
+        return CoordinatorService(engine, terms, self._tracer)
 
     def _faces(self) -> Faces:
         return Faces(

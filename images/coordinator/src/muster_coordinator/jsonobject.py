@@ -49,6 +49,18 @@ def read_free(data: bytes) -> dict[str, Any]:
     return loaded
 
 
+def check(data: bytes) -> None:
+    """Look whether `data` is JSON of any kind.
+
+    Raises:
+        ValueError: it is none; the text says so.
+    """
+    try:
+        json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{len(data)} bytes that are no JSON") from None
+
+
 def _depth(data: bytes, brackets: int) -> int:
     """How deep brackets are nested; those that close too much make no JSON and count as much."""
     if data.count(b"]") + data.count(b"}") > brackets:

@@ -1,11 +1,11 @@
 """Lets only those calls in whose callers are who they should be."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import grpc
 
-from muster_coordinator.grpc_face.authentication import Authentication, act_as
+from muster_coordinator.grpc_face.authentication import Authentication, Principal, act_as
 from muster_coordinator.grpc_face.handlers import Context, Continuation, Found, preceded
 
 OPEN_TO_ALL = "grpc.health.v1.Health"
@@ -44,4 +44,13 @@ class Guard(grpc.aio.ServerInterceptor):
         principal = await self._authentication.caller(headers)
         # Whatever message names a worker speaks for it, those of later versions too.
         act_as(principal, getattr(request, "worker_id", None))
+        if isinstance(request, AsyncIterator):
+            return _each_as(principal, request)
         return request
+
+
+async def _each_as(principal: Principal, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The requests of a stream, each looked at; one that names no worker is about the first's."""
+    async for request in requests:
+        act_as(principal, getattr(request, "worker_id", "") or None)
+        yield request

@@ -1,19 +1,14 @@
 """`coordinator.CoordinatorService`: every method is one call of the engine."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from muster_coordinator.engine.delivery import Delivery
 from muster_coordinator.engine.errors import NotFound
-from muster_coordinator.engine.ports import KeyStore
-from muster_coordinator.engine.registry import Registry
-from muster_coordinator.engine.reports import Reports
 from muster_coordinator.grpc_face import messages
-from muster_coordinator.proving.keyring import KeyRing
-from muster_coordinator.proving.offers import Offers
+from muster_coordinator.grpc_face.callee import Engine, Terms
+from muster_coordinator.grpc_face.session import Session
 from muster_protos import coordinator_pb2 as pb
 from muster_protos.coordinator_pb2_grpc import CoordinatorServiceServicer
 from muster_runtime.tracing import Off, Step, Tracer
@@ -21,34 +16,25 @@ from muster_runtime.tracing import Off, Step, Tracer
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What the service calls."""
-
-    registry: Registry
-    delivery: Delivery
-    reports: Reports
-    keys: KeyStore
-    keyring: KeyRing
-    offers: Offers
-
-
 class CoordinatorService(CoordinatorServiceServicer):
-    """See protos/coordinator.proto.
+    """See protos/coordinator.proto."""
 
-    Args:
-        heartbeat_ms: how often workers should send heartbeats.
-        timeout_ms: how long a worker may work on a task; below what the coordinator waits, so
-            that the worker gives up first and says why.
-    """
-
-    def __init__(self, engine: Engine, heartbeat_ms: int, timeout_ms: int, tracer: Tracer) -> None:
+    def __init__(self, engine: Engine, terms: Terms, tracer: Tracer) -> None:
         self._engine = engine
+        self._terms = terms
         self._tracer = tracer
-        self._heartbeat_ms = heartbeat_ms
-        self._timeout_ms = timeout_ms
 
-    async def RegisterWorker(  # noqa: N802 - the contract's name, as all here
+    async def Session(  # noqa: N802 - the contract's name, as all here
+        self, request_iterator: AsyncIterator[pb.WorkerFrame], context: _Context
+    ) -> AsyncIterator[pb.CoordinatorFrame]:
+        """Speak with a worker for as long as its stream lasts."""
+        # Tells the worker that the stream is open, though it may have nothing to say for long.
+        await context.send_initial_metadata(())
+        session = Session(self._engine, self._terms, self._tracer)
+        async for frame in session.frames(request_iterator):
+            yield frame
+
+    async def RegisterWorker(  # noqa: N802
         self, request: pb.RegisterWorkerRequest, _context: _Context
     ) -> pb.RegisterWorkerResponse:
         """Make a worker known."""
@@ -58,7 +44,7 @@ class CoordinatorService(CoordinatorServiceServicer):
         return pb.RegisterWorkerResponse(
             success=True,
             message=f"registered in pool {pool.name}",
-            heartbeat_interval_ms=self._heartbeat_ms,
+            heartbeat_interval_ms=self._terms.heartbeat_ms,
         )
 
     async def SendHeartbeat(  # noqa: N802
@@ -66,7 +52,7 @@ class CoordinatorService(CoordinatorServiceServicer):
     ) -> pb.HeartbeatResponse:
         """Note that a worker lives."""
         worker_id = messages.worker_id(request.worker_id)
-        active = min(max(request.active_tasks, 0), messages.MAX_CAPACITY)
+        active = messages.active(request.active_tasks)
         known = await self._engine.registry.beat(worker_id, active)
         return pb.HeartbeatResponse(success=known, known=known)
 
@@ -79,15 +65,7 @@ class CoordinatorService(CoordinatorServiceServicer):
             # Tells the worker that the stream is open, though there may be no task for long.
             await context.send_initial_metadata(())
             async for one in stream.assignments():
-                step = Step("assign", one.traceparent, "producer", begun=one.created_at)
-                with self._tracer.span(
-                    step,
-                    task_id=str(one.workload_id),
-                    worker_id=worker_id,
-                    generation=one.generation,
-                ) as span:
-                    message = messages.assignment(one, self._timeout_ms, span.traceparent)
-                yield message
+                yield messages.sent(one, self._terms.timeout_ms, self._tracer)
 
     async def StartTask(  # noqa: N802
         self, request: pb.StartTaskRequest, _context: _Context
