@@ -38,6 +38,9 @@ def main() -> int:
     parser.add_argument(
         "--starts", action="store_true", help="Muster's workers say that they began, too"
     )
+    parser.add_argument(
+        "--single-calls", action="store_true", help="Muster's workers speak by single calls"
+    )
     arguments = parser.parse_args()
     if min(arguments.rounds, arguments.tasks, arguments.workers, arguments.lone) < 1:
         parser.error("each number must be at least 1")
@@ -48,7 +51,12 @@ def main() -> int:
         contenders = [stack.enter_context(one) for one in _contenders()]
         for one in contenders:
             print(f"starting {one.name}", flush=True)
-            one.ask(do="open", workers=arguments.workers, starts=arguments.starts)
+            one.ask(
+                do="open",
+                workers=arguments.workers,
+                starts=arguments.starts,
+                single_calls=arguments.single_calls,
+            )
             one.ask(do="run", tasks=arguments.tasks)
         for number in range(1, arguments.rounds + 1):
             print(f"round {number} of {arguments.rounds}", flush=True)

@@ -4,7 +4,6 @@ As Muster's, the workers are many, have one place each, and talk TCP; nothing is
 """
 
 import asyncio
-import json
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 from distributed import Client, Worker
 
 from bench.dispatch.free_port import free_port
+from bench.dispatch.serving import serve
 
 _PROOF = b"\x01" * 128
 
@@ -30,7 +30,7 @@ class Bench:
         self._workers: list[Any] = []
         self._tasks = 0
 
-    async def open(self, workers: int) -> None:
+    async def open(self, workers: int, **_: bool) -> dict[str, Any]:
         """Bring workers and client up."""
         self._workers = [
             Worker(self._address, nthreads=1, name=f"w-{number}", dashboard=False)
@@ -39,6 +39,7 @@ class Bench:
         for first in range(0, workers, 10):
             await asyncio.gather(*self._workers[first : first + 10])
         self._client = await Client(self._address, asynchronous=True)
+        return {}
         await self._client.wait_for_workers(workers)
 
     async def close(self) -> None:
@@ -68,24 +69,6 @@ class Bench:
         return latencies
 
 
-async def _serve(address: str) -> None:
-    bench, loop = Bench(address), asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        request = json.loads(line)
-        answer: dict[str, Any] = {}
-        match request["do"]:
-            case "open":
-                await bench.open(request["workers"])
-            case "run":
-                answer = {"seconds": await bench.run(request["tasks"])}
-            case "idle":
-                answer = {"seconds": await bench.idle(request["times"])}
-            case what:
-                raise ValueError(f"cannot {what}")
-        print(json.dumps(answer), flush=True)
-    await bench.close()
-
-
 def main() -> None:
     """Answer requests until standard input ends."""
     port = free_port()
@@ -94,7 +77,7 @@ def main() -> None:
         [*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as scheduler:
         try:
-            asyncio.run(_serve(f"tcp://127.0.0.1:{port}"))
+            asyncio.run(serve(Bench(f"tcp://127.0.0.1:{port}")))
         finally:
             scheduler.kill()
 

@@ -10,13 +10,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
 import uvloop
 import yaml
 
-from bench.dispatch.fleet import SimulatedWorker, close_all, wait_all
+from bench.dispatch.fleet import (
+    CallingWorker,
+    SimulatedWorker,
+    StreamingWorker,
+    Work,
+    close_all,
+    wait_all,
+)
+from bench.dispatch.serving import serve
 from muster_coordinator.engine.batching import Batcher
 from muster_coordinator.engine.identity import new_id
 from muster_coordinator.engine.model import NewWorkload, Requirement
@@ -89,8 +98,8 @@ class Bench:
         self._open: set[str] = set()
         self._all_accepted = asyncio.Event()
 
-    async def open(self, workers: int, *, starts: bool) -> None:
-        """Make proofs, and bring the fleet up."""
+    async def open(self, workers: int, *, starts: bool, single_calls: bool) -> dict[str, Any]:
+        """Make proofs, and bring the fleet up; tells the port of the database."""
         self._database = Database(self._dsn, Limits(max_connections=4, idle_connections=2))
         await self._database.open()
         self._store = PostgresQueue(self._database)
@@ -111,17 +120,12 @@ class Bench:
             assert verifier.verify(bundle.public, bundle.proof)
             proofs[json.dumps(inputs, separators=(",", ":")).encode()] = bundle.proof
         self._inputs = list(proofs)
-        self._workers = [
-            SimulatedWorker(
-                f"127.0.0.1:{self._ports['grpc']}",
-                f"w-{number:03}",
-                proofs,
-                self._accept,
-                starts=starts,
-            )
-            for number in range(workers)
-        ]
+        kind: type[SimulatedWorker] = CallingWorker if single_calls else StreamingWorker
+        work = Work(proofs, self._accept, starts)
+        target = f"127.0.0.1:{self._ports['grpc']}"
+        self._workers = [kind(target, f"w-{number:03}", work) for number in range(workers)]
         await wait_all(self._workers, f"{_SPEC.key_id}={version}")
+        return {"database_port": urlsplit(self._dsn).port}
 
     async def close(self) -> None:
         """Let everything go."""
@@ -188,24 +192,6 @@ class Bench:
             raise RuntimeError(f"of {len(ids)} tasks: {dict(row)}")
 
 
-async def _serve(bench: Bench) -> None:
-    loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        request = json.loads(line)
-        match request["do"]:
-            case "open":
-                await bench.open(request["workers"], starts=request["starts"])
-                answer: dict[str, Any] = {}
-            case "run":
-                answer = {"seconds": await bench.run(request["tasks"])}
-            case "idle":
-                answer = {"seconds": await bench.idle(request["times"])}
-            case what:
-                raise ValueError(f"cannot {what}")
-        print(json.dumps(answer), flush=True)
-    await bench.close()
-
-
 def main() -> None:
     """Answer requests until standard input ends."""
     with (
@@ -214,7 +200,7 @@ def main() -> None:
     ):
         dsn = runner.run(server.create_database())
         with coordinator(dsn) as ports:
-            runner.run(_serve(Bench(dsn, ports)))
+            runner.run(serve(Bench(dsn, ports)))
 
 
 if __name__ == "__main__":

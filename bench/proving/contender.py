@@ -30,6 +30,11 @@ class Contender:
             bufsize=1,
         )
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
     def ask(self, **request: Any) -> dict[str, Any]:
         """One request and its answer."""
         if self._process.stdin is None or self._process.stdout is None:
