@@ -219,30 +219,40 @@ class WorkerProcess:
             return await self._process.wait()
 
 
+@contextlib.asynccontextmanager
+async def started_worker(
+    coordinator: RecordingCoordinator, root: Path, **worker: Any
+) -> AsyncIterator[WorkerProcess]:
+    """A worker process while the context is open."""
+    document = settings(coordinator, root, **worker)
+    config = root / f"worker-{document['worker']['ops_port']}.yaml"
+    config.write_text(yaml.safe_dump(document))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "muster_worker", "--config", str(config)
+    )
+    started = WorkerProcess(process, Ops(document["worker"]["ops_port"]))
+    try:
+        yield started
+    finally:
+        if started.running:
+            started.send(signal.SIGKILL)
+            await started.ended()
+
+
 @pytest_asyncio.fixture
 async def worker_process(
     coordinator: RecordingCoordinator, tmp_path: Path
 ) -> AsyncIterator[StartWorker]:
     """Starts real workers: `await worker_process(shutdown_timeout="1s")`."""
-    workers: list[WorkerProcess] = []
+    async with contextlib.AsyncExitStack() as workers:
 
-    async def start(*, ready: bool = True, **worker: Any) -> WorkerProcess:
-        document = settings(coordinator, tmp_path, **worker)
-        config = tmp_path / f"worker-{len(workers)}.yaml"
-        config.write_text(yaml.safe_dump(document))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "muster_worker", "--config", str(config)
-        )
-        workers.append(WorkerProcess(process, Ops(document["worker"]["ops_port"])))
-        if ready:
-            await streaming(coordinator, workers[-1].ops)
-        return workers[-1]
+        async def start(*, ready: bool = True, **worker: Any) -> WorkerProcess:
+            one = await workers.enter_async_context(started_worker(coordinator, tmp_path, **worker))
+            if ready:
+                await streaming(coordinator, one.ops)
+            return one
 
-    yield start
-    for worker in workers:
-        if worker.running:
-            worker.send(signal.SIGKILL)
-            await worker.ended()
+        yield start
 
 
 @pytest.fixture
