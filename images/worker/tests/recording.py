@@ -319,7 +319,7 @@ class RecordingCoordinator(CoordinatorServiceServicer):
 
     async def _reported(self, worker_id: str, report: pb.Report) -> str:
         """Why a report is refused as such; empty where it is taken in."""
-        who = {
+        who: Any = {
             "task_id": report.task_id,
             "worker_id": worker_id,
             "generation": report.generation,

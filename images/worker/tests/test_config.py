@@ -23,6 +23,7 @@ def read(
     zkp: dict[str, Any] | None = None,
     tls: dict[str, Any] | None = None,
     keys: Any = (),
+    options: dict[str, Any] | None = None,
     **worker: Any,
 ) -> WorkerConfig:
     document = {
@@ -36,6 +37,7 @@ def read(
         "zkp": zkp or {},
         "tls": tls or {},
         "keys": list(keys),
+        "options": options or {},
     }
     path = root / "worker.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -229,3 +231,48 @@ def test_each_wrong_field_of_a_key_is_named(tmp_path: Path) -> None:
         read(tmp_path, keys=[good, good])
     with pytest.raises(ConfigError, match=r"keys\.0\.size: unknown key"):
         read(tmp_path, keys=[good | {"size": 3}])
+
+
+def test_without_a_list_a_worker_serves_all_proofs_and_nothing_else(tmp_path: Path) -> None:
+    served = read(tmp_path).worker.served()
+    assert sorted(served) == ["prove.addition", "prove.merkle", "prove.range"]
+
+
+def test_a_worker_serves_what_is_listed(tmp_path: Path) -> None:
+    config = read(
+        tmp_path,
+        workloads=["command", "sleep"],
+        tags={"zone": "a"},
+        checkpoint_interval="5s",
+        pause_timeout="2s",
+        options={"command": {"output_limit": 10}},
+    )
+    assert config.worker.served() == ("command", "sleep")
+    assert config.worker.tags == {"zone": "a"}
+    assert config.worker.checkpoint_interval == timedelta(seconds=5)
+    assert config.worker.pause_timeout == timedelta(seconds=2)
+    assert config.options == {"command": {"output_limit": 10}}
+    env = {"WORKER_WORKLOADS": "http, sleep"}
+    assert read(tmp_path, env).worker.served() == ("http", "sleep")
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "allowed"),
+    [
+        ({"workloads": ["comand"]}, "worker.workloads", "installed workload types, each once"),
+        ({"workloads": ["sleep", "sleep"]}, "worker.workloads", "command, http, prove.addition"),
+        ({"tags": {"instance": "x"}}, "worker.tags", "not the name instance"),
+        ({"tags": {"a b": "x"}}, "worker.tags", "1 to 63 letters"),
+        ({"checkpoint_interval": "0s"}, "worker.checkpoint_interval", "1s to 1h"),
+        ({"pause_timeout": "1h"}, "worker.pause_timeout", "1s to 10m"),
+        ({"options": {"sleep": {}}}, "options", "only types that this worker serves"),
+    ],
+)
+def test_what_is_wrong_with_workload_types_is_named(
+    tmp_path: Path, fields: dict[str, Any], key: str, allowed: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, **fields)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{key}: got ")
+    assert allowed in line

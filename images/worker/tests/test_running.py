@@ -209,6 +209,14 @@ async def test_what_a_command_beyond_its_time_started_is_gone_with_it(
     await eventually(lambda: not any(map(alive, pids)), what="all processes are gone")
 
 
+async def test_what_a_command_leaves_running_ends_with_it(pair: Pair) -> None:
+    script = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"
+    record = pair.assign("command", {"argv": [sys.executable, "-c", script]})
+    await until(record, "completed")
+    left = int(record.output["stdout"])
+    await eventually(lambda: not alive(left), what="the process is gone")
+
+
 def _family(file: Path) -> list[str]:
     """A program that starts another, and one in a session of its own whose parent is gone."""
     script = (

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 from muster_sdk import Context, Environment, Failed, Fields, InvalidInput, Level, Task, Workload
@@ -43,6 +44,23 @@ class _Output:
     @property
     def text(self) -> str:
         return self.kept.decode(errors="replace")
+
+
+class _Feed:
+    """What is still to be written to a program."""
+
+    def __init__(self, given: bytes) -> None:
+        self._waiting = memoryview(given)
+
+    def go_on(self, descriptor: int) -> bool:
+        """Write some; False where that was all, or the program reads no more."""
+        try:
+            # So much never blocks where the pipe is ready.
+            written = os.write(descriptor, self._waiting[: select.PIPE_BUF])
+        except BrokenPipeError:
+            return False
+        self._waiting = self._waiting[written:]
+        return bool(self._waiting)
 
 
 class Command(Workload):
@@ -99,39 +117,50 @@ class Command(Workload):
     def _attend(
         self, process: "subprocess.Popen[bytes]", given: bytes, context: Context
     ) -> dict[str, _Output]:
-        """Feed the program and read what it writes, until it has closed its outputs or is to stop.
+        """Feed the program and read what it writes, until it has ended or is to stop.
 
         Raises:
             Stopped: it is to stop; by then it is dead.
         """
         outputs = {"stdout": _Output("info"), "stderr": _Output("warning")}
-        waiting = memoryview(given)
         with selectors.DefaultSelector() as ready:
             for name, output in outputs.items():
-                ready.register(_pipe(process, name), selectors.EVENT_READ, output)
+                take = partial(self._take, output, context)
+                ready.register(_pipe(process, name), selectors.EVENT_READ, take)
             if given:
-                ready.register(_pipe(process, "stdin"), selectors.EVENT_WRITE)
+                feed = _Feed(given).go_on
+                ready.register(_pipe(process, "stdin"), selectors.EVENT_WRITE, feed)
             else:
                 _pipe(process, "stdin").close()
-            while ready.get_map():
-                context.stop_if_wished()
-                for key, _ in ready.select(_STEP_SECONDS):
-                    if key.data is None:
-                        waiting = _feed(key.fd, waiting)
-                        if not waiting:
-                            _let_go(ready, key.fileobj)
-                    elif data := os.read(key.fd, _CHUNK):
-                        key.data.take(data, self._limit, context)
-                    else:
-                        _let_go(ready, key.fileobj)
-            for one in outputs.values():
-                one.end(context)
+            _speak(process, ready, context)
+        for one in outputs.values():
+            one.end(context)
         # It may have closed its outputs, and work on.
         while process.poll() is None:
             context.stop_if_wished()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_STEP_SECONDS)
         return outputs
+
+    def _take(self, output: _Output, context: Context, descriptor: int) -> bool:
+        data = os.read(descriptor, _CHUNK)
+        output.take(data, self._limit, context)
+        return bool(data)
+
+
+def _speak(
+    process: "subprocess.Popen[bytes]", ready: selectors.BaseSelector, context: Context
+) -> None:
+    """Serve the pipes of a program until all are at their end, or it is."""
+    while ready.get_map():
+        context.stop_if_wished()
+        found = ready.select(_STEP_SECONDS)
+        if not found and process.poll() is not None:
+            # What it has left running may hold its outputs for ever.
+            return
+        for key, _ in found:
+            if not key.data(key.fd):
+                _let_go(ready, key.fileobj)
 
 
 @contextlib.contextmanager
@@ -158,15 +187,6 @@ def _started(argv: tuple[str, ...], env: Mapping[str, str]) -> "Iterator[subproc
 def _pipe(process: "subprocess.Popen[bytes]", name: str) -> IO[bytes]:
     pipe: IO[bytes] = getattr(process, name)
     return pipe
-
-
-def _feed(descriptor: int, waiting: memoryview) -> memoryview:
-    """What is still to be written; nothing, too, where the program reads no more."""
-    try:
-        # So much never blocks where the pipe is ready.
-        return waiting[os.write(descriptor, waiting[: select.PIPE_BUF]) :]
-    except BrokenPipeError:
-        return waiting[:0]
 
 
 def _let_go(ready: selectors.BaseSelector, pipe: Any) -> None:

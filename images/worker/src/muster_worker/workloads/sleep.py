@@ -41,6 +41,7 @@ def _state(checkpoint: bytes | None) -> float:
     if checkpoint is None:
         return 0.0
     try:
-        return Fields(json.loads(checkpoint)).number("slept_seconds", least=0, most=1e9)
-    except ValueError as error:
+        state = dict(json.loads(checkpoint))
+        return Fields(state).number("slept_seconds", least=0, most=1e9)
+    except (ValueError, TypeError) as error:
         raise InvalidInput("checkpoint", str(error), "what this type saved") from error
