@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import settings as examples
@@ -86,20 +86,36 @@ _TYPED: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.TYPE_INT32: st.integers(-(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_INT64: st.integers(-(2**63), 2**63 - 1),
     FieldDescriptor.TYPE_BOOL: st.booleans(),
+    FieldDescriptor.TYPE_DOUBLE: st.floats(),
 }
 
 
 def _values(one: FieldDescriptor) -> st.SearchStrategy[Any]:
-    return _NAMED[one.name] if one.name in _NAMED else _TYPED[one.type]
+    if one.name in _NAMED:
+        return _NAMED[one.name]
+    if one.type != FieldDescriptor.TYPE_MESSAGE:
+        each = _TYPED[one.type]
+    else:
+        assert one.message_type is not None
+        each = _messages(one.message_type)
+        if not one.is_repeated:
+            return st.none() | each
+    return st.lists(each, max_size=3) if one.is_repeated else each
+
+
+@st.composite
+def _messages(draw: st.DrawFn, message: Descriptor) -> Message:
+    # Of fields that exclude each other, the last one stays.
+    fields = {one.name: draw(_values(one)) for one in message.fields}
+    made: Message = getattr(pb, message.name)(**fields)
+    return made
 
 
 @st.composite
 def _requests(draw: st.DrawFn, name: str) -> tuple[Message, int | None]:
     """A request, and which of the tasks it is to be about, if any."""
-    message = METHODS[name].input_type
-    fields = {one.name: draw(_values(one)) for one in message.fields}
     task = draw(st.none() | st.integers(0, TASKS - 1))
-    return getattr(pb, message.name)(**fields), task
+    return draw(_messages(METHODS[name].input_type)), task
 
 
 def _code(target: Target, name: str, data: bytes) -> str:
@@ -127,8 +143,9 @@ def test_any_message_gets_a_right_answer(target: Target, name: str) -> None:
     @given(_requests(name))
     def tried(made: tuple[Message, int | None]) -> None:
         request, number = made
-        if number is not None and hasattr(request, "task_id"):
-            request.task_id = target.tasks[number]
+        for one in (request, *getattr(request, "reports", ())):
+            if number is not None and hasattr(one, "task_id"):
+                one.task_id = target.tasks[number]
         assert _code(target, name, request.SerializeToString()) in ALLOWED
 
     tried()

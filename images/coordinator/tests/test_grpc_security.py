@@ -239,12 +239,21 @@ async def test_a_token_of_a_pod_speaks_for_that_pod_only(
     with pytest.raises(grpc.aio.AioRpcError) as denied:
         await stream.read()
     assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    for frames in ([_frame("other")], [_frame("demo-worker-1"), _frame("other")]):
+        session = stub.Session(metadata=metadata)
+        for frame in frames:
+            await session.write(frame)
+        assert await session.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def _frame(name: str) -> pb.WorkerFrame:
+    return pb.WorkerFrame(worker_id=name, heartbeat=pb.Heartbeat())
 
 
 async def test_every_method_but_health_needs_a_token(channel: grpc.aio.Channel) -> None:
     for method in pb.DESCRIPTOR.services_by_name["CoordinatorService"].methods:
-        request = getattr(pb, method.input_type.name)()
-        call = getattr(CoordinatorServiceStub(channel), method.name)(request)
+        request = () if method.client_streaming else (getattr(pb, method.input_type.name)(),)
+        call = getattr(CoordinatorServiceStub(channel), method.name)(*request)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await (call.read() if method.server_streaming else call)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, method.name
