@@ -39,8 +39,8 @@ class Bench:
         for first in range(0, workers, 10):
             await asyncio.gather(*self._workers[first : first + 10])
         self._client = await Client(self._address, asynchronous=True)
-        return {}
         await self._client.wait_for_workers(workers)
+        return {}
 
     async def close(self) -> None:
         """Let everything go."""
