@@ -54,17 +54,22 @@ def coordinator_names(coordinator: str, namespace: str) -> tuple[str, ...]:
 
 def authority_secret(coordinator: str) -> str:
     """The Secret with a Coordinator's own authority; no pod has it."""
-    return f"{coordinator}-coordinator-authority"
+    return f"{coordinator_name(coordinator)}-authority"
 
 
 def server_secret(coordinator: str) -> str:
     """The Secret with the certificate of a Coordinator's pods."""
-    return f"{coordinator}-coordinator-tls"
+    return f"{coordinator_name(coordinator)}-tls"
 
 
 def client_secret(coordinator: str) -> str:
     """The Secret with the certificate of a Coordinator's workers."""
-    return f"{coordinator}-coordinator-workers"
+    return f"{coordinator_name(coordinator)}-workers"
+
+
+def witness_secret(coordinator: str, *, retained: bool) -> str:
+    """The Secret with the keys that seal inputs; a retained one outlives its Coordinator."""
+    return f"{coordinator_name(coordinator)}-witness{'-retained' if retained else ''}"
 
 
 def owner_selector(owner: Key) -> str:
