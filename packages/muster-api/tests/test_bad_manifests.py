@@ -128,6 +128,15 @@ POOLS = {
     "networkPolicy: {enabled: maybe}": "spec.networkPolicy.enabled in body must be of type boolean",
 }
 
+
+def pools(*each: str) -> str:
+    return f"{{workerPools: [{', '.join(each)}]}}"
+
+
+def worker_pool(text: str, workloads: str = "[sleep]") -> str:
+    return f"{{name: a, workloads: {workloads}, {text}}}"
+
+
 COORDINATORS = {
     "replicas: 0": "spec.replicas in body should be greater than or equal to 1",
     "replicas: 10": "spec.replicas in body should be less than or equal to 9",
@@ -156,6 +165,55 @@ COORDINATORS = {
     "tls: {secretRef: {name: a}}": "secretRef belongs to mode SecretRef: write both or neither",
     "tls: {mode: Managed, workerSecretRef: {name: a}}": "workerSecretRef belongs to mode SecretRef",
     "authentication: {mode: Basic}": 'supported values: "Disabled", "TokenReview"',
+    "http: {rateLimit: -1}": "spec.http.rateLimit in body should be greater than or equal to 0",
+    "http: {rateLimit: 0.5}": "spec.http.rateLimit in body must be of type integer",
+    "http: {rateBurst: 0}": "spec.http.rateBurst in body should be greater than or equal to 1",
+    "http: {trustedProxies: [10.0.0.0/33]}": "spec.http.trustedProxies[0] in body should match",
+    "http: {trustedProxies: [10.0.256.1]}": "spec.http.trustedProxies[0] in body should match",
+    "http: {trustedProxies: ['fd00::/129']}": "spec.http.trustedProxies[0] in body should match",
+    "http: {trustedProxies: [proxy.example]}": "spec.http.trustedProxies[0] in body should match",
+    "http: {corsOrigins: [example.com]}": "spec.http.corsOrigins[0] in body should match",
+    "http: {corsOrigins: ['https://a.example/']}": "spec.http.corsOrigins[0] in body should match",
+    "http: {corsOrigins: ['*', 'https://a.example']}": "* means every origin: remove the others",
+    "database: {managed: {}, witnessKeySecretRef: {name: a}}": "SecretRef.key: Required value",
+    "accounts: {adminKey: Perhaps}": 'supported values: "Managed", "Disabled"',
+    "accounts: {jwt: {}}": "spec.accounts.jwt.secretRef: Required value",
+    "accounts: {jwt: {secretRef: {name: a, key: b}, algorithm: none}}": 'values: "HS256", "RS256"',
+    "broker: {}": "write either managed: {} or secretRef: {name, key}, and not both",
+    "broker: {managed: {}, secretRef: {name: a, key: b}}": "secretRef: {name, key}, and not both",
+    "broker: {managed: {storage: 1Mi}}": "write a size of at least 256Mi, such as 2Gi",
+    "broker: {managed: {resources: {requests: {cpu: 2}, limits: {cpu: 1}}}}": "lower it under",
+    pools("{name: a}"): "spec.workerPools[0].workloads: Required value",
+    pools("{workloads: [sleep]}"): "spec.workerPools[0].name: Required value",
+    pools(worker_pool(""), worker_pool("")): 'spec.workerPools[1]: Duplicate value: {"name":"a"}',
+    pools("{name: Fast, workloads: [sleep]}"): "spec.workerPools[0].name in body should match",
+    pools(f"{{name: {'a' * 21}, workloads: [sleep]}}"): "spec.workerPools[0].name: Too long",
+    pools(worker_pool("", "[]")): "workloads in body should have at least 1 items",
+    pools(worker_pool("", "[sleep, sleep]")): "workloads[1]: Duplicate value",
+    pools(worker_pool("", "[prove.merkle]")): "proofs are made by a ProverPool: remove the types",
+    pools(worker_pool("transport: NATS")): "transport NATS needs a broker: write broker: {managed",
+    pools(worker_pool("transport: Carrier")): 'supported values: "gRPC", "NATS"',
+    pools(worker_pool("networkAccess: None")): 'supported values: "Coordinator", "Any"',
+    pools(worker_pool("replicas: 2")): "replicas is only for pools without autoscaling: remove it",
+    pools(worker_pool("autoscaling: {minReplicas: 9}")): "minReplicas must not be greater than max",
+    pools(worker_pool("autoscaling: {scaleToZeroAfter: 0s}")): "write a duration from 1s to 24h",
+    pools(worker_pool("concurrency: 3, resources: {limits: {cpu: 1}}")): "concurrency is more than",
+    pools(worker_pool("resources: {requests: {cpu: 2}, limits: {cpu: 1}}")): "lower it under",
+    pools(worker_pool("env: [{name: A}]")): "write either value or secretKeyRef: {name, key}",
+    pools(worker_pool("env: [{name: 1A, value: b}]")): "env[0].name in body should match",
+    pools(
+        worker_pool("env: [{name: WORKER_ID, value: b}]")
+    ): "POD_ or WORKER_ are the worker's own",
+    pools(worker_pool("worker: {heartbeatInterval: 500ms}")): "write a duration from 1s to 60s",
+    pools(worker_pool("worker: {taskTimeout: 0s}")): "write a duration from 1s to 24h",
+    pools(worker_pool("worker: {taskMemoryLimit: 1Mi}")): "write a size of at least 64Mi",
+    pools(worker_pool("worker: {heartbeatInterval: 20s}")): "must be at most half of heartbeat",
+    pools(worker_pool("worker: {taskTimeout: 6m}")): "must be at most staleTaskTimeout: lower it",
+    pools(worker_pool("podTemplate: {labels: {muster.dev/a: b}}")): "are the operator's: choose",
+    pools(worker_pool("podTemplate: {annotations: {muster.dev/a: b}}")): "are the operator's: cho",
+    pools(worker_pool("podTemplate: {tolerations: [{operator: Exists, value: x}]}")): (
+        "operator Exists takes no value"
+    ),
     "databse: {}": 'unknown field "spec.databse"',
 }
 
@@ -183,6 +241,18 @@ CHANGES = [
         COORDINATOR,
         "database: {managed: {}}",
         "database: {managed: {storageClassName: fast}}",
+        "the volume's class can't be changed",
+    ),
+    (
+        COORDINATOR,
+        "broker: {managed: {storage: 1Gi}}",
+        "broker: {managed: {storage: 2Gi}}",
+        "the volume's size can't be changed",
+    ),
+    (
+        COORDINATOR,
+        "broker: {managed: {}}",
+        "broker: {managed: {storageClassName: fast}}",
         "the volume's class can't be changed",
     ),
     (

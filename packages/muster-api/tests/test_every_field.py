@@ -69,7 +69,7 @@ def least(schema: Node) -> Any:
             return schema.get("minimum", 1)
         case "boolean":
             return True
-    candidates = ("1s", "a", "1", "ab" * 32, "sha256:" + "ab" * 32)
+    candidates = ("1s", "a", "1", "*", "10.0.0.0/8", "ab" * 32, "sha256:" + "ab" * 32)
     pattern = schema.get("pattern", "")
     return next(each for each in candidates if re.search(pattern, each))
 

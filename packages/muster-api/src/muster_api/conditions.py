@@ -37,6 +37,12 @@ class ConditionType(Documented):
     )
     COORDINATOR_READY = "CoordinatorReady", "The pool's coordinator hands out work."
     DATABASE_READY = "DatabaseReady", "The database is there, as far as Kubernetes can tell."
+    BROKER_READY = "BrokerReady", "The broker is there, as far as Kubernetes can tell."
+    WORKER_POOLS_READY = (
+        "WorkerPoolsReady",
+        "Each of spec.workerPools has the workers that it needs.",
+    )
+    INPUTS_SEALED = "InputsSealed", "Inputs of tasks are encrypted in the database."
     HIGHLY_AVAILABLE = "HighlyAvailable", "The loss of one pod stops nothing."
 
 
@@ -72,6 +78,16 @@ class Reason(Documented):
         "An imported key is not of the version that spec.keys.imported pins.",
     )
     SECRET_NOT_FOUND = "SecretNotFound", "A Secret that the spec names is missing, or its key is."
+    WITNESS_KEY_LOST = (
+        "WitnessKeyLost",
+        "The Secret with the keys that sealed inputs is gone; another key would not open them.",
+    )
+    KEY_MADE = "KeyMade", "The operator has made the key, in a Secret of its own."
+    KEY_NAMED = "KeyNamed", "The keys are those of spec.database.witnessKeySecretRef."
+    NO_KEY = (
+        "NoKey",
+        "There is no key for an external database: name one in spec.database.witnessKeySecretRef.",
+    )
     NAME_TAKEN = "NameTaken", "An object that should be made exists and belongs to somebody else."
     REFUSED = "Refused", "The API server refused an object; the message is its answer."
     INVALID_SPEC = "InvalidSpec", "The stored spec does not fit the operator's version of the API."
@@ -87,6 +103,13 @@ class Reason(Documented):
         "ManagedDatabase",
         "The managed database is one pod: name a replicated one in spec.database.secretRef.",
     )
+    POOL_NAME_TAKEN = (
+        "PoolNameTaken",
+        "One of spec.workerPools has the name of a ProverPool that the Coordinator serves.",
+    )
+    WAITING_FOR_BROKER = "WaitingForBroker", "The managed broker is not ready yet."
+    BROKER_RUNNING = "BrokerRunning", "The managed broker's pod is ready."
+    EXTERNAL_BROKER = "ExternalBroker", "The broker is the one of spec.broker.secretRef."
     EXTERNAL_DATABASE = "ExternalDatabase", "The database is the one of spec.database.secretRef."
     DATABASE_RUNNING = "DatabaseRunning", "The managed database's pod is ready."
     REPLICATED = "Replicated", "Two or more coordinators are ready and the database is external."
@@ -103,6 +126,11 @@ class EventReason(Documented):
     SCALED_TO_ZERO = "ScaledToZero", "There was no task for a while, and the last worker went."
     SCALED_FROM_ZERO = "ScaledFromZero", "There are tasks again, and a worker is started."
     LEADER_CHANGED = "LeaderChanged", "Another coordinator leads."
+    WORKER_QUARANTINED = (
+        "WorkerQuarantined",
+        "A worker reported a wrong proof and gets no tasks for a while.",
+    )
+    WORKER_RELEASED = "WorkerReleased", "A worker's quarantine is over; it gets tasks again."
 
 
 class Condition(Model):

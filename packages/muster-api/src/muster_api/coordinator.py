@@ -5,55 +5,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from muster_api.accounts import Accounts
+from muster_api.broker import Broker
 from muster_api.conditions import Conditions
-from muster_api.model import QUANTITY_PATTERN, Duration, Image, Model, Name, Rule, ruled
+from muster_api.http_api import HttpApi
+from muster_api.model import Duration, Image, Model, Rule, between, ruled
+from muster_api.queue import QueueStatus
 from muster_api.security import Authentication, Tls
-from muster_api.shared import SHORT_NAME, DeletionPolicy, Resources, SecretKeyReference, Workload
+from muster_api.shared import (
+    SHORT_NAME,
+    ManagedStore,
+    Resources,
+    SecretKeyReference,
+    Workload,
+)
+from muster_api.worker_pools import WorkerPool, WorkerPoolStatus
 
 
-def between(lowest: str, highest: str) -> Rule:
-    """A duration's range; `lowest` and `highest` are durations themselves."""
-    return Rule(
-        f"duration(self) >= duration('{lowest}') && duration(self) <= duration('{highest}')",
-        f"write a duration from {lowest} to {highest}",
-    )
-
-
-class ManagedDatabase(Model):
+class ManagedDatabase(ManagedStore):
     """A PostgreSQL of one pod, kept by the operator."""
 
     image: Image | None = Field(
         None, description="PostgreSQL image; absent means the operator's default."
     )
-    storage: Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)] = Field(
-        "2Gi",
-        description="Size of the volume. Fixed when made.",
-        json_schema_extra=ruled(
-            Rule("self == oldSelf", "the volume's size can't be changed: make a new Coordinator"),
-            Rule(
-                "quantity(self).compareTo(quantity('256Mi')) >= 0",
-                "write a size of at least 256Mi, such as 2Gi",
-            ),
-        ),
-    )
-    storage_class_name: Name | None = Field(
-        None, description="StorageClass of the volume; absent means the cluster's default."
-    )
-    deletion_policy: DeletionPolicy = Field(
-        "Delete", description="Whether the volume goes when the Coordinator is deleted."
-    )
     resources: Resources = Field(
         Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"}),
         description="Resources of the PostgreSQL container.",
-    )
-
-    rules = (
-        Rule(
-            "has(self.storageClassName) == has(oldSelf.storageClassName) && "
-            "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-            "the volume's class can't be changed: make a new Coordinator",
-            ".storageClassName",
-        ),
     )
 
 
@@ -80,6 +57,12 @@ class Database(Model):
         description="The key of a Secret that holds the connection string of a PostgreSQL, such as "
         "postgresql://user:password@host:5432/name. High availability needs a replicated one.",
     )
+    witness_key_secret_ref: SecretKeyReference | None = Field(
+        None,
+        description="The key of a Secret with the keys that seal inputs at rest, one a line, each "
+        "32 random bytes in base64, the one to seal with first. Absent means: made by the operator "
+        "for a managed database, none for another.",
+    )
 
 
 class CoordinatorSpec(Workload):
@@ -95,6 +78,27 @@ class CoordinatorSpec(Workload):
             "duration(self.pollInterval) < duration(self.heartbeatTimeout)",
             "pollInterval must be shorter than heartbeatTimeout: lower it",
             ".pollInterval",
+        ),
+        Rule(
+            "!has(self.workerPools) || has(self.broker) || "
+            "self.workerPools.all(pool, pool.transport != 'NATS')",
+            "transport NATS needs a broker: write broker: {managed: {}}, or transport: gRPC",
+            ".workerPools",
+        ),
+        Rule(
+            "!has(self.workerPools) || self.workerPools.all(pool, "
+            "duration(pool.worker.heartbeatInterval) + duration(pool.worker.heartbeatInterval) "
+            "<= duration(self.heartbeatTimeout))",
+            "worker.heartbeatInterval of each of workerPools must be at most half of "
+            "heartbeatTimeout: lower it",
+            ".workerPools",
+        ),
+        Rule(
+            "!has(self.workerPools) || self.workerPools.all(pool, "
+            "duration(pool.worker.taskTimeout) <= duration(self.staleTaskTimeout))",
+            "worker.taskTimeout of each of workerPools must be at most staleTaskTimeout: lower it, "
+            "or raise staleTaskTimeout",
+            ".workerPools",
         ),
     )
 
@@ -138,10 +142,30 @@ class CoordinatorSpec(Workload):
     database: Database = Field(
         Database(managed=ManagedDatabase()), description="Where the queue is kept."
     )
+    http: HttpApi = Field(HttpApi(), description="The HTTP API, for its clients.")
     tls: Tls = Field(Tls(), description="Transport security between workers and coordinators.")
     authentication: Authentication = Field(
         Authentication(), description="How workers say who they are, beside their certificates."
     )
+    accounts: Accounts | None = Field(
+        None, description="Who may submit workloads; absent means those with API keys alone."
+    )
+    broker: Broker | None = Field(
+        None, description="A NATS for workers that are reached by it; absent means none."
+    )
+    worker_pools: (
+        Annotated[
+            list[WorkerPool],
+            Field(
+                max_length=16,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                },
+            ),
+        ]
+        | None
+    ) = Field(None, description="Workers for workloads that are no proofs.")
     resources: Resources = Field(
         Resources(requests={"cpu": "100m", "memory": "192Mi"}, limits={"memory": "1Gi"}),
         description="Resources of a coordinator.",
@@ -156,15 +180,12 @@ class Endpoints(Model):
     ops: str = Field(description="Health, metrics, queue.")
 
 
-class QueueStatus(Model):
-    """Numbers of tasks, as last heard from the coordinator."""
+class WorkerNumbers(Model):
+    """Numbers of workers of all pools, as last heard from the coordinator."""
 
-    pending: int = Field(0, ge=0, description="Waiting for a worker.")
-    assigned: int = Field(0, ge=0, description="Given to a worker and not begun.")
-    in_progress: int = Field(0, ge=0, description="Being worked on.")
-    oldest_pending_seconds: int | None = Field(
-        None, ge=0, description="Age of the task that has waited longest."
-    )
+    known: int = Field(0, ge=0, description="Not forgotten yet, whatever their state.")
+    active: int = Field(0, ge=0, description="Alive, and given work.")
+    busy: int = Field(0, ge=0, description="With at least one task.")
 
 
 class CoordinatorStatus(Model):
@@ -181,6 +202,15 @@ class CoordinatorStatus(Model):
     endpoints: Endpoints | None = Field(None, description="Where to reach it in the cluster.")
     pools: int = Field(0, ge=0, description="ProverPools that it serves.")
     queue: QueueStatus | None = Field(None, description="Its tasks; absent while unknown.")
+    workers: WorkerNumbers | None = Field(
+        None, description="Its workers, those of ProverPools too; absent while unknown."
+    )
+    worker_pools: Annotated[list[WorkerPoolStatus], Field(max_length=16)] = Field(
+        [], description="How each of spec.workerPools stands."
+    )
+    admin_key_secret: str | None = Field(
+        None, description="The Secret with the first administrator's API key."
+    )
 
 
 class Coordinator(Model):

@@ -48,6 +48,14 @@ class Rule:
         return entry | ({"fieldPath": self.field} if self.field else {})
 
 
+def between(lowest: str, highest: str) -> Rule:
+    """A duration's range; `lowest` and `highest` are durations themselves."""
+    return Rule(
+        f"duration(self) >= duration('{lowest}') && duration(self) <= duration('{highest}')",
+        f"write a duration from {lowest} to {highest}",
+    )
+
+
 def ruled(*rules: Rule, **extra: Any) -> dict[str, Any]:
     """The `json_schema_extra` of a field that obeys `rules`."""
     return {"x-kubernetes-validations": [rule.schema() for rule in rules], **extra}

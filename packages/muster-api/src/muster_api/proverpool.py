@@ -1,79 +1,15 @@
 """ProverPool: workers that prove, their keys, and how many of them there are."""
 
-from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from muster_api.circuits import Circuit, Keys, same_circuit
 from muster_api.conditions import Conditions
-from muster_api.coordinator import QueueStatus, between
-from muster_api.model import Duration, Model, Rule, ruled
+from muster_api.model import Model, Rule, ruled
+from muster_api.queue import QueueStatus
 from muster_api.shared import SHORT_NAME, LocalReference, Resources, Workload
-
-
-class Autoscaling(Model):
-    """How many workers there are, by the work that waits."""
-
-    rules = (
-        Rule(
-            "self.minReplicas <= self.maxReplicas",
-            "minReplicas must not be greater than maxReplicas: lower it or raise maxReplicas",
-            ".minReplicas",
-        ),
-    )
-
-    enabled: bool = Field(
-        True, description="Scale by queue depth; false leaves the number to spec.replicas."
-    )
-    min_replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
-        1, description="Never fewer; 0 lets a pool without work have no workers at all."
-    )
-    max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(4, description="Never more.")
-    target_tasks_per_worker: Annotated[int, Field(ge=1, le=100000)] = Field(
-        4, description="Unfinished tasks (waiting or running) for each worker."
-    )
-    scale_up_stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
-        0, description="How long more work must last before workers are added."
-    )
-    scale_down_stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
-        120, description="How long less work must last before workers are taken away."
-    )
-    scale_to_zero_after: Duration = Field(
-        timedelta(minutes=5),
-        description="With minReplicas 0: how long no task may wait or run before the last worker "
-        "is taken away.",
-        json_schema_extra=ruled(between("1s", "24h")),
-    )
-
-
-class WorkerLimits(Model):
-    """Limits of a worker and of its tasks."""
-
-    heartbeat_interval: Duration = Field(
-        timedelta(seconds=5),
-        description="How often a worker says that it lives.",
-        json_schema_extra=ruled(between("1s", "60s")),
-    )
-    task_timeout: Duration = Field(
-        timedelta(minutes=5),
-        description="A task that takes longer is stopped and fails.",
-        json_schema_extra=ruled(between("1s", "24h")),
-    )
-    task_memory_limit: (
-        Annotated[str, Field(max_length=16, pattern=r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$")] | None
-    ) = Field(
-        None,
-        description="Memory of one task, its keys included; a task that needs more fails alone. "
-        "Absent means as much as the pod has.",
-        json_schema_extra=ruled(
-            Rule(
-                "quantity(self).compareTo(quantity('64Mi')) >= 0",
-                "write a size of at least 64Mi, such as 512Mi",
-            )
-        ),
-    )
-
+from muster_api.workers import ENOUGH_CPU, FIXED_OR_SCALED, Autoscaling, WorkerLimits
 
 _CIRCUITS = [Circuit(name="merkle"), Circuit(name="range"), Circuit(name="addition")]
 
@@ -107,26 +43,14 @@ class ProverPoolSpec(Workload):
             "add the circuit",
             ".keys",
         ),
-        Rule(
-            "!has(self.replicas) || !self.autoscaling.enabled",
-            "replicas is only for pools without autoscaling: remove it, or write "
-            "autoscaling: {enabled: false}",
-            ".replicas",
-        ),
+        FIXED_OR_SCALED,
         Rule(
             "has(self.coordinatorRef) == has(oldSelf.coordinatorRef)",
             "coordinatorRef can't be added or removed later, for tasks would be lost with the "
             "pool's own coordinator: make a new ProverPool",
             ".coordinatorRef",
         ),
-        Rule(
-            "!has(self.resources.limits) || !('cpu' in self.resources.limits) || "
-            "quantity(string(self.resources.limits['cpu'])).asApproximateFloat() > "
-            "double((self.concurrency + 1) / 2 - 1)",
-            "concurrency is more than twice the CPUs of resources.limits.cpu: lower it or raise "
-            "the limit",
-            ".concurrency",
-        ),
+        ENOUGH_CPU,
     )
 
     coordinator_ref: LocalReference | None = Field(
@@ -171,6 +95,16 @@ class KeyStatus(Model):
     version: str = Field(description="What proofs made with it name: sha256:...")
 
 
+class Quarantine(Model):
+    """A worker that gets no tasks, because it reported a wrong proof."""
+
+    worker: str = Field(description="Its pod.")
+    reason: str = Field("", description="What it did.")
+    until: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        None, description="When it gets tasks again."
+    )
+
+
 class ProverPoolStatus(Model):
     """What is there."""
 
@@ -193,6 +127,9 @@ class ProverPoolStatus(Model):
     queue: QueueStatus | None = Field(None, description="The pool's tasks; absent while unknown.")
     keys: Annotated[list[KeyStatus], Field(max_length=32)] = Field(
         [], description="Versions of the keys in use."
+    )
+    quarantined: Annotated[list[Quarantine], Field(max_length=100)] = Field(
+        [], description="Workers that get no tasks, because they reported wrong proofs."
     )
 
 

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from muster_api.model import Annotations, Image, Labels, Model, Name, Quantity, Rule, ruled
+from muster_api.model import (
+    QUANTITY_PATTERN,
+    Annotations,
+    Image,
+    Labels,
+    Model,
+    Name,
+    Quantity,
+    Rule,
+    ruled,
+)
 from muster_api.scheduling import Affinity, LabelKey, Toleration, TopologySpreadConstraint
 
 SHORT_NAME = Rule(
@@ -130,3 +140,35 @@ class Workload(Model):
 
 
 DeletionPolicy = Literal["Delete", "Retain"]
+
+
+class ManagedStore(Model):
+    """A server of one pod with a volume, kept by the operator."""
+
+    image: Image | None = Field(None, description="Image; absent means the operator's default.")
+    storage: Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)] = Field(
+        "2Gi",
+        description="Size of the volume. Fixed when made.",
+        json_schema_extra=ruled(
+            Rule("self == oldSelf", "the volume's size can't be changed: make a new Coordinator"),
+            Rule(
+                "quantity(self).compareTo(quantity('256Mi')) >= 0",
+                "write a size of at least 256Mi, such as 2Gi",
+            ),
+        ),
+    )
+    storage_class_name: Name | None = Field(
+        None, description="StorageClass of the volume; absent means the cluster's default."
+    )
+    deletion_policy: DeletionPolicy = Field(
+        "Delete", description="Whether the volume goes when the Coordinator is deleted."
+    )
+
+    rules = (
+        Rule(
+            "has(self.storageClassName) == has(oldSelf.storageClassName) && "
+            "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+            "the volume's class can't be changed: make a new Coordinator",
+            ".storageClassName",
+        ),
+    )

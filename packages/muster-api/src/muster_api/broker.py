@@ -1,0 +1,38 @@
+"""The message broker between a coordinator and those of its workers that are reached by it."""
+
+from pydantic import Field
+
+from muster_api.model import Image, Model, Rule
+from muster_api.shared import ManagedStore, Resources, SecretKeyReference
+
+
+class ManagedBroker(ManagedStore):
+    """A NATS with JetStream of one pod, kept by the operator."""
+
+    image: Image | None = Field(
+        None, description="NATS image; absent means the operator's default."
+    )
+    resources: Resources = Field(
+        Resources(requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "512Mi"}),
+        description="Resources of the NATS container.",
+    )
+
+
+class Broker(Model):
+    """Where messages go: exactly one of managed and secretRef."""
+
+    rules = (
+        Rule(
+            "has(self.managed) != has(self.secretRef)",
+            "write either managed: {} or secretRef: {name, key}, and not both",
+        ),
+    )
+
+    managed: ManagedBroker | None = Field(
+        None, description="A NATS of one pod, for trying out and for small fleets."
+    )
+    secret_ref: SecretKeyReference | None = Field(
+        None,
+        description="The key of a Secret that holds the URL of a NATS with JetStream, such as "
+        "nats://user:password@host:4222.",
+    )
