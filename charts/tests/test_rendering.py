@@ -81,6 +81,7 @@ def test_the_operator_understands_what_the_chart_tells_it() -> None:
     assert configured.coordinator_image == "muster/coordinator:0.1.0"
     assert configured.worker_image == "muster/worker:0.1.0"
     assert configured.postgres_image == "postgres:17"
+    assert configured.nats_image == "nats:2.15"
     assert configured.image_pull_policy == "IfNotPresent"
     assert configured.lease_name == "muster-operator"
     assert configured.metrics_api_enabled

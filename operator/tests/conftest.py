@@ -220,6 +220,7 @@ class Operators:
             "coordinator_image": "muster/coordinator:1",
             "worker_image": "muster/worker:1",
             "postgres_image": "postgres:17",
+            "nats_image": "nats:2",
             "resync_interval": timedelta(seconds=2),
             "poll_interval": timedelta(seconds=1),
             "ops_port": 0,

@@ -13,8 +13,10 @@ import yaml
 from muster_api.coordinator import CoordinatorSpec
 from muster_api.proverpool import ProverPoolSpec
 from muster_operator.children.base import Defaults, Owner
-from muster_operator.children.coordinator import CoordinatorInput, desired_coordinator
+from muster_operator.children.coordinator import desired_coordinator
+from muster_operator.children.coordinator_input import CoordinatorInput, PoolScale
 from muster_operator.children.prover_pool import PoolInput, desired_pool
+from muster_operator.children.secret_files import Credentials, SecretFile
 from muster_operator.children.security import (
     OPEN,
     Security,
@@ -45,6 +47,7 @@ DEFAULTS = Defaults(
     coordinator_image="muster/coordinator:1",
     worker_image="muster/worker:1",
     postgres_image="postgres:17",
+    nats_image="nats:2",
     pull_policy="IfNotPresent",
 )
 
@@ -53,7 +56,22 @@ def coordinator(text: str = "", **pools: str) -> list[Manifest]:
     owner = Owner(Key("Coordinator", "proofs", "demo"), "uid-of-demo")
     served = {name: ProverPoolSpec.model_validate(yaml.safe_load(pools[name])) for name in pools}
     spec = CoordinatorSpec.model_validate(yaml.safe_load(text) or {})
-    return desired_coordinator(CoordinatorInput(owner, spec, "7", served), DEFAULTS)
+    given = CoordinatorInput(owner, spec, credentials(spec), served, ASLEEP)
+    return desired_coordinator(given, DEFAULTS)
+
+
+def credentials(spec: CoordinatorSpec) -> Credentials:
+    found = {"database": SecretFile("demo-postgres", "dsn", "7")}
+    if spec.database.secret_ref:
+        found["database"] = SecretFile("cloud", "uri", "7")
+    else:
+        found["witness"] = SecretFile("demo-coordinator-witness", "keys", "3")
+    if spec.broker:
+        found["broker"] = SecretFile("demo-nats", "url", "4")
+    if spec.accounts:
+        found["admin"] = SecretFile("demo-coordinator-admin", "sha256", "5")
+        found["jwt"] = SecretFile("tokens", "jwks", "6")
+    return Credentials(**found)
 
 
 def pool(text: str, security: Security = OPEN) -> list[Manifest]:
@@ -90,7 +108,38 @@ image: registry.example/coordinator:2
 imagePullSecrets: [{name: pull}]
 networkPolicy: {enabled: false}
 database: {secretRef: {name: cloud, key: uri}}
+http:
+  rateLimit: 0
+  rateBurst: 50
+  trustedProxies: [10.1.2.3/8, '::1']
+  corsOrigins: [https://example.com]
 """
+
+WORKLOADS = """
+accounts: {jwt: {secretRef: {name: tokens, key: jwks}, issuer: https://issuer.example}}
+broker: {managed: {storage: 1Gi}}
+imagePullSecrets: [{name: pull}]
+authentication: {mode: TokenReview}
+workerPools:
+  - name: plain
+    workloads: [sleep, http]
+    networkAccess: Any
+  - name: own
+    image: registry.example/worker:2
+    workloads: [render]
+    transport: NATS
+    concurrency: 2
+    tags: {zone: a}
+    replicas: 3
+    autoscaling: {enabled: false}
+    env: [{name: MODE, value: fast}, {name: TOKEN, secretKeyRef: {name: service, key: token}}]
+    secrets: [{name: certificates}]
+    podTemplate: {nodeSelector: {disk: fast}}
+  - name: seldom
+    workloads: [command]
+    autoscaling: {minReplicas: 0}
+"""
+ASLEEP = {"seldom": PoolScale(asleep=True)}
 
 PLACED = f"""
 {INSECURE}
@@ -123,6 +172,7 @@ CASES = {
         "{tls: {mode: Managed}, authentication: {mode: TokenReview}}", demo=INSECURE, two=INSECURE
     ),
     "coordinator-suspended": coordinator("suspend: true"),
+    "coordinator-workloads": coordinator(WORKLOADS),
     "pool": pool(INSECURE),
     "pool-placed": pool(PLACED),
     "pool-secured": pool(
@@ -173,7 +223,7 @@ def test_only_what_asks_the_api_server_has_a_token(pod_specs: list[dict[str, Any
 
 def test_every_mount_has_its_volume(pod_specs: list[dict[str, Any]]) -> None:
     for spec in pod_specs:
-        claims = {"data"} if spec["containers"][0]["name"] == "postgres" else set()
+        claims = {"data"} if spec["containers"][0]["name"] in {"postgres", "nats"} else set()
         volumes = {volume["name"] for volume in spec["volumes"]} | claims
         mounted = {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
         assert mounted == volumes
@@ -205,7 +255,7 @@ def security(text: str) -> Security:
 
 
 def test_certificates_of_others_are_used_as_they_are_named() -> None:
-    pools = [Key("ProverPool", "proofs", "demo")]
+    pools = [("proofs", "demo-worker")]
     served = security("tls: {mode: SecretRef, secretRef: {name: mine}}")
     assert server_settings(served, pools)["grpc_tls"]["mode"] == "server"
     assert worker_settings(served) == (
@@ -223,7 +273,7 @@ def test_certificates_of_others_are_used_as_they_are_named() -> None:
 def test_tokens_are_asked_for_where_there_are_pools() -> None:
     tokens = security("authentication: {mode: TokenReview}")
     assert server_settings(tokens, []) == {}
-    assert server_settings(OPEN, [Key("ProverPool", "proofs", "demo")]) == {}
+    assert server_settings(OPEN, [("proofs", "demo-worker")]) == {}
 
 
 def test_the_order_of_pools_does_not_matter() -> None:

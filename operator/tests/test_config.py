@@ -11,6 +11,7 @@ IMAGES = {
     "MUSTER_COORDINATOR_IMAGE": "c:1",
     "MUSTER_WORKER_IMAGE": "w:1",
     "MUSTER_POSTGRES_IMAGE": "p:1",
+    "MUSTER_NATS_IMAGE": "n:1",
 }
 
 
@@ -24,7 +25,9 @@ def test_the_environment_alone_is_enough() -> None:
 
 def test_a_file_is_read_and_the_environment_goes_over_it(tmp_path: Path) -> None:
     path = tmp_path / "operator.yaml"
-    path.write_text("muster: {coordinator_image: a, worker_image: b, postgres_image: c}")
+    path.write_text(
+        "muster: {coordinator_image: a, worker_image: b, postgres_image: c, nats_image: d}"
+    )
     config = load(OperatorConfig, path, {"MUSTER_WORKER_IMAGE": "w:1"})
     assert (config.muster.coordinator_image, config.muster.worker_image) == ("a", "w:1")
 

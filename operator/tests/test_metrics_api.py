@@ -28,6 +28,8 @@ from .plane import SECRET, SYSTEM, Plane
 pytestmark = pytest.mark.integration
 
 METRIC = "muster_prover_outstanding_tasks"
+OF_WORKER_POOLS = "muster_worker_pool_outstanding_tasks"
+BOTH = f"{METRIC} and {OF_WORKER_POOLS}"
 AUTOSCALER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 EXTERNAL = Resource(GROUP_VERSION, "ExternalMetricValueList", METRIC)
 
@@ -116,7 +118,7 @@ async def test_who_may_not_read_the_metric_is_refused(client: Client, space: Spa
 @pytest.mark.parametrize(
     ("metric", "selector", "code", "sentence"),
     [
-        ("other_metric", "", 404, f"there is no metric other_metric; there is {METRIC}"),
+        ("other_metric", "", 404, f"there is no metric other_metric; there are {BOTH}"),
         (METRIC, "a+b", 400, "'a b' is no label selector; write proverpool=NAME"),
     ],
 )

@@ -69,6 +69,7 @@ async def test_a_pool_gets_everything_it_needs(space: Space) -> None:
             "PodDisruptionBudget/demo-worker",
             "Role/demo-coordinator",
             "RoleBinding/demo-coordinator",
+            "Secret/demo-coordinator-witness",
             "Secret/demo-postgres",
             "Service/demo-coordinator",
             "Service/demo-postgres",

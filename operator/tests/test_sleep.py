@@ -32,7 +32,7 @@ def spec(text: str) -> ProverPoolSpec:
         ("", Sleepiness(False, 0, ago(9999)), AWAKE),
         ("", Sleepiness(True, 0, ago(9999)), AWAKE),
         ("{autoscaling: {enabled: false, minReplicas: 0}}", Sleepiness(True, 0), AWAKE),
-        (f"{{suspend: true, {ZERO}}}", Sleepiness(True, 0), AWAKE),
+        (ZERO, Sleepiness(True, 0, suspended=True), AWAKE),
         # A task wakes it, and keeps it awake.
         (ZERO, Sleepiness(True, 1, ago(9999)), AWAKE),
         (ZERO, Sleepiness(False, 1, ago(9999)), AWAKE),
@@ -54,7 +54,7 @@ def spec(text: str) -> ProverPoolSpec:
     ],
 )
 def test_a_pool_sleeps_while_there_is_no_work(text: str, seen: Sleepiness, decided: Rest) -> None:
-    assert rest(spec(text), seen, NOW) == decided
+    assert rest(spec(text).autoscaling, seen, NOW) == decided
 
 
 def test_what_decides_is_read_from_the_status_the_deployment_and_the_report() -> None:
@@ -64,6 +64,7 @@ def test_what_decides_is_read_from_the_status_the_deployment_and_the_report() ->
     assert sleepiness(body, two, report) == Sleepiness(False, 6, NOW)
     assert sleepiness(body, none, None) == Sleepiness(True, None, NOW)
     assert sleepiness({"metadata": {"name": "demo"}}, None, None) == Sleepiness(True, None)
+    assert sleepiness({**body, "spec": {"suspend": True}}, None, None).suspended
 
 
 def test_one_who_sleeps_has_no_workers_and_no_autoscaler() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from muster_api.proverpool import Autoscaling
+from muster_api.workers import Autoscaling
 from muster_operator.reconcile.sparing import changed_costs, spared
 from muster_operator.resources import Manifest
 

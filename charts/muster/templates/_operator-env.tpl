@@ -29,6 +29,8 @@
   value: {{ include "muster.image" (dict "root" . "image" .Values.images.worker) }}
 - name: MUSTER_POSTGRES_IMAGE
   value: {{ include "muster.image" (dict "root" . "image" .Values.images.postgres) }}
+- name: MUSTER_NATS_IMAGE
+  value: {{ include "muster.image" (dict "root" . "image" .Values.images.nats) }}
 - name: MUSTER_IMAGE_PULL_POLICY
   value: {{ .Values.images.pullPolicy }}
 {{- end -}}

@@ -27,6 +27,7 @@ class OperatorSection(Section):
     coordinator_image: ImageName
     worker_image: ImageName
     postgres_image: ImageName
+    nats_image: ImageName
     image_pull_policy: PullPolicy = "IfNotPresent"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     lease_name: str = "muster-operator"
@@ -52,5 +53,6 @@ class OperatorConfig(Section):
             section.coordinator_image,
             section.worker_image,
             section.postgres_image,
+            section.nats_image,
             section.image_pull_policy,
         )

@@ -81,7 +81,12 @@ class EventRecorder:
         )
 
 
-_WARNINGS = {EventReason.NO_LONGER_READY, EventReason.STALLED, EventReason.UNSCHEDULABLE}
+_WARNINGS = {
+    EventReason.NO_LONGER_READY,
+    EventReason.STALLED,
+    EventReason.UNSCHEDULABLE,
+    EventReason.WORKER_QUARANTINED,
+}
 
 
 def _type(reason: EventReason) -> Literal["Normal", "Warning"]:

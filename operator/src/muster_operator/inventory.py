@@ -27,6 +27,7 @@ class Known:
         version: changes with the spec, labels, annotations or deletion, not with the status.
         standing: whether it hands out work, and what it says about being ready.
         reviews: for a Coordinator, whether its workers show tokens.
+        worker_pools: for a Coordinator, the names of its own pools.
     """
 
     uid: str
@@ -34,6 +35,7 @@ class Known:
     standing: tuple[bool, str]
     coordinator: str = ""
     reviews: bool = False
+    worker_pools: tuple[str, ...] = ()
 
 
 class Inventory:
@@ -88,6 +90,11 @@ class Inventory:
             and (key.namespace, known.coordinator) == (coordinator.namespace, coordinator.name)
         ]
 
+    def worker_pools(self, coordinator: Key) -> tuple[str, ...]:
+        """The names of a Coordinator's own worker pools."""
+        known = self._known.get(coordinator)
+        return known.worker_pools if known else ()
+
     def reviewing(self) -> list[Key]:
         """The Coordinators whose workers show tokens."""
         return [key for key, known in self._known.items() if known.reviews]
@@ -125,4 +132,5 @@ def _known(body: Manifest) -> Known:
     mode = ((body.get("spec") or {}).get("authentication") or {}).get("mode")
     reviews = body["kind"] == COORDINATORS.kind and mode == "TokenReview"
     standing = (is_serving(body), ready_message(body))
-    return Known(metadata["uid"], version, standing, coordinator, reviews)
+    own = tuple(pool["name"] for pool in (body.get("spec") or {}).get("workerPools") or [])
+    return Known(metadata["uid"], version, standing, coordinator, reviews, own)

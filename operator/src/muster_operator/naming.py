@@ -7,12 +7,14 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
 OF_COORDINATOR = "muster.dev/coordinator"
 OF_POOL = "muster.dev/proverpool"
+WORKER_POOL = "muster.dev/worker-pool"
 
 PAUSED = "muster.dev/paused"
 APPLIED = "muster.dev/applied"
 CONFIG = "muster.dev/config"
 KEYS = "muster.dev/keys"
 CREDENTIALS = "muster.dev/credentials"
+WITNESS = "muster.dev/witness-keys"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGER}"
@@ -22,11 +24,14 @@ HTTP_PORT = 8080
 OPS_PORT = 8090
 WORKER_OPS_PORT = 8091
 POSTGRES_PORT = 5432
+NATS_PORT = 4222
+NATS_MONITOR_PORT = 8222
 OPERATOR_OPS_PORT = 8092
 
 COORDINATOR = "coordinator"
 WORKER = "worker"
 POSTGRES = "postgres"
+NATS = "nats"
 
 _OWNER_LABEL = {"Coordinator": OF_COORDINATOR, "ProverPool": OF_POOL}
 
@@ -41,9 +46,19 @@ def postgres_name(coordinator: str) -> str:
     return f"{coordinator}-postgres"
 
 
+def nats_name(coordinator: str) -> str:
+    """The name of a Coordinator's managed NATS."""
+    return f"{coordinator}-nats"
+
+
 def worker_name(pool: str) -> str:
     """The name of a ProverPool's Deployment and all else."""
     return f"{pool}-worker"
+
+
+def worker_pool_name(coordinator: str, pool: str) -> str:
+    """The name of the Deployment and all else of one of a Coordinator's own worker pools."""
+    return f"{coordinator}-{pool}-workers"
 
 
 def coordinator_names(coordinator: str, namespace: str) -> tuple[str, ...]:
@@ -67,6 +82,11 @@ def client_secret(coordinator: str) -> str:
     return f"{coordinator_name(coordinator)}-workers"
 
 
+def admin_secret(coordinator: str) -> str:
+    """The Secret with the first administrator's API key."""
+    return f"{coordinator_name(coordinator)}-admin"
+
+
 def witness_secret(coordinator: str, *, retained: bool) -> str:
     """The Secret with the keys that seal inputs; a retained one outlives its Coordinator."""
     return f"{coordinator_name(coordinator)}-witness{'-retained' if retained else ''}"
@@ -77,18 +97,23 @@ def owner_selector(owner: Key) -> str:
     return f"{MANAGED_SELECTOR},{_OWNER_LABEL[owner.kind]}={owner.name}"
 
 
-def labels(owner: Key, component: str) -> dict[str, str]:
+def labels(owner: Key, component: str, pool: str = "") -> dict[str, str]:
     """The labels of a child."""
-    return {**selecting(owner, component), MANAGED_BY: MANAGER}
+    return {**selecting(owner, component, pool), MANAGED_BY: MANAGER}
 
 
-def selecting(owner: Key, component: str) -> dict[str, str]:
-    """The labels by which the pods of one component of one owner are found; never changes."""
+def selecting(owner: Key, component: str, pool: str = "") -> dict[str, str]:
+    """The labels by which the pods of one component of one owner are found; never changes.
+
+    Args:
+        pool: which of the owner's worker pools, where it has several.
+    """
     return {
         "app.kubernetes.io/name": "muster",
         COMPONENT: component,
         "app.kubernetes.io/instance": owner.name,
         _OWNER_LABEL[owner.kind]: owner.name,
+        **({WORKER_POOL: pool} if pool else {}),
     }
 
 

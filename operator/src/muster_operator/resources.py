@@ -96,6 +96,7 @@ OF_POOLS = (
 """What belongs to a ProverPool, besides a Coordinator."""
 
 OF_COORDINATORS = (
+    AUTOSCALERS,
     CONFIG_MAPS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,

@@ -27,15 +27,21 @@ class Defaults:
     coordinator_image: str
     worker_image: str
     postgres_image: str
+    nats_image: str
     pull_policy: PullPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The custom object that children belong to."""
+    """The custom object that children belong to.
+
+    Args:
+        pool: which of its worker pools they are for, where it has several.
+    """
 
     key: Key
     uid: str
+    pool: str = ""
 
     @classmethod
     def of(cls, body: Manifest) -> "Owner":
@@ -59,9 +65,13 @@ class Owner:
         return {
             "name": name,
             "namespace": self.key.namespace,
-            "labels": naming.labels(self.key, component),
+            "labels": naming.labels(self.key, component, self.pool),
             "ownerReferences": [self.reference()],
         }
+
+    def selecting(self, component: str) -> dict[str, str]:
+        """The labels by which the pods of one component are found; never changes."""
+        return naming.selecting(self.key, component, self.pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +123,11 @@ class PodSpec:
             spec["affinity"] = user.affinity.to_wire()
         if user.priority_class_name:
             spec["priorityClassName"] = user.priority_class_name
-        key = self.owner.key
+        owner = self.owner
+        labels = naming.labels(owner.key, self.component, owner.pool)
         return {
             "metadata": {
-                "labels": {**(user.labels or {}), **naming.labels(key, self.component)},
+                "labels": {**(user.labels or {}), **labels},
                 "annotations": {
                     "kubectl.kubernetes.io/default-container": self.container["name"],
                     **(user.annotations or {}),
@@ -154,7 +165,7 @@ class PodSpec:
         }
 
     def _spread(self, user: PodTemplate) -> list[dict[str, Any]]:
-        ours = {"matchLabels": naming.selecting(self.owner.key, self.component)}
+        ours = {"matchLabels": self.owner.selecting(self.component)}
         if user.topology_spread_constraints is None:
             return [
                 {
@@ -222,6 +233,6 @@ def disruption_budget(
         spec={
             "maxUnavailable": max_unavailable,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": naming.selecting(owner.key, component)},
+            "selector": {"matchLabels": owner.selecting(component)},
         },
     )

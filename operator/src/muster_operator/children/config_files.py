@@ -5,24 +5,26 @@ from typing import Any
 
 import yaml
 
-from muster_api.coordinator import CoordinatorSpec
 from muster_api.duration import format_duration
+from muster_api.http_api import HttpApi
 from muster_api.proverpool import ProverPoolSpec
+from muster_api.worker_pools import WorkerPool
 from muster_operator import naming
+from muster_operator.children.accounts import account_settings
+from muster_operator.children.coordinator_input import CoordinatorInput
 from muster_operator.children.key_volumes import key_file
+from muster_operator.children.secret_files import BROKER_FILE
 from muster_operator.children.security import Security, server_settings, worker_settings
-from muster_operator.resources import PROVER_POOLS, Key
 
 COORDINATOR_FILE = "coordinator.yaml"
 WORKER_FILE = "worker.yaml"
 _WORKER_MARGIN = 5
 
 
-def coordinator_config(
-    name: str, namespace: str, spec: CoordinatorSpec, pools: dict[str, ProverPoolSpec]
-) -> dict[str, Any]:
-    """The configuration of a Coordinator that serves `pools`, by their names."""
-    accounts = [Key(PROVER_POOLS.kind, namespace, pool) for pool in sorted(pools)]
+def coordinator_config(given: CoordinatorInput) -> dict[str, Any]:
+    """The configuration of a Coordinator."""
+    spec, pools = given.spec, given.pools
+    _, namespace, name = given.owner.key
     return {
         "coordinator": {
             "grpc_port": naming.GRPC_PORT,
@@ -37,14 +39,46 @@ def coordinator_config(
             "max_queued": spec.max_queued,
             "drain_timeout": format_duration(spec.drain_timeout),
         },
-        "database": {"dsn_file": "/etc/muster/database/dsn"},
+        "http": _http(spec.http),
+        "database": given.credentials.database_settings(),
         "leader_election": {
             "backend": "lease",
             "lease_name": naming.coordinator_name(name),
             "namespace": namespace,
         },
         "proving": {"pools": [_pool(pool, pools[pool]) for pool in sorted(pools)]},
-        **server_settings(Security.of(name, spec), accounts),
+        **_workload_settings(given),
+        **account_settings(spec),
+        **server_settings(Security.of(name, spec), _accounts(given)),
+    }
+
+
+def _accounts(given: CoordinatorInput) -> list[tuple[str, str]]:
+    """Namespaces and names of the ServiceAccounts of all workers that it serves."""
+    _, namespace, name = given.owner.key
+    pools = [naming.worker_name(pool) for pool in sorted(given.pools)]
+    own = [naming.worker_pool_name(name, pool.name) for pool in given.spec.worker_pools or []]
+    return [(namespace, account) for account in (*pools, *own)]
+
+
+def _workload_settings(given: CoordinatorInput) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    pools = given.spec.worker_pools or []
+    if pools:
+        settings["workloads"] = {
+            "pools": [{"name": pool.name, "types": pool.workloads} for pool in pools]
+        }
+    if given.credentials.broker:
+        settings["broker"] = {"url_file": BROKER_FILE}
+    return settings
+
+
+def _http(spec: HttpApi) -> dict[str, Any]:
+    return {
+        "rate_limit": spec.rate_limit,
+        "rate_burst": spec.rate_burst,
+        "trusted_proxies": spec.trusted_proxies,
+        "cors_origins": spec.cors_origins,
     }
 
 
@@ -79,24 +113,38 @@ def circuits_config(spec: ProverPoolSpec) -> list[dict[str, Any]]:
 def worker_config(
     pool: str, coordinator: str, spec: ProverPoolSpec, security: Security
 ) -> dict[str, Any]:
-    """The configuration of a pool's workers."""
+    """The configuration of a ProverPool's workers."""
     inner, outer = worker_settings(security)
-    memory = spec.worker.task_memory_limit
+    return {"worker": {**_worker(pool, coordinator, spec), **inner}, **outer}
+
+
+def worker_pool_config(coordinator: str, pool: WorkerPool, security: Security) -> dict[str, Any]:
+    """The configuration of the workers of one of a Coordinator's own pools."""
+    inner, outer = worker_settings(security)
+    if pool.transport == "NATS":
+        outer["broker"] = {"url_file": BROKER_FILE}
+    section = {
+        **_worker(pool.name, coordinator, pool),
+        "types": pool.workloads,
+        **({"tags": pool.tags} if pool.tags else {}),
+        **inner,
+    }
+    return {"worker": section, **outer}
+
+
+def _worker(name: str, coordinator: str, pool: ProverPoolSpec | WorkerPool) -> dict[str, Any]:
+    memory = pool.worker.task_memory_limit
     return {
-        "worker": {
-            "coordinator_address": f"{naming.coordinator_name(coordinator)}:{naming.GRPC_PORT}",
-            "pool": pool,
-            "concurrency": spec.concurrency,
-            "heartbeat_interval": format_duration(spec.worker.heartbeat_interval),
-            "shutdown_timeout": f"{spec.termination_grace_period_seconds - _WORKER_MARGIN}s",
-            "ops_port": naming.WORKER_OPS_PORT,
-            "cache_dir": "/var/cache/muster",
-            "spool_dir": "/var/spool/muster",
-            "task_timeout": format_duration(spec.worker.task_timeout),
-            **({"task_memory_limit": memory} if memory else {}),
-            **inner,
-        },
-        **outer,
+        "coordinator_address": f"{naming.coordinator_name(coordinator)}:{naming.GRPC_PORT}",
+        "pool": name,
+        "concurrency": pool.concurrency,
+        "heartbeat_interval": format_duration(pool.worker.heartbeat_interval),
+        "shutdown_timeout": f"{pool.termination_grace_period_seconds - _WORKER_MARGIN}s",
+        "ops_port": naming.WORKER_OPS_PORT,
+        "cache_dir": "/var/cache/muster",
+        "spool_dir": "/var/spool/muster",
+        "task_timeout": format_duration(pool.worker.task_timeout),
+        **({"task_memory_limit": memory} if memory else {}),
     }
 
 

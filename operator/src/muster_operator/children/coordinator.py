@@ -1,10 +1,8 @@
 """What a Coordinator becomes."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from muster_api.coordinator import CoordinatorSpec
-from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
 from muster_operator.children import config_files
 from muster_operator.children.base import (
@@ -17,10 +15,13 @@ from muster_operator.children.base import (
     ops_probes,
     service_account,
 )
+from muster_operator.children.coordinator_input import CoordinatorInput
 from muster_operator.children.key_volumes import key_volumes
+from muster_operator.children.nats import managed_nats
 from muster_operator.children.network import coordinator_policy
-from muster_operator.children.postgres import DSN_KEY, managed_postgres
+from muster_operator.children.postgres import managed_postgres
 from muster_operator.children.security import Security, server_sources
+from muster_operator.children.worker_pool import desired_worker_pool, worker_pools
 from muster_operator.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -36,29 +37,11 @@ _STOP_SERVING_SECONDS = 3
 _MARGIN = 12
 
 
-@dataclass(frozen=True, slots=True)
-class CoordinatorInput:
-    """All that decides what a Coordinator becomes.
-
-    Args:
-        pools: the ProverPools that it serves, by name.
-        secret_version: the version of the Secret with the connection string; its change replaces
-            the pods.
-    """
-
-    owner: Owner
-    spec: CoordinatorSpec
-    secret_version: str
-    pools: dict[str, ProverPoolSpec] = field(default_factory=dict)
-
-
 def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Manifest]:
-    """Every object that belongs to a Coordinator, but a managed database's Secret."""
+    """Every object that belongs to a Coordinator, but the Secrets that are made once."""
     owner, spec = given.owner, given.spec
     name = naming.coordinator_name(owner.key.name)
-    config = config_files.as_file(
-        config_files.coordinator_config(owner.key.name, owner.key.namespace, spec, given.pools)
-    )
+    config = config_files.as_file(config_files.coordinator_config(given))
     objects = [
         service_account(owner, name, naming.COORDINATOR),
         *_lease_access(owner, name),
@@ -73,8 +56,13 @@ def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Man
         objects.append(coordinator_policy(owner))
     if spec.database.managed:
         objects += managed_postgres(
-            owner, spec, spec.database.managed, defaults, given.secret_version
+            owner, spec, spec.database.managed, defaults, given.credentials.database.version
         )
+    if spec.broker and spec.broker.managed:
+        version = given.credentials.broker.version
+        objects += managed_nats(owner, spec, spec.broker.managed, defaults, version)
+    for pool in worker_pools(given):
+        objects += desired_worker_pool(pool, defaults)
     return objects
 
 
@@ -127,9 +115,9 @@ def _deployment(given: CoordinatorInput, name: str, config: str, defaults: Defau
         container=_container(spec, defaults, mounts),
         annotations={
             naming.CONFIG: config_files.digest(config),
-            naming.CREDENTIALS: given.secret_version,
+            **given.credentials.annotations(),
         },
-        volumes=(_configuration(owner, spec, name), *volumes),
+        volumes=(_configuration(given, name), *volumes),
         grace=_STOP_SERVING_SECONDS + drain + _MARGIN,
         workload=spec,
         service_account=name,
@@ -149,19 +137,16 @@ def _deployment(given: CoordinatorInput, name: str, config: str, defaults: Defau
     )
 
 
-def _configuration(owner: Owner, spec: CoordinatorSpec, name: str) -> dict[str, Any]:
-    """One volume for file and Secret: a mount inside a read-only mount can't be made."""
-    reference = spec.database.secret_ref
-    secret = reference.name if reference else naming.postgres_name(owner.key.name)
-    key = reference.key if reference else DSN_KEY
+def _configuration(given: CoordinatorInput, name: str) -> dict[str, Any]:
+    """One volume for file and Secrets: a mount inside a read-only mount can't be made."""
     return {
         "name": "config",
         "projected": {
             "defaultMode": READ_BY_GROUP,
             "sources": [
                 {"configMap": {"name": name}},
-                {"secret": {"name": secret, "items": [{"key": key, "path": "database/dsn"}]}},
-                *server_sources(Security.of(owner.key.name, spec)),
+                *given.credentials.sources(),
+                *server_sources(Security.of(given.owner.key.name, given.spec)),
             ],
         },
     }

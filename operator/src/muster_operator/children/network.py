@@ -1,5 +1,6 @@
 """Which connections the pods take and make."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from muster_operator import naming
@@ -28,7 +29,7 @@ def _policy(owner: Owner, name: str, component: str, **rules: list[dict[str, Any
     return NETWORK_POLICIES.manifest(
         owner.metadata(name, component),
         spec={
-            "podSelector": {"matchLabels": naming.selecting(owner.key, component)},
+            "podSelector": {"matchLabels": owner.selecting(component)},
             "policyTypes": [kinds[direction] for direction in rules],
             **rules,
         },
@@ -65,19 +66,56 @@ def postgres_policy(owner: Owner) -> Manifest:
     )
 
 
-def worker_policy(owner: Owner, coordinator: str) -> Manifest:
+def nats_policy(owner: Owner) -> Manifest:
+    """Only this Coordinator's pods and workers reach the broker, which reaches nothing."""
+    peers = [
+        {"podSelector": {"matchLabels": naming.selecting(owner.key, component)}}
+        for component in (naming.COORDINATOR, naming.WORKER)
+    ]
+    return _policy(
+        owner,
+        naming.nats_name(owner.key.name),
+        naming.NATS,
+        ingress=[
+            {"from": peers, "ports": _tcp(naming.NATS_PORT)},
+            {"from": [_ANY_POD], "ports": _tcp(naming.NATS_MONITOR_PORT)},
+        ],
+        egress=[],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What workers connect to beside their coordinator.
+
+    Args:
+        broker: the managed NATS of the coordinator.
+        anything: no restriction at all.
+    """
+
+    broker: bool = False
+    anything: bool = False
+
+
+def worker_policy(owner: Owner, name: str, coordinator: str, reach: Reach) -> Manifest:
     """Workers reach their coordinator and DNS; only their operations port is reached."""
     target = {
         _COMPONENT: naming.COORDINATOR,
         naming.OF_COORDINATOR: coordinator,
     }
+    egress = [
+        _DNS,
+        {"to": [_pods(**target)], "ports": _tcp(naming.GRPC_PORT)},
+    ]
+    if reach.broker:
+        nats = {_COMPONENT: naming.NATS, naming.OF_COORDINATOR: coordinator}
+        egress.append({"to": [_pods(**nats)], "ports": _tcp(naming.NATS_PORT)})
+    if reach.anything:
+        egress = [{}]
     return _policy(
         owner,
-        naming.worker_name(owner.key.name),
+        name,
         naming.WORKER,
         ingress=[{"from": [_ANY_POD], "ports": _tcp(naming.WORKER_OPS_PORT)}],
-        egress=[
-            _DNS,
-            {"to": [_pods(**target)], "ports": _tcp(naming.GRPC_PORT)},
-        ],
+        egress=egress,
     )

@@ -11,6 +11,7 @@ from muster_operator.children.base import (
     PodSpec,
 )
 from muster_operator.children.network import postgres_policy
+from muster_operator.children.volumes import retention, volume_claim
 from muster_operator.resources import SECRETS, SERVICES, STATEFUL_SETS, Manifest
 
 ROLE = "muster"
@@ -96,12 +97,9 @@ def managed_postgres(
             "replicas": 0 if spec.suspend else 1,
             "serviceName": name,
             "selector": {"matchLabels": selector},
-            "persistentVolumeClaimRetentionPolicy": {
-                "whenDeleted": database.deletion_policy,
-                "whenScaled": "Retain",
-            },
+            "persistentVolumeClaimRetentionPolicy": retention(database),
             "template": pod.template(),
-            "volumeClaimTemplates": [_claim(database, selector)],
+            "volumeClaimTemplates": [volume_claim(database, selector)],
         },
     )
     objects = [service, stateful_set]
@@ -133,19 +131,4 @@ def _container(database: ManagedDatabase, defaults: Defaults) -> dict[str, Any]:
             {"name": "run", "mountPath": "/var/run/postgresql"},
             {"name": "password", "mountPath": "/etc/muster/postgres", "readOnly": True},
         ],
-    }
-
-
-def _claim(database: ManagedDatabase, labels: dict[str, str]) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": database.storage}},
-    }
-    if database.storage_class_name:
-        spec["storageClassName"] = database.storage_class_name
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data", "labels": labels},
-        "spec": spec,
     }

@@ -1,35 +1,29 @@
 """What a ProverPool becomes."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
 from muster_operator.children import config_files
+from muster_operator.children.autoscaler import Metric, autoscaler, fewest
 from muster_operator.children.base import (
-    READ_BY_GROUP,
     Defaults,
     Owner,
     PodSpec,
     disruption_budget,
-    identity_env,
-    ops_probes,
     service_account,
 )
-from muster_operator.children.network import worker_policy
+from muster_operator.children.network import Reach, worker_policy
 from muster_operator.children.security import OPEN, Security, token_volumes, worker_sources
-from muster_operator.resources import (
-    AUTOSCALERS,
-    CONFIG_MAPS,
-    COORDINATORS,
-    DEPLOYMENTS,
-    Manifest,
+from muster_operator.children.worker_pods import (
+    worker_container,
+    worker_deployment,
+    worker_volumes,
 )
+from muster_operator.resources import CONFIG_MAPS, COORDINATORS, Manifest
 
 METRIC = "muster_prover_outstanding_tasks"
 METRIC_LABEL = "proverpool"
-
-_SYNC_SECONDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +54,8 @@ class PoolInput:
 
     @property
     def fewest(self) -> int:
-        """The least number of workers while the autoscaler sets it, which can't be zero."""
-        return max(1, self.spec.autoscaling.min_replicas)
+        """The least number of workers while the autoscaler sets it."""
+        return fewest(self.spec.autoscaling)
 
 
 def coordinator_of(pool: str, spec: ProverPoolSpec) -> str:
@@ -98,9 +92,10 @@ def desired_pool(given: PoolInput, defaults: Defaults) -> list[Manifest]:
             COORDINATORS.manifest(owner.metadata(owner.key.name, naming.COORDINATOR), spec={})
         )
     if given.autoscaled:
-        objects.append(_autoscaler(given, name))
+        metric = Metric(METRIC, {METRIC_LABEL: owner.key.name})
+        objects.append(autoscaler(owner, name, spec.autoscaling, metric, given.spared))
     if spec.network_policy.enabled:
-        objects.append(worker_policy(owner, given.coordinator))
+        objects.append(worker_policy(owner, name, given.coordinator, Reach()))
     return objects
 
 
@@ -110,109 +105,16 @@ def _deployment(given: PoolInput, name: str, config: str, defaults: Defaults) ->
     pod = PodSpec(
         owner=owner,
         component=naming.WORKER,
-        container=_container(spec, defaults, mounts),
+        container=worker_container(spec.image, defaults, spec.resources, mounts=mounts),
         annotations={
             naming.CONFIG: config_files.digest(config),
             naming.KEYS: config_files.digest(
                 config_files.as_file({"circuits": config_files.circuits_config(spec)})
             ),
         },
-        volumes=(
-            _configuration(name, given.security),
-            {"name": "cache", "emptyDir": {}},
-            {"name": "spool", "emptyDir": {}},
-            *volumes,
-        ),
+        volumes=(*worker_volumes(name, worker_sources(given.security)), *volumes),
         grace=spec.termination_grace_period_seconds,
         workload=spec,
         service_account=name,
     )
-    replicas = fixed_replicas(given)
-    return DEPLOYMENTS.manifest(
-        owner.metadata(name, naming.WORKER),
-        spec={
-            **({} if replicas is None else {"replicas": replicas}),
-            "selector": {"matchLabels": naming.selecting(owner.key, naming.WORKER)},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
-            },
-            "template": pod.template(),
-        },
-    )
-
-
-def _configuration(name: str, security: Security) -> dict[str, Any]:
-    files = worker_sources(security)
-    if not files:
-        return {"name": "config", "configMap": {"name": name, "defaultMode": READ_BY_GROUP}}
-    sources = [{"configMap": {"name": name}}, *files]
-    return {"name": "config", "projected": {"defaultMode": READ_BY_GROUP, "sources": sources}}
-
-
-def _container(
-    spec: ProverPoolSpec, defaults: Defaults, mounts: list[dict[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "name": naming.WORKER,
-        "image": spec.image or defaults.worker_image,
-        "imagePullPolicy": defaults.pull_policy,
-        "args": ["--config", f"/etc/muster/{config_files.WORKER_FILE}"],
-        "env": identity_env(),
-        "ports": [{"name": "ops", "containerPort": naming.WORKER_OPS_PORT, "protocol": "TCP"}],
-        **ops_probes(),
-        "resources": spec.resources.to_wire(),
-        "volumeMounts": [
-            {"name": "config", "mountPath": "/etc/muster", "readOnly": True},
-            {"name": "cache", "mountPath": "/var/cache/muster"},
-            {"name": "spool", "mountPath": "/var/spool/muster"},
-            *mounts,
-        ],
-    }
-
-
-def _autoscaler(given: PoolInput, name: str) -> Manifest:
-    owner, spec = given.owner, given.spec.autoscaling
-    metric = {
-        "type": "External",
-        "external": {
-            "metric": {
-                "name": METRIC,
-                "selector": {"matchLabels": {METRIC_LABEL: owner.key.name}},
-            },
-            "target": {"type": "AverageValue", "averageValue": str(spec.target_tasks_per_worker)},
-        },
-    }
-    return AUTOSCALERS.manifest(
-        owner.metadata(name, naming.WORKER),
-        spec={
-            "scaleTargetRef": {
-                "apiVersion": DEPLOYMENTS.api_version,
-                "kind": DEPLOYMENTS.kind,
-                "name": name,
-            },
-            "minReplicas": max(given.fewest, min(given.spared, spec.max_replicas)),
-            "maxReplicas": spec.max_replicas,
-            "metrics": [metric],
-            "behavior": {
-                "scaleUp": _behavior(
-                    spec.scale_up_stabilization_seconds, percent=100, pods=4, choose="Max"
-                ),
-                "scaleDown": _behavior(
-                    spec.scale_down_stabilization_seconds, percent=50, pods=1, choose="Max"
-                ),
-            },
-        },
-    )
-
-
-def _behavior(window: int, *, percent: int, pods: int, choose: str) -> dict[str, Any]:
-    """At most `percent` or `pods`, whichever `choose` says, between two looks of the autoscaler."""
-    return {
-        "stabilizationWindowSeconds": window,
-        "selectPolicy": choose,
-        "policies": [
-            {"type": "Percent", "value": percent, "periodSeconds": _SYNC_SECONDS},
-            {"type": "Pods", "value": pods, "periodSeconds": _SYNC_SECONDS},
-        ],
-    }
+    return worker_deployment(owner, name, pod, fixed_replicas(given))

@@ -3,12 +3,12 @@
 A `Security` says which Secrets there are; what becomes of it for one side is pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from muster_api.coordinator import CoordinatorSpec
 from muster_operator import naming
-from muster_operator.resources import Key
 
 CERTIFICATE_KEY, PRIVATE_KEY, AUTHORITY_KEY = "tls.crt", "tls.key", "ca.crt"
 TLS_KEYS = (CERTIFICATE_KEY, PRIVATE_KEY, AUTHORITY_KEY)
@@ -54,8 +54,12 @@ OPEN = Security()
 """Whoever reaches the port may connect."""
 
 
-def server_settings(security: Security, pools: list[Key]) -> dict[str, Any]:
-    """The sections of a coordinator's configuration; `pools` are those that may connect."""
+def server_settings(security: Security, accounts: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The sections of a coordinator's configuration.
+
+    Args:
+        accounts: namespaces and names of the ServiceAccounts of workers that may connect.
+    """
     settings: dict[str, Any] = {}
     if security.server:
         settings["grpc_tls"] = {
@@ -66,12 +70,12 @@ def server_settings(security: Security, pools: list[Key]) -> dict[str, Any]:
         if security.worker:
             settings["grpc_tls"]["ca_file"] = f"{_TLS_FOLDER}/{AUTHORITY_KEY}"
     # Without a pool nobody could be named, and there is nothing to be had.
-    if security.tokens and pools:
+    if security.tokens and accounts:
         settings["auth"] = {
             "mode": "token-review",
             "audience": AUDIENCE,
             "allowed_service_accounts": [
-                f"{pool.namespace}:{naming.worker_name(pool.name)}" for pool in pools
+                f"{namespace}:{account}" for namespace, account in accounts
             ],
         }
     return settings

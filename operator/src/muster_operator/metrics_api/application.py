@@ -1,22 +1,21 @@
 """The HTTP side of the API."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
-from muster_operator.children.prover_pool import METRIC, METRIC_LABEL
 from muster_operator.cluster import ClusterError
 from muster_operator.inventory import Inventory
 from muster_operator.metrics import OperatorMetrics
 from muster_operator.metrics_api import documents
 from muster_operator.metrics_api.access import GROUP, Access
 from muster_operator.metrics_api.front_proxy import FrontProxy, UnauthenticatedError, User
+from muster_operator.metrics_api.queues import METRICS
 from muster_operator.metrics_api.selector import SelectorError, parse_selector
 from muster_operator.reconcile.reconciler import Reports
-from muster_operator.resources import PROVER_POOLS
 
 log = logging.getLogger(__name__)
 
@@ -101,24 +100,24 @@ class MetricsApi:
         namespace, metric = request.match_info["namespace"], request.match_info["metric"]
         if not await self._access.may_list(user, namespace, metric):
             return _forbidden(user, f"{metric} in {namespace}")
-        if metric != METRIC:
-            return _failed(404, "NotFound", f"there is no metric {metric}; there is {METRIC}")
+        if metric not in METRICS:
+            message = f"there is no metric {metric}; there are {' and '.join(METRICS)}"
+            return _failed(404, "NotFound", message)
         try:
             matches = parse_selector(request.query.get("labelSelector", ""))
         except SelectorError as error:
             return _failed(400, "BadRequest", str(error))
-        values: dict[str, int] = {}
-        for pool in self._pools.of_kind(PROVER_POOLS.kind):
-            if pool.namespace != namespace or not matches({METRIC_LABEL: pool.name}):
+        values: list[tuple[Mapping[str, str], int]] = []
+        for queue in METRICS[metric](self._pools, namespace):
+            if not matches(queue.labels):
                 continue
-            coordinator = self._pools.coordinator_of(pool)
-            report = self._reports.fresh(coordinator) if coordinator else None
+            report = self._reports.fresh(queue.coordinator) if queue.coordinator else None
             if report is None:
                 # An error, not zero: the autoscaler then keeps the number of workers.
-                message = f"the coordinator of ProverPool {pool.name} has not answered lately"
+                message = f"the coordinator of {queue} has not answered lately"
                 return _failed(503, "ServiceUnavailable", message)
-            values[pool.name] = report.queue(pool.name).outstanding
-        return web.json_response(documents.value_list(values, datetime.now(UTC)))
+            values.append((queue.labels, report.queue(queue.pool).outstanding))
+        return web.json_response(documents.value_list(metric, values, datetime.now(UTC)))
 
 
 def _forbidden(user: User, what: str) -> web.Response:

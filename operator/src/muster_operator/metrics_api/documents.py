@@ -1,10 +1,11 @@
 """The documents of the API: discovery, values, errors; pure."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from muster_operator.children.prover_pool import METRIC, METRIC_LABEL
 from muster_operator.metrics_api.access import GROUP
+from muster_operator.metrics_api.queues import METRICS
 
 VERSION = "v1beta1"
 GROUP_VERSION = f"{GROUP}/{VERSION}"
@@ -23,12 +24,13 @@ RESOURCE_LIST: dict[str, Any] = {
     "groupVersion": GROUP_VERSION,
     "resources": [
         {
-            "name": METRIC,
+            "name": metric,
             "singularName": "",
             "namespaced": True,
             "kind": "ExternalMetricValueList",
             "verbs": ["get"],
         }
+        for metric in METRICS
     ],
 }
 
@@ -52,20 +54,22 @@ OPENAPI_V3: dict[str, Any] = {
 }
 
 
-def value_list(values: dict[str, int], at: datetime) -> dict[str, Any]:
-    """The values of the metric by pool."""
+def value_list(
+    metric: str, values: Sequence[tuple[Mapping[str, str], int]], at: datetime
+) -> dict[str, Any]:
+    """The values of a metric, each with its labels."""
     return {
         "kind": "ExternalMetricValueList",
         "apiVersion": GROUP_VERSION,
         "metadata": {},
         "items": [
             {
-                "metricName": METRIC,
-                "metricLabels": {METRIC_LABEL: pool},
+                "metricName": metric,
+                "metricLabels": dict(labels),
                 "timestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "value": str(values[pool]),
+                "value": str(value),
             }
-            for pool in sorted(values)
+            for labels, value in sorted(values, key=lambda each: sorted(each[0].items()))
         ],
     }
 

@@ -1,8 +1,9 @@
 """Reconciling a Coordinator."""
 
 import asyncio
-import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
@@ -11,11 +12,10 @@ from muster_api.coordinator import CoordinatorSpec, CoordinatorStatus
 from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
 from muster_operator.children.base import Owner
-from muster_operator.children.coordinator import CoordinatorInput, desired_coordinator
+from muster_operator.children.coordinator import desired_coordinator
+from muster_operator.children.coordinator_input import CoordinatorInput
 from muster_operator.children.key_volumes import sources
-from muster_operator.children.postgres import DSN_KEY, secret
 from muster_operator.children.prover_pool import coordinator_of
-from muster_operator.cluster import ConflictError
 from muster_operator.reconcile.apply import Applied, apply, children
 from muster_operator.reconcile.conditions import Finding, Standing, summary
 from muster_operator.reconcile.coordinator_status import (
@@ -23,7 +23,8 @@ from muster_operator.reconcile.coordinator_status import (
     coordinator_status,
     coordinator_verdicts,
 )
-from muster_operator.reconcile.plan import Children, Claim, claim
+from muster_operator.reconcile.credentials import settle_credentials
+from muster_operator.reconcile.plan import Children
 from muster_operator.reconcile.reconciler import (
     Outcome,
     World,
@@ -34,6 +35,15 @@ from muster_operator.reconcile.reconciler import (
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
 from muster_operator.reconcile.secrets import lacking
 from muster_operator.reconcile.tls import settle_tls
+from muster_operator.reconcile.worker_pool_status import facts_of
+from muster_operator.reconcile.worker_pools import (
+    Observed,
+    SeenPool,
+    look_again,
+    pool_of,
+    prepare,
+    seen_pools,
+)
 from muster_operator.resources import (
     COORDINATORS,
     DEPLOYMENTS,
@@ -41,14 +51,13 @@ from muster_operator.resources import (
     OF_COORDINATORS,
     PODS,
     PROVER_POOLS,
-    SECRETS,
     STATEFUL_SETS,
     Key,
     Manifest,
 )
+from muster_operator.telemetry.report import Report
 
 _FORMER_SECONDS = 2.0
-_PASSWORD_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +68,10 @@ class _Seen:
     owner: Owner
     spec: CoordinatorSpec
     pools: dict[str, ProverPoolSpec]
+    worker_pools: list[SeenPool]
     live: Children
-
-
-@dataclass(frozen=True, slots=True)
-class _Credentials:
-    """The state of the Secret with the connection string."""
-
-    version: str = ""
-    problem: Finding | None = None
-    former: bool = False
+    pods: list[Manifest]
+    report: Report | None
 
 
 class CoordinatorReconciler:
@@ -90,15 +93,18 @@ class CoordinatorReconciler:
         seen = await self._observe(body, spec)
         if is_paused(body):
             return await self._report(seen, Applied(seen.live))
-        credentials = await self._credentials(seen.owner, spec)
+        held = await settle_credentials(self._cluster, seen.owner, spec, seen.live)
         tls = await settle_tls(self._cluster, seen.owner, spec)
-        if credentials.former or tls.former:
+        if held.former or tls.former:
             return Outcome("working", _FORMER_SECONDS)
-        problem = credentials.problem or tls.problem or await self._missing_key(seen)
+        problem = held.problem or tls.problem or await self._missing_key(seen)
+        problem = problem or contradiction(seen.worker_pools, seen.pools)
         if problem:
             return await self._report(seen, Applied(seen.live, problem))
+        await prepare(self._cluster, seen.worker_pools, seen.live, seen.report)
+        scales = {each.pool.name: each.scale for each in seen.worker_pools}
         wanted = desired_coordinator(
-            CoordinatorInput(seen.owner, spec, credentials.version, seen.pools),
+            CoordinatorInput(seen.owner, spec, held.credentials, seen.pools, scales),
             self._world.defaults,
         )
         applied = await apply(self._cluster, seen.owner, wanted, seen.live)
@@ -115,28 +121,15 @@ class CoordinatorReconciler:
 
     async def _observe(self, body: Manifest, spec: CoordinatorSpec) -> _Seen:
         owner = Owner.of(body)
-        live, pools = await asyncio.gather(
+        live, pools, pods = await asyncio.gather(
             children(self._cluster, owner, OF_COORDINATORS),
             self._cluster.list(PROVER_POOLS, owner.key.namespace),
+            self._cluster.list(PODS, owner.key.namespace, naming.owner_selector(owner.key)),
         )
-        return _Seen(body, owner, spec, served(body, pools), live)
-
-    async def _credentials(self, owner: Owner, spec: CoordinatorSpec) -> _Credentials:
-        reference = spec.database.secret_ref
-        name = reference.name if reference else naming.postgres_name(owner.key.name)
-        key = reference.key if reference else DSN_KEY
-        found = await self._cluster.get(SECRETS, owner.key.namespace, name)
-        if found is None and not reference:
-            found = await self._make_secret(owner)
-        if found is None:
-            message = f"Secret {name} is missing: make it, with the connection string as {key}"
-            return _Credentials(problem=Finding(Reason.SECRET_NOT_FOUND, message))
-        if not reference and claim(owner, found) is Claim.FORMER:
-            return _Credentials(former=True)
-        if key not in (found.get("data") or {}):
-            message = f"Secret {name} has no key {key}: put the connection string there"
-            return _Credentials(problem=Finding(Reason.SECRET_NOT_FOUND, message))
-        return _Credentials(version=found["metadata"]["resourceVersion"])
+        report = self._world.reports.fresh(owner.key)
+        observed = Observed(live, pods, report, idle_since(body))
+        own = seen_pools(owner.key.name, spec, observed, datetime.now(UTC).replace(microsecond=0))
+        return _Seen(body, owner, spec, served(body, pools), own, live, pods, report)
 
     async def _missing_key(self, seen: _Seen) -> Finding | None:
         """What is missing of the Secrets with imported keys; without them no pod could start."""
@@ -150,32 +143,29 @@ class CoordinatorReconciler:
                     return problem
         return None
 
-    async def _make_secret(self, owner: Owner) -> Manifest | None:
-        manifest = secret(owner, secrets.token_urlsafe(_PASSWORD_BYTES))
-        try:
-            return await self._cluster.create(SECRETS, manifest)
-        except ConflictError:
-            metadata = manifest["metadata"]
-            return await self._cluster.get(SECRETS, metadata["namespace"], metadata["name"])
-
     async def _report(self, seen: _Seen, applied: Applied) -> Outcome:
         owner = seen.owner
         name = naming.coordinator_name(owner.key.name)
-        pods = await self._cluster.list(PODS, owner.key.namespace, naming.owner_selector(owner.key))
-        database = None
+        own = [pod for pod in seen.pods if not pool_of(pod)]
+        database, broker = None, None
         if seen.spec.database.managed:
             key = (STATEFUL_SETS.kind, naming.postgres_name(owner.key.name))
             database = rollout(applied.live.get(key))
+        if seen.spec.broker and seen.spec.broker.managed:
+            key = (STATEFUL_SETS.kind, naming.nats_name(owner.key.name))
+            broker = rollout(applied.live.get(key))
         facts = CoordinatorFacts(
             owner=owner,
             spec=seen.spec,
             pods=rollout(applied.live.get((DEPLOYMENTS.kind, name))),
             database=database,
+            broker=broker,
             pools=len(seen.pools),
-            unplaced=unplaced(pods),
-            trouble=trouble(pods),
+            unplaced=unplaced(own),
+            trouble=trouble(own),
             leader=_holder(applied.live.get((LEASES.kind, name))),
-            report=self._world.reports.fresh(owner.key),
+            report=seen.report,
+            worker_pools=facts_of(seen.worker_pools, applied.live),
             problem=applied.problem,
             paused=is_paused(seen.body),
         )
@@ -183,13 +173,30 @@ class CoordinatorReconciler:
         status = coordinator_status(facts, seen.body["metadata"]["generation"])
         await write_status(self._world, COORDINATORS, seen.body, status, verdicts)
         await self._tell_of_leader(seen.body, facts.leader)
-        return outcome(verdicts, _FORMER_SECONDS if applied.waiting_for else None)
+        again = _FORMER_SECONDS if applied.waiting_for else look_again(seen.worker_pools)
+        return outcome(verdicts, again)
 
     async def _tell_of_leader(self, body: Manifest, leader: str) -> None:
         before = body.get("status", {}).get("leader", "")
         if before and leader and before != leader:
             note = f"{leader} leads instead of {before}"
             await self._world.events.post(body, EventReason.LEADER_CHANGED, note)
+
+
+def contradiction(own: Iterable[SeenPool], pools: Mapping[str, ProverPoolSpec]) -> Finding | None:
+    """What keeps a Coordinator's own pools and the ProverPools that it serves apart; pure."""
+    for each in own:
+        name = each.pool.name
+        if name in pools:
+            message = f"worker pool {name} has the name of a ProverPool: rename one of the two"
+            return Finding(Reason.POOL_NAME_TAKEN, message)
+    return None
+
+
+def idle_since(body: Manifest) -> dict[str, str]:
+    """When each worker pool was noted to have no work, by its name; pure."""
+    pools = body.get("status", {}).get("workerPools", [])
+    return {pool["name"]: pool["idleSince"] for pool in pools if "idleSince" in pool}
 
 
 def served(coordinator: Manifest, pools: list[Manifest]) -> dict[str, ProverPoolSpec]:

@@ -3,13 +3,21 @@
 from dataclasses import dataclass, field
 
 from muster_api.conditions import ConditionType, Reason
-from muster_api.coordinator import CoordinatorSpec, CoordinatorStatus, Endpoints, QueueStatus
+from muster_api.coordinator import CoordinatorSpec, CoordinatorStatus, Endpoints
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.numbers import queue_status
 from muster_operator.reconcile.rollout import Rollout, Unplaced
 from muster_operator.reconcile.scheduled import scheduled
-from muster_operator.telemetry.report import QueueNumbers, Report
+from muster_operator.reconcile.worker_pool_status import (
+    WorkerPoolFacts,
+    first_lack,
+    worker_numbers,
+    worker_pool_statuses,
+    worker_pool_verdicts,
+)
+from muster_operator.telemetry.report import Report
 
 _ENOUGH_FOR_LOSS = 2
 
@@ -21,21 +29,25 @@ class CoordinatorFacts:
     Args:
         pods: of the coordinators.
         database: of the managed PostgreSQL; None where the database is external.
-        unplaced: pods of coordinators and database that find no node.
+        broker: of the managed NATS; None where there is none.
+        unplaced: pods of coordinators and managed stores that find no node.
         trouble: what keeps a pod from running; empty where nothing is known.
         leader: the holder of the Lease; empty where nobody leads.
         report: what it said about its queue; None while unknown.
+        worker_pools: its own.
     """
 
     owner: Owner
     spec: CoordinatorSpec
     pods: Rollout
     database: Rollout | None
+    broker: Rollout | None = None
     pools: int = 0
     unplaced: Unplaced = field(default_factory=Unplaced)
     trouble: str = ""
     leader: str = ""
     report: Report | None = None
+    worker_pools: tuple[WorkerPoolFacts, ...] = ()
     problem: Finding | None = None
     paused: bool = False
 
@@ -53,7 +65,15 @@ def coordinator_verdicts(facts: CoordinatorFacts) -> list[Verdict]:
         good=_numbers(facts),
     )
     placed = scheduled(ConditionType.PODS_SCHEDULED, "pods", facts.unplaced)
-    return [*summary(standing), placed, _database(facts), _available(facts)]
+    return [
+        *summary(standing),
+        placed,
+        _database(facts),
+        *_broker(facts),
+        _sealed(facts),
+        *worker_pool_verdicts(facts.worker_pools),
+        _available(facts),
+    ]
 
 
 def coordinator_status(facts: CoordinatorFacts, generation: int) -> CoordinatorStatus:
@@ -73,17 +93,17 @@ def coordinator_status(facts: CoordinatorFacts, generation: int) -> CoordinatorS
         ),
         pools=facts.pools,
         queue=queue_status(report.total) if report else None,
+        workers=worker_numbers(report) if report else None,
+        worker_pools=worker_pool_statuses(facts.worker_pools, report),
+        admin_key_secret=_admin_key_secret(facts),
     )
 
 
-def queue_status(numbers: QueueNumbers) -> QueueStatus:
-    """Numbers of tasks as they stand in a status."""
-    return QueueStatus(
-        pending=numbers.pending,
-        assigned=numbers.assigned,
-        in_progress=numbers.in_progress,
-        oldest_pending_seconds=numbers.oldest_pending_seconds,
-    )
+def _admin_key_secret(facts: CoordinatorFacts) -> str | None:
+    accounts = facts.spec.accounts
+    if accounts is None or accounts.admin_key != "Managed":
+        return None
+    return naming.admin_secret(facts.owner.key.name)
 
 
 def _numbers(facts: CoordinatorFacts) -> str:
@@ -105,7 +125,21 @@ def _obstacle(facts: CoordinatorFacts) -> Finding | None:
 def _unfinished(facts: CoordinatorFacts) -> Finding | None:
     if facts.pods.ready < facts.pods.wanted:
         return Finding(Reason.PODS_STARTING, _numbers(facts))
-    return None
+    if facts.broker is not None and facts.broker.ready == 0:
+        return Finding(Reason.WAITING_FOR_BROKER, "the managed NATS is not ready")
+    return first_lack(facts.worker_pools)
+
+
+def _broker(facts: CoordinatorFacts) -> list[Verdict]:
+    kind, broker = ConditionType.BROKER_READY, facts.spec.broker
+    if broker is None:
+        return []
+    if broker.managed is None or facts.broker is None:
+        return [Verdict(kind, "Unknown", Reason.EXTERNAL_BROKER, "it is looked after elsewhere")]
+    if facts.broker.ready:
+        return [verdict(kind, True, Reason.BROKER_RUNNING, "the managed NATS is ready")]
+    message = facts.broker.failure or "the managed NATS is not ready"
+    return [verdict(kind, False, Reason.WAITING_FOR_BROKER, message)]
 
 
 def _database(facts: CoordinatorFacts) -> Verdict:
@@ -116,6 +150,17 @@ def _database(facts: CoordinatorFacts) -> Verdict:
         return verdict(kind, True, Reason.DATABASE_RUNNING, "the managed PostgreSQL is ready")
     message = facts.database.failure or "the managed PostgreSQL is not ready"
     return verdict(kind, False, Reason.WAITING_FOR_DATABASE, message)
+
+
+def _sealed(facts: CoordinatorFacts) -> Verdict:
+    kind, database = ConditionType.INPUTS_SEALED, facts.spec.database
+    if facts.problem and facts.problem.reason is Reason.WITNESS_KEY_LOST:
+        return verdict(kind, False, facts.problem.reason, facts.problem.message)
+    if database.witness_key_secret_ref:
+        return verdict(kind, True, Reason.KEY_NAMED, Reason.KEY_NAMED.meaning)
+    if database.managed:
+        return verdict(kind, True, Reason.KEY_MADE, Reason.KEY_MADE.meaning)
+    return verdict(kind, False, Reason.NO_KEY, Reason.NO_KEY.meaning)
 
 
 def _available(facts: CoordinatorFacts) -> Verdict:

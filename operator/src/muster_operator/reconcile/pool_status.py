@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from muster_api.conditions import ConditionType, Reason
-from muster_api.proverpool import KeyStatus, ProverPoolStatus
+from muster_api.proverpool import KeyStatus, ProverPoolStatus, Quarantine
 from muster_operator import naming
 from muster_operator.children.prover_pool import PoolInput, fixed_replicas
 from muster_operator.reconcile.conditions import (
@@ -15,7 +15,7 @@ from muster_operator.reconcile.conditions import (
     summary,
     verdict,
 )
-from muster_operator.reconcile.coordinator_status import queue_status
+from muster_operator.reconcile.numbers import queue_status
 from muster_operator.reconcile.rollout import Rollout, Unplaced
 from muster_operator.reconcile.scheduled import scheduled
 from muster_operator.telemetry.report import Report
@@ -31,6 +31,7 @@ class PoolFacts:
         workers: names of the worker pods.
         report: what its Coordinator said; None while unknown.
         idle_since: since when it has had no work, where that matters.
+        quarantined: workers that get no tasks because they lied.
     """
 
     given: PoolInput
@@ -42,6 +43,7 @@ class PoolFacts:
     workers: frozenset[str] = frozenset()
     report: Report | None = None
     idle_since: datetime | None = None
+    quarantined: tuple[Quarantine, ...] = ()
     problem: Finding | None = None
     paused: bool = False
 
@@ -89,6 +91,7 @@ def pool_status(facts: PoolFacts, generation: int) -> ProverPoolStatus:
         coordinator=facts.given.coordinator,
         queue=queue_status(report.queue(key.name)) if report else None,
         keys=[KeyStatus(key_id=each, version=keys[each]) for each in sorted(keys)],
+        quarantined=list(facts.quarantined),
     )
 
 

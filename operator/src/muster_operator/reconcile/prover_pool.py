@@ -1,7 +1,6 @@
 """Reconciling a ProverPool."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -10,16 +9,17 @@ from pydantic import ValidationError
 from muster_api.conditions import EventReason, Reason
 from muster_api.coordinator import CoordinatorSpec
 from muster_api.duration import format_duration
-from muster_api.proverpool import ProverPoolSpec, ProverPoolStatus
+from muster_api.proverpool import ProverPoolSpec, ProverPoolStatus, Quarantine
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.children.prover_pool import PoolInput, desired_pool
 from muster_operator.children.security import OPEN, Security
-from muster_operator.cluster import NotFoundError
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
+from muster_operator.reconcile.busy import mark_busy
 from muster_operator.reconcile.conditions import Finding, Standing, summary
 from muster_operator.reconcile.plan import Children, Claim, claim
 from muster_operator.reconcile.pool_status import PoolFacts, pool_status, pool_verdicts
+from muster_operator.reconcile.quarantine import quarantined, told_of_quarantine
 from muster_operator.reconcile.reconciler import (
     Outcome,
     World,
@@ -31,7 +31,7 @@ from muster_operator.reconcile.reconciler import (
 )
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
 from muster_operator.reconcile.sleep import Rest, Sleepiness, rest
-from muster_operator.reconcile.sparing import changed_costs, spared
+from muster_operator.reconcile.sparing import spared
 from muster_operator.resources import (
     COORDINATORS,
     DEPLOYMENTS,
@@ -86,7 +86,9 @@ class PoolReconciler:
         if is_paused(body):
             return await self._report(seen, Applied(seen.live, problem))
         # First, so that a scale-down that is allowed hereafter finds the idle ones.
-        await self._mark_busy(seen)
+        if seen.report:
+            loads = seen.report.loads
+            await mark_busy(self._cluster, seen.pods, loads, spec.concurrency)
         if problem:
             return await self._report(seen, Applied(seen.live, problem))
         await self._release(seen)
@@ -114,7 +116,7 @@ class PoolReconciler:
             live = {**live, (COORDINATORS.kind, given.coordinator): coordinator}
         report = self._world.reports.fresh(Key(COORDINATORS.kind, key.namespace, given.coordinator))
         deployment = live.get((DEPLOYMENTS.kind, naming.worker_name(key.name)))
-        decided = rest(spec, sleepiness(body, deployment, report), _now())
+        decided = rest(spec.autoscaling, sleepiness(body, deployment, report), _now())
         kept = 0
         if report:
             outstanding = report.queue(key.name).outstanding
@@ -137,6 +139,11 @@ class PoolReconciler:
     async def _report(self, seen: _Seen, applied: Applied) -> Outcome:
         key = seen.owner.key
         deployment = applied.live.get((DEPLOYMENTS.kind, naming.worker_name(key.name)))
+        before = [
+            Quarantine.model_validate(each)
+            for each in seen.body.get("status", {}).get("quarantined", [])
+        ]
+        after = quarantined(key.name, seen.report, before)
         facts = PoolFacts(
             given=seen.given,
             pods=rollout(deployment),
@@ -147,26 +154,16 @@ class PoolReconciler:
             workers=frozenset(pod["metadata"]["name"] for pod in seen.pods),
             report=seen.report,
             idle_since=seen.rest.idle_since,
+            quarantined=tuple(after),
             problem=applied.problem,
             paused=is_paused(seen.body),
         )
         verdicts = pool_verdicts(facts)
         status = pool_status(facts, seen.body["metadata"]["generation"])
         await write_status(self._world, PROVER_POOLS, seen.body, status, verdicts)
+        for reason, note in told_of_quarantine(before, after, seen.report):
+            await self._world.events.post(seen.body, reason, note)
         return outcome(verdicts, _FORMER_SECONDS if applied.waiting_for else seen.rest.again_after)
-
-    async def _mark_busy(self, seen: _Seen) -> None:
-        """Let the ones with work be the last that a scale-down takes."""
-        if seen.report is None:
-            return
-        namespace = seen.owner.key.namespace
-        costs = changed_costs(seen.pods, seen.report.loads, seen.given.spec.concurrency)
-        await asyncio.gather(*(self._mark(namespace, name, costs[name]) for name in costs))
-
-    async def _mark(self, namespace: str, pod: str, cost: str) -> None:
-        patch = {"metadata": {"annotations": {naming.DELETION_COST: cost}}}
-        with contextlib.suppress(NotFoundError):
-            await self._cluster.merge(PODS, namespace, pod, patch)
 
 
 def sleepiness(body: Manifest, deployment: Manifest | None, report: Report | None) -> Sleepiness:
@@ -176,6 +173,7 @@ def sleepiness(body: Manifest, deployment: Manifest | None, report: Report | Non
         at_zero=deployment is None or deployment["spec"].get("replicas") == 0,
         outstanding=report.queue(name).outstanding if report else None,
         idle_since=datetime.fromisoformat(noted) if noted else None,
+        suspended=bool((body.get("spec") or {}).get("suspend")),
     )
 
 

@@ -1,11 +1,28 @@
-"""Secrets that others make, and what is missing of them."""
+"""Secrets: those that others make, with what is missing of them, and those that are made once."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from muster_api.conditions import Reason
-from muster_operator.cluster import Cluster
+from muster_api.shared import SecretKeyReference
+from muster_operator.children.base import Owner
+from muster_operator.children.secret_files import NO_SECRET, SecretFile
+from muster_operator.cluster import Cluster, ConflictError
 from muster_operator.reconcile.conditions import Finding
-from muster_operator.resources import SECRETS
+from muster_operator.resources import SECRETS, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A Secret that can be used, or why not.
+
+    Args:
+        former: it is of a deleted Coordinator of the same name and not gone yet.
+    """
+
+    file: SecretFile = NO_SECRET
+    problem: Finding | None = None
+    former: bool = False
 
 
 async def lacking(
@@ -25,3 +42,33 @@ async def lacking(
             message = f"Secret {name} has no key {key}: put it there, for {why}"
             return Finding(Reason.SECRET_NOT_FOUND, message)
     return None
+
+
+async def named(cluster: Cluster, owner: Owner, reference: SecretKeyReference, why: str) -> Held:
+    """A Secret that somebody else makes; `why` says what it is for.
+
+    Raises:
+        ClusterError: the read failed.
+    """
+    namespace, name, key = owner.key.namespace, reference.name, reference.key
+    problem = await lacking(cluster, namespace, name, [key], why)
+    found = None if problem else await cluster.get(SECRETS, namespace, name)
+    if found is None:
+        return Held(problem=problem)
+    return Held(SecretFile(name, key, found["metadata"]["resourceVersion"]))
+
+
+async def made_once(cluster: Cluster, manifest: Manifest) -> Manifest:
+    """Make a Secret, and return it, or the one that somebody was faster with.
+
+    Raises:
+        ClusterError: the write failed.
+    """
+    try:
+        return await cluster.create(SECRETS, manifest)
+    except ConflictError:
+        metadata = manifest["metadata"]
+        found = await cluster.get(SECRETS, metadata["namespace"], metadata["name"])
+        if found is None:
+            raise
+        return found

@@ -8,7 +8,7 @@ while there are none there is no autoscaler.
 from dataclasses import dataclass
 from datetime import datetime
 
-from muster_api.proverpool import ProverPoolSpec
+from muster_api.workers import Autoscaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,13 @@ class Sleepiness:
         at_zero: whether no workers are wanted at present.
         outstanding: unfinished tasks; None while nobody knows.
         idle_since: since when there have been none, as was noted before.
+        suspended: whether no pods are wanted whatever there is to do.
     """
 
     at_zero: bool
     outstanding: int | None
     idle_since: datetime | None = None
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,9 @@ class Rest:
 AWAKE = Rest()
 
 
-def rest(spec: ProverPoolSpec, seen: Sleepiness, now: datetime) -> Rest:
+def rest(limits: Autoscaling, seen: Sleepiness, now: datetime) -> Rest:
     """Decide at the time `now`, which has whole seconds."""
-    limits = spec.autoscaling
-    if spec.suspend or not limits.enabled or limits.min_replicas > 0:
+    if seen.suspended or not limits.enabled or limits.min_replicas > 0:
         return AWAKE
     if seen.outstanding is None:
         # As it is: neither may workers go that have work, nor do they help if nobody hands it out.

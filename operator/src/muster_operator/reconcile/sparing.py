@@ -7,7 +7,7 @@ autoscaler goes no lower than its `minReplicas`. Together they spare every worke
 import math
 from collections.abc import Iterable, Mapping
 
-from muster_api.proverpool import Autoscaling
+from muster_api.workers import Autoscaling
 from muster_operator import naming
 from muster_operator.resources import Manifest
 

@@ -38,6 +38,32 @@ class QueueNumbers:
 
 
 @dataclass(frozen=True, slots=True)
+class Worker:
+    """What a coordinator knows of a worker.
+
+    Args:
+        status: in its words, as in ACTIVE.
+        reason: why it stands as it does.
+        until: when its quarantine ends, in ISO 8601; empty where there is none.
+    """
+
+    pool: str = ""
+    status: str = ""
+    reason: str = ""
+    until: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether it is given work."""
+        return self.status == "ACTIVE"
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether it gets nothing because it lied."""
+        return self.status == "QUARANTINED"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a coordinator said.
 
@@ -46,12 +72,14 @@ class Report:
         loads: tasks that each worker has, by worker id, which is its pod's name.
         keys: version by key id, by pool.
         leader: the replica that leads; empty where there is none.
+        workers: those that it knows, by worker id.
     """
 
     queues: Mapping[str, QueueNumbers] = field(default_factory=dict)
     loads: Mapping[str, int] = field(default_factory=dict)
     keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     leader: str = ""
+    workers: Mapping[str, Worker] = field(default_factory=dict)
 
     def queue(self, pool: str) -> QueueNumbers:
         """The numbers of `pool`; zeros where it has never had a task."""
@@ -76,11 +104,21 @@ def parse_report(queue: Mapping[str, Any], workers: Mapping[str, Any]) -> Report
         return Report(
             queues={entry["pool"]: _numbers(entry) for entry in queue["pools"]},
             loads={entry["worker_id"]: int(entry["active_tasks"]) for entry in workers["workers"]},
+            workers={entry["worker_id"]: _worker(entry) for entry in workers["workers"]},
             keys=keys,
             leader=queue.get("leader") or "",
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"not the agreed form: {error!r}") from error
+
+
+def _worker(entry: Mapping[str, Any]) -> Worker:
+    return Worker(
+        pool=str(entry.get("pool") or ""),
+        status=str(entry.get("status") or ""),
+        reason=str(entry.get("reason") or ""),
+        until=str(entry.get("quarantined_until") or ""),
+    )
 
 
 def _numbers(entry: Mapping[str, Any]) -> QueueNumbers:
