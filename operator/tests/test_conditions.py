@@ -228,7 +228,6 @@ def test_the_status_of_a_pool_has_its_queue_its_keys_and_its_busy_workers() -> N
         "coordinator": "demo",
         "queue": {"pending": 3, "assigned": 1, "inProgress": 2, "oldestPendingSeconds": 9},
         "keys": [{"keyId": "k", "version": "v"}],
-        "quarantined": [],
     }
 
 

@@ -94,7 +94,7 @@ def coordinator_status(facts: CoordinatorFacts, generation: int) -> CoordinatorS
         pools=facts.pools,
         queue=queue_status(report.total) if report else None,
         workers=worker_numbers(report) if report else None,
-        worker_pools=worker_pool_statuses(facts.worker_pools, report),
+        worker_pools=worker_pool_statuses(facts.worker_pools, report) or None,
         admin_key_secret=_admin_key_secret(facts),
     )
 

@@ -91,7 +91,7 @@ def pool_status(facts: PoolFacts, generation: int) -> ProverPoolStatus:
         coordinator=facts.given.coordinator,
         queue=queue_status(report.queue(key.name)) if report else None,
         keys=[KeyStatus(key_id=each, version=keys[each]) for each in sorted(keys)],
-        quarantined=list(facts.quarantined),
+        quarantined=list(facts.quarantined) or None,
     )
 
 

@@ -205,8 +205,8 @@ class CoordinatorStatus(Model):
     workers: WorkerNumbers | None = Field(
         None, description="Its workers, those of ProverPools too; absent while unknown."
     )
-    worker_pools: Annotated[list[WorkerPoolStatus], Field(max_length=16)] = Field(
-        [], description="How each of spec.workerPools stands."
+    worker_pools: Annotated[list[WorkerPoolStatus], Field(max_length=16)] | None = Field(
+        None, description="How each of spec.workerPools stands."
     )
     admin_key_secret: str | None = Field(
         None, description="The Secret with the first administrator's API key."

@@ -128,8 +128,8 @@ class ProverPoolStatus(Model):
     keys: Annotated[list[KeyStatus], Field(max_length=32)] = Field(
         [], description="Versions of the keys in use."
     )
-    quarantined: Annotated[list[Quarantine], Field(max_length=100)] = Field(
-        [], description="Workers that get no tasks, because they reported wrong proofs."
+    quarantined: Annotated[list[Quarantine], Field(max_length=100)] | None = Field(
+        None, description="Workers that get no tasks, because they reported wrong proofs."
     )
 
 
