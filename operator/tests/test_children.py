@@ -117,12 +117,15 @@ http:
 
 WORKLOADS = """
 accounts: {jwt: {secretRef: {name: tokens, key: jwks}, issuer: https://issuer.example}}
-broker: {managed: {storage: 1Gi}}
+broker: {prefix: proofs, managed: {storage: 1Gi}}
+strategy: fair-share
+maxPending: 1000
 imagePullSecrets: [{name: pull}]
 authentication: {mode: TokenReview}
 workerPools:
   - name: plain
     workloads: [sleep, http]
+    options: {http: {allow: [10.0.0.0/8]}}
     networkAccess: Any
   - name: own
     image: registry.example/worker:2

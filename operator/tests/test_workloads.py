@@ -54,7 +54,7 @@ async def test_a_worker_pool_comes_with_all_it_needs_and_goes_with_all_it_had(
         there = await space.the(resource, "demo-fast-workers")
         assert there["metadata"]["labels"][naming.WORKER_POOL] == "fast"
     worker = await settings(space, "demo-fast-workers", "worker.yaml")
-    assert (worker["worker"]["pool"], worker["worker"]["types"]) == ("fast", ["sleep", "http"])
+    assert (worker["worker"]["pool"], worker["worker"]["workloads"]) == ("fast", ["sleep", "http"])
     await space.until_ready(COORDINATORS)
     await space.reason(COORDINATORS, "WorkerPoolsReady", "AllReady")
 

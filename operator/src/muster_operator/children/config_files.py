@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from muster_api.broker import Broker
+from muster_api.coordinator import CoordinatorSpec
 from muster_api.duration import format_duration
 from muster_api.http_api import HttpApi
 from muster_api.proverpool import ProverPoolSpec
@@ -37,6 +39,7 @@ def coordinator_config(given: CoordinatorInput) -> dict[str, Any]:
             "strategy": spec.strategy,
             "max_retries": spec.max_retries,
             "max_queued": spec.max_queued,
+            **({"max_pending": spec.max_pending} if spec.max_pending else {}),
             "drain_timeout": format_duration(spec.drain_timeout),
         },
         "http": _http(spec.http),
@@ -68,9 +71,15 @@ def _workload_settings(given: CoordinatorInput) -> dict[str, Any]:
         settings["workloads"] = {
             "pools": [{"name": pool.name, "types": pool.workloads} for pool in pools]
         }
-    if given.credentials.broker:
-        settings["broker"] = {"url_file": BROKER_FILE}
+    if given.spec.broker:
+        settings["broker"] = broker_settings(given.spec.broker)
     return settings
+
+
+def broker_settings(broker: Broker) -> dict[str, Any]:
+    """The section `broker` of a coordinator's and of a worker's configuration."""
+    prefix = {"prefix": broker.prefix} if broker.prefix else {}
+    return {"url_file": BROKER_FILE, **prefix}
 
 
 def _http(spec: HttpApi) -> dict[str, Any]:
@@ -118,14 +127,16 @@ def worker_config(
     return {"worker": {**_worker(pool, coordinator, spec), **inner}, **outer}
 
 
-def worker_pool_config(coordinator: str, pool: WorkerPool, security: Security) -> dict[str, Any]:
+def worker_pool_config(coordinator: str, spec: CoordinatorSpec, pool: WorkerPool) -> dict[str, Any]:
     """The configuration of the workers of one of a Coordinator's own pools."""
-    inner, outer = worker_settings(security)
-    if pool.transport == "NATS":
-        outer["broker"] = {"url_file": BROKER_FILE}
+    inner, outer = worker_settings(Security.of(coordinator, spec))
+    if pool.transport == "NATS" and spec.broker:
+        outer["broker"] = broker_settings(spec.broker)
+    if pool.options:
+        outer["options"] = pool.options
     section = {
         **_worker(pool.name, coordinator, pool),
-        "types": pool.workloads,
+        "workloads": pool.workloads,
         **({"tags": pool.tags} if pool.tags else {}),
         **inner,
     }

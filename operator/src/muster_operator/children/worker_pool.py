@@ -94,7 +94,7 @@ def desired_worker_pool(given: WorkerPoolInput, defaults: Defaults) -> list[Mani
     """Every object that belongs to a pool."""
     owner, name = given.owner, given.name
     config = config_files.as_file(
-        config_files.worker_pool_config(owner.key.name, given.pool, given.security)
+        config_files.worker_pool_config(owner.key.name, given.spec, given.pool)
     )
     objects = [
         service_account(owner, name, naming.WORKER),

@@ -1,9 +1,13 @@
 """The message broker between a coordinator and those of its workers that are reached by it."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from muster_api.model import Image, Model, Rule
 from muster_api.shared import ManagedStore, Resources, SecretKeyReference
+
+_PREFIX_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?$"
 
 
 class ManagedBroker(ManagedStore):
@@ -28,6 +32,12 @@ class Broker(Model):
         ),
     )
 
+    prefix: Annotated[str, Field(min_length=1, max_length=64, pattern=_PREFIX_PATTERN)] | None = (
+        Field(
+            None,
+            description="A word before all subjects, where several Coordinators share one broker.",
+        )
+    )
     managed: ManagedBroker | None = Field(
         None, description="A NATS of one pod, for trying out and for small fleets."
     )

@@ -105,8 +105,10 @@ class CoordinatorSpec(Workload):
     replicas: Annotated[int, Field(ge=1, le=9)] = Field(
         2, description="Coordinator pods: all serve, one leads."
     )
-    strategy: Literal["round-robin", "least-loaded", "priority"] = Field(
-        "least-loaded", description="How a worker is chosen for a task."
+    strategy: Literal["fifo", "round-robin", "least-loaded", "priority", "fair-share"] = Field(
+        "least-loaded",
+        description="How a worker is chosen for a task; with fair-share customers take turns by "
+        "the weight of their tier.",
     )
     poll_interval: Duration = Field(
         timedelta(seconds=2),
@@ -133,6 +135,11 @@ class CoordinatorSpec(Workload):
     )
     max_queued: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
         100_000, description="Tasks that may wait; further ones are refused until some are done."
+    )
+    max_pending: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
+        None,
+        description="Tasks of all pools and customers that may wait; absent means no limit but "
+        "maxQueued for each pool.",
     )
     drain_timeout: Duration = Field(
         timedelta(seconds=30),

@@ -1,8 +1,8 @@
 """Pools of workers for workloads that are no proofs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from muster_api.model import Image, Model, Rule, ruled
 from muster_api.queue import QueueStatus
@@ -17,6 +17,13 @@ WorkloadType = Annotated[
     str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$")
 ]
 EnvName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+Options = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+]
+"""Whatever a type of workloads understands; itself says what is wrong with it."""
 
 
 class EnvVar(Model):
@@ -44,7 +51,15 @@ class EnvVar(Model):
 class WorkerPool(Model):
     """Workers that are alike, and how many there are."""
 
-    rules = (FIXED_OR_SCALED, ENOUGH_CPU)
+    rules = (
+        FIXED_OR_SCALED,
+        ENOUGH_CPU,
+        Rule(
+            "!has(self.options) || self.options.all(type, type in self.workloads)",
+            "options are for a type that is not under workloads: add it there, or remove them",
+            ".options",
+        ),
+    )
 
     name: PoolName = Field(description="Its name, unlike that of any ProverPool it shares with.")
     image: Image | None = Field(
@@ -64,6 +79,9 @@ class WorkerPool(Model):
     )
     transport: Literal["gRPC", "NATS"] = Field(
         "gRPC", description="How they reach the coordinator: by a stream, or by spec.broker."
+    )
+    options: Annotated[dict[str, Options], Field(max_length=32)] | None = Field(
+        None, description="What types of workloads are told, by their names."
     )
     tags: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = Field(
         None, description="What workloads can ask for by affinity."
