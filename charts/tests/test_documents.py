@@ -14,7 +14,13 @@ from .helm_cli import find_program, helm, kubectl
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "docs" / name
-    for name in ("install.md", "gitops.md", "operations.md", "failure-modes.md")
+    for name in (
+        "install.md",
+        "gitops.md",
+        "operations.md",
+        "failure-modes.md",
+        "coordinator-kind.md",
+    )
 ]
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
@@ -88,8 +94,10 @@ def test_every_reason_to_stall_is_explained() -> None:
         "CoordinatorNotOwned",
         "InvalidSpec",
         "NameTaken",
+        "PoolNameTaken",
         "Refused",
         "SecretNotFound",
         "TimeoutsContradict",
         "Unschedulable",
+        "WitnessKeyLost",
     }

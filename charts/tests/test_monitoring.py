@@ -79,6 +79,9 @@ def test_the_alerts_that_people_know_are_there(rendered: Rendered) -> None:
         "WorkerDisconnected",
         "WorkerHighFailureRate",
         "WorkerPoolSaturated",
+        "TasksWaitLong",
+        "NoLeader",
+        "WorkerQuarantined",
     ]
 
 
