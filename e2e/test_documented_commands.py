@@ -143,6 +143,13 @@ def a_pool_of_provers(desk: Desk) -> None:
     desk.cluster.apply(fleet.manifest(suspend=True), PROVERS)
 
 
+def workloads_are_no_more(desk: Desk) -> None:
+    """Both keys were made; the Coordinator makes room for what follows."""
+    for name in ("admin", "acme"):
+        assert (desk.folder / f"{name}-key").read_text().startswith(f"nyt_{name}_")
+    desk.cluster.kubectl("delete", "coordinator", "work", "-n", desk.fleet.namespace)
+
+
 def nothing_is_installed(desk: Desk) -> None:
     """Not even the namespace is there."""
     desk.installation.remove()
@@ -174,6 +181,7 @@ STEPS: list[tuple[tuple[str, str], State, State]] = [
         ten_proofs_are_kept,
     ),
     (("docs/proverpool.md", "The shortest pool"), nothing_is_needed, settled),
+    (("docs/coordinator-kind.md", "Try it"), nothing_is_needed, workloads_are_no_more),
     (("docs/operations.md", "Look"), nothing_is_needed, nothing_is_needed),
     (("docs/operations.md", "Scale"), nothing_is_needed, settled),
     (("docs/operations.md", "Stop and go on"), nothing_is_needed, settled),
