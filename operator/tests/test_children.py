@@ -56,7 +56,8 @@ def coordinator(text: str = "", **pools: str) -> list[Manifest]:
     owner = Owner(Key("Coordinator", "proofs", "demo"), "uid-of-demo")
     served = {name: ProverPoolSpec.model_validate(yaml.safe_load(pools[name])) for name in pools}
     spec = CoordinatorSpec.model_validate(yaml.safe_load(text) or {})
-    given = CoordinatorInput(owner, spec, credentials(spec), served, ASLEEP)
+    revisions = (2, 1) if spec.tls.mode == "Managed" else ()
+    given = CoordinatorInput(owner, spec, credentials(spec), served, ASLEEP, revisions)
     return desired_coordinator(given, DEFAULTS)
 
 
@@ -179,7 +180,8 @@ CASES = {
     "pool": pool(INSECURE),
     "pool-placed": pool(PLACED),
     "pool-secured": pool(
-        INSECURE, Security("demo-coordinator", "demo-coordinator-tls", "demo-workers", tokens=True)
+        INSECURE,
+        Security("demo-coordinator", "demo-coordinator-tls", "demo-workers", tokens=True),
     ),
     "pool-suspended": pool(f"{{{INSECURE}, suspend: true}}"),
 }
@@ -254,7 +256,7 @@ def test_a_changed_key_replaces_the_pods_of_coordinator_and_pool() -> None:
 
 
 def security(text: str) -> Security:
-    return Security.of("demo", CoordinatorSpec.model_validate(yaml.safe_load(text)))
+    return Security.of("demo", CoordinatorSpec.model_validate(yaml.safe_load(text)), 0)
 
 
 def test_certificates_of_others_are_used_as_they_are_named() -> None:

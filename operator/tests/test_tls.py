@@ -16,6 +16,7 @@ from muster_operator.resources import (
     DEPLOYMENTS,
     SECRETS,
     Key,
+    Manifest,
 )
 from muster_operator.reviewers import subjects
 from muster_testing.waiting import eventually
@@ -88,6 +89,14 @@ def test_the_accounts_that_may_review_are_those_of_the_coordinators() -> None:
     ]
 
 
+def test_the_name_of_an_anchor_tells_its_revision() -> None:
+    for revision in (1, 12):
+        name = naming.certificates_name("demo", revision)
+        assert naming.certificates_revision("demo", name) == revision
+    for other in ("demo-coordinator", "demo-coordinator-certificates-x", "a-certificates-1"):
+        assert naming.certificates_revision("demo", other) == 0
+
+
 @pytest.mark.integration
 @pytest.mark.usefixtures("operator")
 class TestOnTheApiServer:
@@ -102,25 +111,61 @@ class TestOnTheApiServer:
 
         await eventually(lambda: tls("shared-coordinator", "coordinator.yaml"), what="the server")
         await eventually(lambda: tls("demo-worker", "worker.yaml"), what="the workers")
-        made = {}
+        first = await self._secrets(space, 1)
+        anchor = await space.the(CONFIG_MAPS, "shared-coordinator-certificates-1")
+        assert anchor["metadata"]["ownerReferences"][0]["name"] == "shared"
+        for made in first.values():
+            assert made["metadata"]["ownerReferences"][0]["uid"] == anchor["metadata"]["uid"]
+        await eventually(lambda: self._workers_have(space, 1), what="workers have theirs")
+
+        damaged = {**first["tls"], "data": {"tls.crt": base64.b64encode(b"x").decode()}}
+        await space.cluster.replace(SECRETS, damaged)
+        second = await self._secrets(space, 2)
+        assert second["tls"]["data"]["ca.crt"] == first["authority"]["data"]["ca.crt"]
+        assert second["authority"]["data"] == first["authority"]["data"]
+        await eventually(lambda: self._workers_have(space, 2), what="workers have the new ones")
+        # Pods that are not replaced yet still have the first.
+        assert await space.get(SECRETS, "shared-coordinator-tls-1")
+
+        await space.cluster.replace(SECRETS, {**second["tls"], "data": damaged["data"]})
+        await eventually(lambda: self._workers_have(space, 3), what="workers have the third")
         for name in ("authority", "tls", "workers"):
-            made[name] = await space.the(SECRETS, f"shared-coordinator-{name}")
-            assert made[name]["metadata"]["ownerReferences"][0]["name"] == "shared"
+            await space.gone(SECRETS, f"shared-coordinator-{name}-1")
+        assert await space.get(SECRETS, "shared-coordinator-tls-2")
+
+        await space.coordinator("{}", name="shared")
+        await space.gone(SECRETS, "shared-coordinator-authority-3")
+
+    async def _secrets(self, space: Space, revision: int) -> dict[str, Manifest]:
+        return {
+            name: await space.the(SECRETS, f"shared-coordinator-{name}-{revision}")
+            for name in ("authority", "tls", "workers")
+        }
+
+    async def _workers_have(self, space: Space, revision: int) -> bool:
         deployment = await space.the(DEPLOYMENTS, "demo-worker")
         volumes = str(deployment["spec"]["template"]["spec"]["volumes"])
-        assert "shared-coordinator-workers" in volumes
+        assert f"shared-coordinator-workers-{revision}" in volumes
         assert "authority" not in volumes
+        coordinator = await space.the(COORDINATORS, "shared")
+        assert coordinator.get("status", {}).get("certificateRevision") == revision
+        return True
 
-        damaged = {**made["tls"], "data": {"tls.crt": base64.b64encode(b"x").decode()}}
-        await space.cluster.replace(SECRETS, damaged)
+    async def test_a_revision_that_was_only_begun_is_completed(self, space: Space) -> None:
+        await space.coordinator("tls: {mode: Managed}")
+        authority = await space.the(SECRETS, "demo-coordinator-authority-1")
+        workers = await space.the(SECRETS, "demo-coordinator-workers-1")
+        await space.cluster.delete(SECRETS, workers)
 
-        async def mended() -> bool:
-            there = await space.the(SECRETS, "shared-coordinator-tls")
-            assert there["data"].get("ca.crt") == made["authority"]["data"]["ca.crt"]
-            assert {"tls.crt", "tls.key"} < there["data"].keys()
+        async def again() -> bool:
+            there = await space.get(SECRETS, "demo-coordinator-workers-1")
+            assert there is not None
+            assert there["metadata"]["uid"] != workers["metadata"]["uid"]
+            assert there["data"]["ca.crt"] == authority["data"]["ca.crt"]
             return True
 
-        await eventually(mended, what="the certificate is made anew")
+        await eventually(again, what="the missing one is made, by the same authority")
+        assert await space.get(SECRETS, "demo-coordinator-authority-2") is None
 
     async def test_a_missing_certificate_of_others_is_said(self, space: Space) -> None:
         await space.coordinator("tls: {mode: SecretRef, secretRef: {name: mine}}")
@@ -132,12 +177,12 @@ class TestOnTheApiServer:
         await space.the(DEPLOYMENTS, "demo-coordinator")
 
     async def test_a_secret_of_somebody_else_is_left_alone(self, space: Space) -> None:
-        metadata = {"name": "demo-coordinator-tls", "namespace": space.name}
+        metadata = {"name": "demo-coordinator-tls-1", "namespace": space.name}
         theirs = await space.cluster.create(SECRETS, SECRETS.manifest(metadata))
         await space.coordinator("tls: {mode: Managed}")
         stalled = await space.reason(COORDINATORS, "Stalled", "NameTaken")
-        assert stalled["message"].startswith("Secret demo-coordinator-tls exists and is not ours")
-        assert await space.get(SECRETS, "demo-coordinator-tls") == theirs
+        assert stalled["message"].startswith("Secret demo-coordinator-tls-1 exists and is not ours")
+        assert await space.get(SECRETS, "demo-coordinator-tls-1") == theirs
 
     async def test_coordinators_may_review_tokens_while_they_have_to(self, space: Space) -> None:
         account = {

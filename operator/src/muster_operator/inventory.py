@@ -28,6 +28,7 @@ class Known:
         standing: whether it hands out work, and what it says about being ready.
         reviews: for a Coordinator, whether its workers show tokens.
         worker_pools: for a Coordinator, the names of its own pools.
+        certificates: for a Coordinator, the revision of its managed certificates.
     """
 
     uid: str
@@ -36,6 +37,7 @@ class Known:
     coordinator: str = ""
     reviews: bool = False
     worker_pools: tuple[str, ...] = ()
+    certificates: int | None = None
 
 
 class Inventory:
@@ -133,4 +135,5 @@ def _known(body: Manifest) -> Known:
     reviews = body["kind"] == COORDINATORS.kind and mode == "TokenReview"
     standing = (is_serving(body), ready_message(body))
     own = tuple(pool["name"] for pool in (body.get("spec") or {}).get("workerPools") or [])
-    return Known(metadata["uid"], version, standing, coordinator, reviews, own)
+    revision = body.get("status", {}).get("certificateRevision")
+    return Known(metadata["uid"], version, standing, coordinator, reviews, own, revision)

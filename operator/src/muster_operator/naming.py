@@ -67,19 +67,31 @@ def coordinator_names(coordinator: str, namespace: str) -> tuple[str, ...]:
     return name, f"{name}.{namespace}", f"{name}.{namespace}.svc"
 
 
-def authority_secret(coordinator: str) -> str:
+def certificates_name(coordinator: str, revision: int) -> str:
+    """The ConfigMap that owns the Secrets of one revision of a Coordinator's certificates."""
+    return f"{coordinator_name(coordinator)}-certificates-{revision}"
+
+
+def certificates_revision(coordinator: str, name: str) -> int:
+    """The revision that a ConfigMap of that name stands for; 0 for none."""
+    prefix = certificates_name(coordinator, 0).removesuffix("0")
+    number = name.removeprefix(prefix)
+    return int(number) if name.startswith(prefix) and number.isdecimal() else 0
+
+
+def authority_secret(coordinator: str, revision: int) -> str:
     """The Secret with a Coordinator's own authority; no pod has it."""
-    return f"{coordinator_name(coordinator)}-authority"
+    return f"{coordinator_name(coordinator)}-authority-{revision}"
 
 
-def server_secret(coordinator: str) -> str:
+def server_secret(coordinator: str, revision: int) -> str:
     """The Secret with the certificate of a Coordinator's pods."""
-    return f"{coordinator_name(coordinator)}-tls"
+    return f"{coordinator_name(coordinator)}-tls-{revision}"
 
 
-def client_secret(coordinator: str) -> str:
+def client_secret(coordinator: str, revision: int) -> str:
     """The Secret with the certificate of a Coordinator's workers."""
-    return f"{coordinator_name(coordinator)}-workers"
+    return f"{coordinator_name(coordinator)}-workers-{revision}"
 
 
 def admin_secret(coordinator: str) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 import yaml
 
 from muster_api.broker import Broker
-from muster_api.coordinator import CoordinatorSpec
 from muster_api.duration import format_duration
 from muster_api.http_api import HttpApi
 from muster_api.proverpool import ProverPoolSpec
@@ -52,7 +51,7 @@ def coordinator_config(given: CoordinatorInput) -> dict[str, Any]:
         "proving": {"pools": [_pool(pool, pools[pool]) for pool in sorted(pools)]},
         **_workload_settings(given),
         **account_settings(spec),
-        **server_settings(Security.of(name, spec), _accounts(given)),
+        **server_settings(given.security, _accounts(given)),
     }
 
 
@@ -127,11 +126,13 @@ def worker_config(
     return {"worker": {**_worker(pool, coordinator, spec), **inner}, **outer}
 
 
-def worker_pool_config(coordinator: str, spec: CoordinatorSpec, pool: WorkerPool) -> dict[str, Any]:
+def worker_pool_config(
+    coordinator: str, pool: WorkerPool, security: Security, broker: Broker | None
+) -> dict[str, Any]:
     """The configuration of the workers of one of a Coordinator's own pools."""
-    inner, outer = worker_settings(Security.of(coordinator, spec))
-    if pool.transport == "NATS" and spec.broker:
-        outer["broker"] = broker_settings(spec.broker)
+    inner, outer = worker_settings(security)
+    if pool.transport == "NATS" and broker:
+        outer["broker"] = broker_settings(broker)
     if pool.options:
         outer["options"] = pool.options
     section = {

@@ -20,7 +20,7 @@ from muster_operator.children.key_volumes import key_volumes
 from muster_operator.children.nats import managed_nats
 from muster_operator.children.network import coordinator_policy
 from muster_operator.children.postgres import managed_postgres
-from muster_operator.children.security import Security, server_sources
+from muster_operator.children.security import server_sources
 from muster_operator.children.worker_pool import desired_worker_pool, worker_pools
 from muster_operator.resources import (
     CONFIG_MAPS,
@@ -52,6 +52,7 @@ def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Man
         _deployment(given, name, config, defaults),
         disruption_budget(owner, name, naming.COORDINATOR, 1),
     ]
+    objects += [certificates_anchor(owner, revision) for revision in given.certificates]
     if spec.network_policy.enabled:
         objects.append(coordinator_policy(owner))
     if spec.database.managed:
@@ -64,6 +65,12 @@ def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Man
     for pool in worker_pools(given):
         objects += desired_worker_pool(pool, defaults)
     return objects
+
+
+def certificates_anchor(owner: Owner, revision: int) -> Manifest:
+    """What owns the Secrets with one revision of the certificates, so that they go with it."""
+    name = naming.certificates_name(owner.key.name, revision)
+    return CONFIG_MAPS.manifest(owner.metadata(name, naming.COORDINATOR))
 
 
 def _lease_access(owner: Owner, name: str) -> list[Manifest]:
@@ -146,7 +153,7 @@ def _configuration(given: CoordinatorInput, name: str) -> dict[str, Any]:
             "sources": [
                 {"configMap": {"name": name}},
                 *given.credentials.sources(),
-                *server_sources(Security.of(given.owner.key.name, given.spec)),
+                *server_sources(given.security),
             ],
         },
     }

@@ -37,12 +37,13 @@ class Security:
     tokens: bool = False
 
     @classmethod
-    def of(cls, coordinator: str, spec: CoordinatorSpec) -> "Security":
-        """What the spec of a Coordinator of that name says."""
+    def of(cls, coordinator: str, spec: CoordinatorSpec, revision: int) -> "Security":
+        """What the spec of a Coordinator of that name says; `revision` is of its certificates."""
         name = naming.coordinator_names(coordinator, "")[0]
         tokens = spec.authentication.mode == "TokenReview"
         if spec.tls.mode == "Managed":
-            server, worker = naming.server_secret(coordinator), naming.client_secret(coordinator)
+            server = naming.server_secret(coordinator, revision)
+            worker = naming.client_secret(coordinator, revision)
             return cls(name, server, worker, tokens)
         if spec.tls.secret_ref:
             theirs = spec.tls.worker_secret_ref

@@ -43,23 +43,20 @@ class WorkerPoolInput:
         owner: the Coordinator, for this pool.
         spec: the Coordinator's.
         broker: where the broker's URL is, for pools that are reached by it.
+        security: how its workers and the coordinators know each other.
     """
 
     owner: Owner
     spec: CoordinatorSpec
     pool: WorkerPool
     broker: SecretFile
+    security: Security
     scale: PoolScale
 
     @property
     def name(self) -> str:
         """The name of its Deployment and all else."""
         return naming.worker_pool_name(self.owner.key.name, self.pool.name)
-
-    @property
-    def security(self) -> Security:
-        """How its workers and the coordinators know each other."""
-        return Security.of(self.owner.key.name, self.spec)
 
     @property
     def autoscaled(self) -> bool:
@@ -84,6 +81,7 @@ def worker_pools(given: CoordinatorInput) -> list[WorkerPoolInput]:
             given.spec,
             pool,
             given.credentials.broker,
+            given.security,
             given.scales.get(pool.name, AWAKE),
         )
         for pool in given.spec.worker_pools or []
@@ -94,7 +92,9 @@ def desired_worker_pool(given: WorkerPoolInput, defaults: Defaults) -> list[Mani
     """Every object that belongs to a pool."""
     owner, name = given.owner, given.name
     config = config_files.as_file(
-        config_files.worker_pool_config(owner.key.name, given.spec, given.pool)
+        config_files.worker_pool_config(
+            owner.key.name, given.pool, given.security, given.spec.broker
+        )
     )
     objects = [
         service_account(owner, name, naming.WORKER),

@@ -34,7 +34,7 @@ from muster_operator.reconcile.reconciler import (
 )
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
 from muster_operator.reconcile.secrets import lacking
-from muster_operator.reconcile.tls import settle_tls
+from muster_operator.reconcile.tls import revision_in_use, settle_tls
 from muster_operator.reconcile.worker_pool_status import facts_of
 from muster_operator.reconcile.worker_pools import (
     Observed,
@@ -94,7 +94,7 @@ class CoordinatorReconciler:
         if is_paused(body):
             return await self._report(seen, Applied(seen.live))
         held = await settle_credentials(self._cluster, seen.owner, spec, seen.live)
-        tls = await settle_tls(self._cluster, seen.owner, spec)
+        tls = await settle_tls(self._cluster, seen.owner, spec, seen.live)
         if held.former or tls.former:
             return Outcome("working", _FORMER_SECONDS)
         problem = held.problem or tls.problem or await self._missing_key(seen)
@@ -104,7 +104,7 @@ class CoordinatorReconciler:
         await prepare(self._cluster, seen.worker_pools, seen.live, seen.report)
         scales = {each.pool.name: each.scale for each in seen.worker_pools}
         wanted = desired_coordinator(
-            CoordinatorInput(seen.owner, spec, held.credentials, seen.pools, scales),
+            CoordinatorInput(seen.owner, spec, held.credentials, seen.pools, scales, tls.revisions),
             self._world.defaults,
         )
         applied = await apply(self._cluster, seen.owner, wanted, seen.live)
@@ -166,6 +166,7 @@ class CoordinatorReconciler:
             leader=_holder(applied.live.get((LEASES.kind, name))),
             report=seen.report,
             worker_pools=facts_of(seen.worker_pools, applied.live),
+            certificates=revision_in_use(owner, seen.spec, applied.live),
             problem=applied.problem,
             paused=is_paused(seen.body),
         )

@@ -35,6 +35,7 @@ class CoordinatorFacts:
         leader: the holder of the Lease; empty where nobody leads.
         report: what it said about its queue; None while unknown.
         worker_pools: its own.
+        certificates: the revision of its managed certificates; None where there are none.
     """
 
     owner: Owner
@@ -48,6 +49,7 @@ class CoordinatorFacts:
     leader: str = ""
     report: Report | None = None
     worker_pools: tuple[WorkerPoolFacts, ...] = ()
+    certificates: int | None = None
     problem: Finding | None = None
     paused: bool = False
 
@@ -96,6 +98,7 @@ def coordinator_status(facts: CoordinatorFacts, generation: int) -> CoordinatorS
         workers=worker_numbers(report) if report else None,
         worker_pools=worker_pool_statuses(facts.worker_pools, report) or None,
         admin_key_secret=_admin_key_secret(facts),
+        certificate_revision=facts.certificates,
     )
 
 

@@ -32,6 +32,7 @@ from muster_operator.reconcile.reconciler import (
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
 from muster_operator.reconcile.sleep import Rest, Sleepiness, rest
 from muster_operator.reconcile.sparing import spared
+from muster_operator.reconcile.tls import FIRST_REVISION
 from muster_operator.resources import (
     COORDINATORS,
     DEPLOYMENTS,
@@ -183,7 +184,8 @@ def _security(name: str, coordinator: Manifest | None) -> Security:
         spec = CoordinatorSpec.model_validate((coordinator or {}).get("spec") or {})
     except ValidationError:
         return OPEN
-    return Security.of(name, spec)
+    revision = (coordinator or {}).get("status", {}).get("certificateRevision", FIRST_REVISION)
+    return Security.of(name, spec, revision)
 
 
 def _now() -> datetime:

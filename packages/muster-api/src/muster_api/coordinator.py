@@ -215,6 +215,9 @@ class CoordinatorStatus(Model):
     worker_pools: Annotated[list[WorkerPoolStatus], Field(max_length=16)] | None = Field(
         None, description="How each of spec.workerPools stands."
     )
+    certificate_revision: int | None = Field(
+        None, ge=1, description="Which of its managed certificates are in use; absent without."
+    )
     admin_key_secret: str | None = Field(
         None, description="The Secret with the first administrator's API key."
     )
