@@ -17,8 +17,8 @@ _ENTER = (
 )
 _CUT = (
     "table inet cut { "
-    f"chain out {{ type filter hook output priority 0; tcp dport {_GRPC_PORT} drop; }} "
-    f"chain in {{ type filter hook input priority 0; tcp sport {_GRPC_PORT} drop; }} }}"
+    f"chain out {{ type filter hook output priority 0; tcp dport {_GRPC_PORT} drop; }}; "
+    f"chain in {{ type filter hook input priority 0; tcp sport {_GRPC_PORT} drop; }}; }}"
 )
 _MEND = "delete table inet cut"
 
