@@ -123,7 +123,8 @@ def worker_config(
 ) -> dict[str, Any]:
     """The configuration of a ProverPool's workers."""
     inner, outer = worker_settings(security)
-    return {"worker": {**_worker(pool, coordinator, spec), **inner}, **outer}
+    inner["coordinator_address"] = coordinator_address(coordinator)
+    return {"worker": {**_worker(pool, spec), **inner}, **outer}
 
 
 def worker_pool_config(
@@ -133,10 +134,12 @@ def worker_pool_config(
     inner, outer = worker_settings(security)
     if pool.transport == "NATS" and broker:
         outer["broker"] = broker_settings(broker)
+    else:
+        inner["coordinator_address"] = coordinator_address(coordinator)
     if pool.options:
         outer["options"] = pool.options
     section = {
-        **_worker(pool.name, coordinator, pool),
+        **_worker(pool.name, pool),
         "workloads": pool.workloads,
         **({"tags": pool.tags} if pool.tags else {}),
         **inner,
@@ -144,10 +147,14 @@ def worker_pool_config(
     return {"worker": section, **outer}
 
 
-def _worker(name: str, coordinator: str, pool: ProverPoolSpec | WorkerPool) -> dict[str, Any]:
+def coordinator_address(coordinator: str) -> str:
+    """Where workers connect."""
+    return f"{naming.coordinator_name(coordinator)}:{naming.GRPC_PORT}"
+
+
+def _worker(name: str, pool: ProverPoolSpec | WorkerPool) -> dict[str, Any]:
     memory = pool.worker.task_memory_limit
     return {
-        "coordinator_address": f"{naming.coordinator_name(coordinator)}:{naming.GRPC_PORT}",
         "pool": name,
         "concurrency": pool.concurrency,
         "heartbeat_interval": format_duration(pool.worker.heartbeat_interval),

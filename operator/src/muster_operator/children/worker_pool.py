@@ -20,7 +20,7 @@ from muster_operator.children.base import (
 from muster_operator.children.coordinator_input import AWAKE, CoordinatorInput, PoolScale
 from muster_operator.children.network import Reach, worker_policy
 from muster_operator.children.secret_files import SecretFile, broker_source
-from muster_operator.children.security import Security, token_volumes, worker_sources
+from muster_operator.children.security import OPEN, Security, token_volumes, worker_sources
 from muster_operator.children.worker_pods import (
     worker_container,
     worker_deployment,
@@ -81,7 +81,8 @@ def worker_pools(given: CoordinatorInput) -> list[WorkerPoolInput]:
             given.spec,
             pool,
             given.credentials.broker,
-            given.security,
+            # Certificates and tokens are for the gRPC port.
+            OPEN if pool.transport == "NATS" else given.security,
             given.scales.get(pool.name, AWAKE),
         )
         for pool in given.spec.worker_pools or []
