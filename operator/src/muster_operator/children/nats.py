@@ -33,7 +33,6 @@ _CONFIG = f"""
 listen: "0.0.0.0:{naming.NATS_PORT}"
 http: "0.0.0.0:{naming.NATS_MONITOR_PORT}"
 max_payload: {_MAX_PAYLOAD}
-lame_duck_duration: "30s"
 jetstream {{
   store_dir: "{_DATA}/jetstream"
   sync_interval: always
