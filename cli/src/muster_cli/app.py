@@ -32,8 +32,10 @@ def main(context: click.Context, namespace: str | None) -> None:
 @main.command("status")
 @click.pass_obj
 def status_command(namespace: str | None) -> None:
-    """Show the prover pools: are they fine, how much do they do."""
-    _console.print(table(kubectl.get("proverpools.muster.dev", None, namespace)))
+    """Show the pools of workers: are they fine, how much do they do."""
+    kinds = ("proverpools.muster.dev", "coordinators.muster.dev")
+    pools, coordinators = (kubectl.get(kind, None, namespace) for kind in kinds)
+    _console.print(table(pools, coordinators))
 
 
 @main.command("prove")

@@ -1,27 +1,45 @@
 """A table of the fleets in a namespace."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 
+Row = tuple[str, str, str, str, str, str]
 
-def table(pools: Mapping[str, Any]) -> Table:
-    """One row for each ProverPool of a kubectl list."""
+
+def table(pools: Mapping[str, Any], coordinators: Mapping[str, Any]) -> Table:
+    """One row for each ProverPool and each Coordinator's own pool of kubectl lists."""
     shown = Table("POOL", "READY", "WORKERS", "QUEUE", "COORDINATOR", "WHY", box=None)
+    for row in rows(pools, coordinators):
+        shown.add_row(*row)
+    return shown
+
+
+def rows(pools: Mapping[str, Any], coordinators: Mapping[str, Any]) -> Iterator[Row]:
+    """Name, readiness, workers, unfinished tasks, Coordinator, and what there is to say."""
     for pool in pools["items"]:
         status = pool.get("status", {})
         ready = condition(status, "Ready")
-        queue = status.get("queue", {})
-        shown.add_row(
-            pool["metadata"]["name"],
-            ready.get("status", "Unknown"),
-            str(status.get("readyReplicas", 0)),
-            str(sum(queue.get(state, 0) for state in ("pending", "assigned", "inProgress"))),
-            status.get("coordinator", ""),
-            ready.get("message", ""),
-        )
-    return shown
+        yield _row(pool["metadata"]["name"], status, ready, status.get("coordinator", ""))
+    for coordinator in coordinators["items"]:
+        name, status = coordinator["metadata"]["name"], coordinator.get("status", {})
+        ready = condition(status, "WorkerPoolsReady")
+        for pool in status.get("workerPools", []):
+            yield _row(pool["name"], pool, ready, name)
+
+
+def _row(name: str, numbers: Mapping[str, Any], ready: Mapping[str, Any], coordinator: str) -> Row:
+    queue = numbers.get("queue", {})
+    unfinished = sum(queue.get(state, 0) for state in ("pending", "assigned", "inProgress"))
+    return (
+        name,
+        ready.get("status", "Unknown"),
+        str(numbers.get("readyReplicas", 0)),
+        str(unfinished),
+        coordinator,
+        ready.get("message", ""),
+    )
 
 
 def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

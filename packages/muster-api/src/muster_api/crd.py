@@ -144,6 +144,7 @@ COORDINATOR = Kind(
         Column("Replicas", ".status.readyReplicas", "integer", "Coordinators that are ready."),
         Column("Leader", ".status.leader"),
         Column("Pools", ".status.pools", "integer", "ProverPools that it serves."),
+        Column("Workers", ".status.workers.active", "integer", "Workers that are alive."),
         _PENDING,
         _RUNNING,
         _MESSAGE,
