@@ -9,7 +9,7 @@ from muster_dev.go_tools import GoTools, link_flags, pinned_version
 from muster_dev.paths import Paths, from_environment
 
 REPO = from_environment({"HOME": "/root"}).repo
-ALL = {*go_tools.ON_THE_HOST, *go_tools.IN_THE_NODE}
+ALL = {*go_tools.ON_THE_HOST, *go_tools.IN_THE_NODE, go_tools.NATS}
 
 
 def test_the_version_is_what_go_mod_requires() -> None:

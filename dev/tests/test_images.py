@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from muster_dev import projects, records
 from muster_dev.errors import SetupError
 from muster_dev.image_loading import lacking_images
-from muster_dev.images import NAMES, chart_values
+from muster_dev.images import PYTHON_IMAGES, SERVERS, chart_values
 from muster_dev.paths import Paths, from_environment
 from muster_dev.registry import Registry
 
@@ -29,7 +30,7 @@ def test_a_node_lacks_what_its_list_does_not_name_in_full() -> None:
     assert lacking_images(listed, wanted) == ["muster/worker:b", "muster/operator:a"]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "postgres"])
+@pytest.mark.parametrize("name", [image.name for image in PYTHON_IMAGES])
 def test_every_image_has_its_dockerfile_and_its_package(name: str) -> None:
     known = projects.discover(REPO)
     closure = projects.closure(known, f"muster-{name}")
@@ -38,6 +39,12 @@ def test_every_image_has_its_dockerfile_and_its_package(name: str) -> None:
     dockerfile = (folder / "Dockerfile").read_text()
     assert "USER 65532" in dockerfile
     assert f'ENTRYPOINT ["muster-{name}"]' in dockerfile
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_every_server_has_a_dockerfile_and_runs_as_nobody_special(name: str) -> None:
+    dockerfile = (REPO / "images" / name / "Dockerfile").read_text()
+    assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", dockerfile, re.MULTILINE)
 
 
 def test_only_the_images_that_prove_have_the_prover() -> None:

@@ -38,6 +38,8 @@ _WAVES = (
 )
 # Those that take longest begin first.
 _TESTS = ("images/*", "operator", "charts", "packages/*", "dev", "cli", "native", "bench", "tests")
+# What tests start themselves.
+_SERVERS = (go_tools.KUBERNETES, go_tools.ETCD, go_tools.NATS)
 # What pytest ends with where it finds no test.
 _NO_TESTS = 5
 # In how many processes: its tests wait for leases to end and for workers to be missed.
@@ -89,8 +91,9 @@ def _suites(
     log = work.paths.logs / "apt.log"
     wanted = ["nftables", "postgresql", *apt.missing_programs(NODE_PROGRAMS)]
     apt.ensure(wanted, work.steps, log, "Testing against real servers")
-    # An API server without a cluster, for the tests of elections; helm, for those of the chart.
-    for tool in (go_tools.KUBERNETES, go_tools.ETCD, go_tools.HELM, go_tools.KUBECTL):
+    # An API server without a cluster, for the tests of elections; helm, for those of the chart; a
+    # broker.
+    for tool in (*_SERVERS, go_tools.HELM, go_tools.KUBECTL):
         work.tool(tool)
     rust.restore_lock(work, str(programs / "python"))
     found = []

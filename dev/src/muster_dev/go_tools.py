@@ -124,6 +124,8 @@ LOCAL_PATH = GoTool(
     packages=("github.com/rancher/local-path-provisioner",),
 )
 
+NATS = GoTool("nats-server", "github.com/nats-io/nats-server/v2")
+
 ON_THE_HOST = (KIND, HELM, KUBECTL)
 IN_THE_NODE = (KUBERNETES, ETCD, CONTAINERD, COREDNS, LOCAL_PATH)
 

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from muster_dev import base_images, cache, engines, projects, shell, wheels
+from muster_dev import base_images, cache, engines, go_tools, projects, shell, wheels
 from muster_dev.errors import SetupError
-from muster_dev.registry import POSTGRES
+from muster_dev.registry import NATS, POSTGRES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,9 @@ PYTHON_IMAGES = (
     Image("coordinator", "images/coordinator", "muster-coordinator"),
     Image("worker", "images/worker", "muster-worker"),
 )
-NAMES = (*(image.name for image in PYTHON_IMAGES), "postgres")
+# Servers that others make, and their public images.
+SERVERS = {"postgres": POSTGRES, "nats": NATS}
+NAMES = (*(image.name for image in PYTHON_IMAGES), *SERVERS)
 
 
 class Images:
@@ -56,8 +58,8 @@ class Images:
 
     def reference(self, name: str) -> str:
         """Return the name and tag of an image; the tag is a hash of all that goes into it."""
-        if name == "postgres":
-            return self._postgres_reference()
+        if name in SERVERS:
+            return self._server_reference(name)
         image = _find(name)
         folder = self._work.paths.repo / image.folder
         requirements = self._requirements(image)
@@ -81,8 +83,8 @@ class Images:
 
         def build(out: Path) -> None:
             with self._work.steps.step(f"Build {reference}"):
-                if name == "postgres":
-                    self._build_postgres(reference)
+                if name in SERVERS:
+                    self._build_server(reference, name)
                 else:
                     self._build_python(reference, _find(name))
                 log = self._log(name)
@@ -101,16 +103,16 @@ class Images:
                 self.archive(name)
 
     def _cache_key(self, reference: str) -> str:
-        if reference == POSTGRES:
+        if reference in SERVERS.values():
             # What a public tag names may change.
             return self._docker.output("image", "inspect", "-f", "{{.Id}}", reference)[7:23]
         return reference.split(":")[1]
 
     def _prepare(self, name: str) -> None:
         # Each of these is a step of its own where there is something to do.
-        if name == "postgres":
-            if not self._bases.public(POSTGRES):
-                self._bases.ensure_postgres()
+        if name in SERVERS:
+            if not self._bases.public(SERVERS[name]):
+                self._prepare_server(name)
             return
         image = _find(name)
         self._bases.ensure_python()
@@ -121,14 +123,29 @@ class Images:
     def _build_python(self, reference: str, image: Image) -> None:
         context = self._stage(image)
         dockerfile = self._work.paths.repo / image.folder / "Dockerfile"
-        self._docker_build(reference, dockerfile, self._bases.ensure_python(), context)
+        self._docker_build(reference, dockerfile, context, self._bases.ensure_python())
         shutil.rmtree(context)
 
-    def _build_postgres(self, reference: str) -> None:
-        if reference != POSTGRES:
-            folder = self._work.paths.repo / "images" / "postgres"
+    def _prepare_server(self, name: str) -> None:
+        if name == "postgres":
+            self._bases.ensure_postgres()
+        else:
+            self._work.tool(go_tools.NATS)
+
+    def _build_server(self, reference: str, name: str) -> None:
+        if reference == SERVERS[name]:
+            return
+        folder = self._work.paths.repo / "images" / name
+        if name == "postgres":
             base = self._bases.ensure_postgres()
-            self._docker_build(reference, folder / "Dockerfile", base, folder)
+            self._docker_build(reference, folder / "Dockerfile", folder, base)
+            return
+        context = self._work.paths.state / "build" / name
+        shutil.rmtree(context, ignore_errors=True)
+        context.mkdir(parents=True)
+        shutil.copy2(self._work.tool(go_tools.NATS) / "nats-server", context)
+        self._docker_build(reference, folder / "Dockerfile", context)
+        shutil.rmtree(context)
 
     def _stage(self, image: Image) -> Path:
         work = self._work
@@ -143,19 +160,24 @@ class Images:
         shutil.copy2(wheels.pip_wheel(work), context)
         return context
 
-    def _postgres_reference(self) -> str:
-        if self._bases.public(POSTGRES):
-            return POSTGRES
-        folder = self._work.paths.repo / "images" / "postgres"
-        key = cache.digest(_FORMAT, self._bases.postgres(), cache.digest_tree(folder))
-        return f"muster/postgres:{key[:12]}"
+    def _server_reference(self, name: str) -> str:
+        public = SERVERS[name]
+        if self._bases.public(public):
+            return public
+        tool = self._work.tools.key(go_tools.NATS)
+        inside = self._bases.postgres() if name == "postgres" else tool
+        folder = self._work.paths.repo / "images" / name
+        return f"muster/{name}:{cache.digest(_FORMAT, inside, cache.digest_tree(folder))[:12]}"
 
-    def _docker_build(self, reference: str, dockerfile: Path, base: str, context: Path) -> None:
+    def _docker_build(
+        self, reference: str, dockerfile: Path, context: Path, base: str | None = None
+    ) -> None:
         log = self._log(reference.split("/")[1].split(":", maxsplit=1)[0])
         log.unlink(missing_ok=True)
         # A daemon of ours has no network to offer, and everything is in the context.
         options = ["--network=none", f"--tag={reference}", f"--file={dockerfile}"]
-        options.append(f"--build-arg=BASE_IMAGE={base}")
+        if base is not None:
+            options.append(f"--build-arg=BASE_IMAGE={base}")
         # The old builder is the one that every daemon has.
         self._docker.run("build", *options, str(context), log=log, env={"DOCKER_BUILDKIT": "0"})
 

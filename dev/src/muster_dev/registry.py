@@ -16,6 +16,7 @@ NODE = (
 )
 PYTHON = "python:3.13-slim"
 POSTGRES = "postgres:17"
+NATS = "nats:2.15"
 
 _PULL_TIMEOUT_S = 900.0
 # Where no registry answers, the next runs do not wait for it again.
