@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Figure:
-    """One comparison: the same quantity of ours and of the anchor, smaller being better."""
+    """One comparison: the same quantity of ours and of the anchor."""
 
     metric: str
     unit: str
@@ -25,6 +25,8 @@ class Figure:
     """The ratio that must not be reached; None where nothing is promised."""
     most: float | None = None
     """What ours must not exceed; None where nothing is promised."""
+    least: float | None = None
+    """The ratio that must be reached, where more is better; None where nothing is promised."""
 
     @property
     def ratio(self) -> float:
@@ -34,8 +36,10 @@ class Figure:
     @property
     def kept(self) -> bool:
         """Whether the promise holds."""
-        return (self.limit is None or self.ratio < self.limit) and (
-            self.most is None or self.ours <= self.most
+        return (
+            (self.limit is None or self.ratio < self.limit)
+            and (self.most is None or self.ours <= self.most)
+            and (self.least is None or self.ratio >= self.least)
         )
 
     @property
@@ -43,6 +47,8 @@ class Figure:
         """What must hold."""
         if self.most is not None:
             return f"ours must be at most {self.most} {self.unit}"
+        if self.least is not None:
+            return f"the ratio must be at least {self.least}"
         return f"the ratio must stay below {self.limit}"
 
     def line(self) -> str:
@@ -60,6 +66,7 @@ class Figure:
             "ratio": self.ratio,
             "limit": self.limit,
             "most": self.most,
+            "least": self.least,
         }
 
 

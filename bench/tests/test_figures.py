@@ -43,6 +43,14 @@ def test_a_promise_may_be_absolute(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "d_ms: ours must be at most 1.0 ms\n"
 
 
+def test_more_may_be_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = Figure("e_per_second", "1/s", 6.0, 5.0, "other", least=1.2)
+    assert publish("x", [kept], command="", versions={}, details={}, results=tmp_path)
+    broken = Figure("e_per_second", "1/s", 5.9, 5.0, "other", least=1.2)
+    assert not publish("x", [broken], command="", versions={}, details={}, results=tmp_path)
+    assert capsys.readouterr().err == "e_per_second: the ratio must be at least 1.2\n"
+
+
 def test_a_broken_promise_is_said_and_returned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
