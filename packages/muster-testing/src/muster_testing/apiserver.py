@@ -18,6 +18,7 @@ from typing import IO, Self
 
 import yaml
 
+from muster_testing import programs
 from muster_testing.authority import Authority
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually_sync
@@ -32,14 +33,7 @@ def find_program(name: str) -> Path:
     named = os.environ.get("MUSTER_KUBE_BIN")
     if named and (Path(named) / name).exists():
         return Path(named) / name
-    cache = Path(os.environ.get("MUSTER_CACHE") or Path.home() / ".cache" / "muster")
-    built = sorted(cache.glob(f"*/v*/{name}"), key=lambda path: path.stat().st_mtime)
-    if built:
-        return built[-1]
-    found = shutil.which(name)
-    if found is None:
-        raise RuntimeError(_PROGRAMS_MISSING)
-    return Path(found)
+    return programs.find_program(name, _PROGRAMS_MISSING)
 
 
 class ControlPlane:

@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from muster_testing.apiserver import ControlPlane
+from muster_testing.nats import NatsServer
 from muster_testing.postgres import PostgresServer
 
 # How long an example takes says nothing on a machine that does other things too.
@@ -34,3 +35,10 @@ def apiserver() -> Iterator[ControlPlane]:
     """A running etcd and kube-apiserver without nodes, shared by the tests of a session."""
     with ControlPlane() as control_plane:
         yield control_plane
+
+
+@pytest.fixture
+def nats() -> Iterator[NatsServer]:
+    """A running NATS server of the test's own, with JetStream."""
+    with NatsServer() as server:
+        yield server
