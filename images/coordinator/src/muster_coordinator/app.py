@@ -9,7 +9,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
+from muster_broker.access import Access
 from muster_coordinator import faces
+from muster_coordinator.broker_face import face as broker
+from muster_coordinator.broker_face.asks import Keys
+from muster_coordinator.broker_face.metrics import BrokerMetrics
+from muster_coordinator.broker_face.streams import Keeping
 from muster_coordinator.config import CoordinatorConfig
 from muster_coordinator.engine.acceptance import AsReported, ByType
 from muster_coordinator.engine.admission import QueueLimits
@@ -173,6 +178,7 @@ class Coordinator:
             self._metrics,
         )
         self._ops.leader = self._leader
+        self._broker = self._make_broker()
         self.watches = Watches()
 
     def _make_stores(self) -> None:
@@ -229,6 +235,30 @@ class Coordinator:
             duties=[self._keyring.tend],
         )
         self._leader.on_assigned = self._delivery.wake
+
+    def _make_broker(self) -> broker.BrokerFace | None:
+        section = self._config.broker
+        if not section.enabled:
+            return None
+        made = broker.BrokerFace(
+            Access(section),
+            Keeping(section.stream_replicas, section.stream_bytes),
+            broker.Engine(
+                self._registry,
+                self._delivery,
+                self._reports,
+                Keys(self._key_store, self._keyring, self._offers),
+            ),
+            broker.Terms(
+                self._identity,
+                heartbeat_seconds(self._section.heartbeat_timeout),
+                round(self._lease * _WORKERS_SHARE_OF_THE_LEASE * 1000),
+            ),
+            BrokerMetrics(self._metrics.registry),
+            self._tracer,
+        )
+        self._ops.broker = made
+        return made
 
     async def run(self, stop: asyncio.Event, version: str) -> int:
         """Serve until `stop` is set; the exit status.
@@ -330,6 +360,8 @@ class Coordinator:
                     self._delivery.hold(),
                 )
             ]
+            if self._broker is not None:
+                background.append(group.create_task(self._broker.run()))
             election = group.create_task(elector.run(self._lead))
             web = group.create_task(http.run())
             await grpc.start()
@@ -360,6 +392,8 @@ class Coordinator:
         await asyncio.wait({election})
         self._waiters.close()
         http.stop()
+        if self._broker is not None:
+            await self._broker.leave()
         await self._delivery.stop()
         await grpc.stop(max(0.0, deadline - time.monotonic()))
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 
+from muster_broker.access import Access
 from muster_coordinator import keys_command
 from muster_coordinator.app import Coordinator
 from muster_coordinator.config import CoordinatorConfig
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load(CoordinatorConfig, arguments.config, os.environ)
         dsn = read_dsn(config.database.dsn_file)
         witnesses = read_witnesses(config.database.witness_key_file)
+        if config.broker.enabled:
+            Access(config.broker)
         identity = config.coordinator.identity(os.environ)
         traces = tracer("muster-coordinator", own_version, identity, os.environ)
     except ConfigError as error:

@@ -16,11 +16,12 @@ from pydantic import (
     model_validator,
 )
 
+from muster_broker.access import BrokerSection
 from muster_coordinator.accounts.section import AccountsSection
 from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_coordinator.security import AuthSection, GrpcTlsSection, TlsSection
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
-from muster_runtime.config import AbsolutePath, Duration, Section, Sha256, between
+from muster_runtime.config import AbsolutePath, Duration, Quantity, Section, Sha256, between
 from muster_runtime.election import Timings
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
@@ -248,6 +249,18 @@ class WorkloadsSection(Section):
         return value
 
 
+class CoordinatorBrokerSection(BrokerSection):
+    """The broker of a coordinator, which makes the streams on it.
+
+    Attributes:
+        stream_replicas: servers that keep each message, where the broker is a cluster.
+        stream_bytes: of events that no coordinator has stored yet; a full stream takes no more.
+    """
+
+    stream_replicas: int = Field(default=1, ge=1, le=5)
+    stream_bytes: Annotated[Quantity, Field(ge=2**20, le=2**40)] = 256 * 2**20
+
+
 class CoordinatorConfig(Section):
     """The whole file."""
 
@@ -261,3 +274,4 @@ class CoordinatorConfig(Section):
     leader_election: LeaderElectionSection = Field(default_factory=LeaderElectionSection)
     proving: ProvingSection = ProvingSection()
     workloads: WorkloadsSection = WorkloadsSection()
+    broker: CoordinatorBrokerSection = CoordinatorBrokerSection()

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -33,6 +33,15 @@ class Stores:
         self.leadership = leadership
 
 
+class Broker(Protocol):
+    """What workers may be reached over."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it answers."""
+        ...
+
+
 class OpsState:
     """Answers the ops endpoints.
 
@@ -52,6 +61,7 @@ class OpsState:
         self.stopping = False
         self.elector: Elector | None = None
         self.leader: Leader | None = None
+        self.broker: Broker | None = None
 
     async def sample(self, queue: Queue, every: float) -> None:
         """Look at the store for ever."""
@@ -71,6 +81,10 @@ class OpsState:
         self.database = True
 
     @property
+    def _cut_off(self) -> bool:
+        return self.broker is not None and not self.broker.connected
+
+    @property
     def _leads(self) -> bool:
         return self.leader is not None and self.leader.epoch is not None
 
@@ -80,7 +94,7 @@ class OpsState:
         return Health(
             ok=True,
             body={
-                "status": "healthy" if self.database else "degraded",
+                "status": "healthy" if self.database and not self._cut_off else "degraded",
                 "coordinator_id": self._identity,
                 "workers": {"total": len(self._workers)}
                 | {status.lower(): counts[status] for status in WorkerStatus},
@@ -90,7 +104,10 @@ class OpsState:
         )
 
     async def ready(self) -> Health:
-        """Readiness: the database answers, the keys are loaded, and this is not the end."""
+        """Readiness: the database answers, the keys are loaded, and this is not the end.
+
+        Without the broker it stays ready, as all other workers and clients are served.
+        """
         missing, problems = self._keyring.missing(), self._keyring.problems()
         ok = self.database and not missing and not self.stopping
         return Health(
@@ -100,11 +117,13 @@ class OpsState:
                 "is_leader": self._leads,
                 "leader": self._leader_id,
                 "stopping": self.stopping,
+                "degraded": self._cut_off,
                 "dependencies": {
-                    "database": "connected" if self.database else "disconnected",
+                    "database": _connected(self.database),
                     "keys": f"missing: {', '.join(missing)}" if missing else "loaded",
                 }
-                | ({"key_problems": problems} if problems else {}),
+                | ({"key_problems": problems} if problems else {})
+                | ({"broker": _connected(self.broker.connected)} if self.broker else {}),
             },
         )
 
@@ -157,6 +176,10 @@ class OpsState:
     @property
     def _leader_id(self) -> str:
         return (self.elector.leader if self.elector else None) or ""
+
+
+def _connected(answers: bool) -> str:
+    return "connected" if answers else "disconnected"
 
 
 def _shown(worker: Worker) -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""Workers over NATS: the same calls of the engine as over gRPC."""
