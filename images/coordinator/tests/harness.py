@@ -262,7 +262,7 @@ async def worker_process(
     """The worker of this repository as a process, as in a pod; killed at the end."""
     own = {
         "id": name,
-        "coordinator_address": replica.target,
+        "coordinator_address": None if "broker" in sections else replica.target,
         "pool": "demo",
         "ops_port": free_port(),
         "cache_dir": str(home / "cache"),

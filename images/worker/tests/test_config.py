@@ -24,6 +24,7 @@ def read(
     tls: dict[str, Any] | None = None,
     keys: Any = (),
     options: dict[str, Any] | None = None,
+    broker: dict[str, Any] | None = None,
     **worker: Any,
 ) -> WorkerConfig:
     document = {
@@ -38,6 +39,7 @@ def read(
         "tls": tls or {},
         "keys": list(keys),
         "options": options or {},
+        "broker": broker or {},
     }
     path = root / "worker.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -148,7 +150,29 @@ def test_missing_sections_and_keys_are_named(tmp_path: Path) -> None:
     path.write_text(f"worker: {{cache_dir: {tmp_path}/c, spool_dir: {tmp_path}/s}}")
     with pytest.raises(ConfigError) as raised:
         load_config(path, {})
-    assert len(raised.value.errors) == 2
+    assert raised.value.errors == ["worker.pool: missing; it has no default"]
+
+
+@pytest.mark.parametrize(
+    ("address", "broker", "said"),
+    [
+        (None, {}, "missing; allowed: host:port of the coordinator, or else broker.servers"),
+        ("c:1", {"servers": ["nats://n"]}, "also broker; allowed: host:port of the coordinator"),
+    ],
+)
+def test_there_is_one_way_to_the_coordinator(
+    tmp_path: Path, address: str | None, broker: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"worker.coordinator_address: {said}"):
+        read(tmp_path, coordinator_address=address, broker=broker)
+
+
+def test_a_broker_takes_the_place_of_an_address(tmp_path: Path) -> None:
+    config = read(tmp_path, coordinator_address=None, broker={"servers": ["nats://n:4222"]})
+    assert config.link is None
+    assert config.broker.enabled
+    with pytest.raises(ConfigError, match=r"broker\.servers: has something else"):
+        read(tmp_path, coordinator_address=None, broker={"servers": ["http://n"]})
 
 
 def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from muster_broker.access import Access
 from muster_runtime import logs
 from muster_runtime.config import ConfigError
 from muster_runtime.process import run_until_signalled
@@ -17,7 +18,10 @@ from muster_runtime.tracing import Tracer, tracer
 from muster_worker import __version__
 from muster_worker.cgroup import available_cpus
 from muster_worker.config import WorkerConfig, load_config
+from muster_worker.coordinator import Coordinator
 from muster_worker.grpc_coordinator import GrpcCoordinator
+from muster_worker.metrics import Metrics
+from muster_worker.nats_coordinator import NatsCoordinator
 from muster_worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -66,6 +70,15 @@ def version_text() -> str:
     )
 
 
+def _coordinator(config: WorkerConfig, metrics: Metrics) -> Coordinator:
+    link = config.link
+    if link is None:
+        return NatsCoordinator(Access(config.broker), config.worker.id, metrics)
+    if link.token_file is not None and link.tls is None:
+        log.warning("the token is sent without TLS: whoever sees the traffic can use it")
+    return GrpcCoordinator(link, config.worker.id, metrics)
+
+
 async def _serve(config: WorkerConfig, traces: Tracer, stop: asyncio.Event) -> int:
     now = asyncio.Event()
 
@@ -74,12 +87,7 @@ async def _serve(config: WorkerConfig, traces: Tracer, stop: asyncio.Event) -> i
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled)
-    link = config.link
-    if link.token_file is not None and link.tls is None:
-        log.warning("the token is sent without TLS: whoever sees the traffic can use it")
-    worker = Worker(
-        config, lambda metrics: GrpcCoordinator(link, config.worker.id, metrics), traces
-    )
+    worker = Worker(config, lambda metrics: _coordinator(config, metrics), traces)
     try:
         await worker.run(stop, now)
     except Exception:

@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from muster_broker.access import Access, BrokerSection
 from muster_proving import CircuitSpec, InvalidInput
 from muster_runtime.config import (
     AbsolutePath,
+    ConfigError,
     Duration,
     EmptyIsNone,
     OptionalFile,
@@ -47,7 +49,9 @@ def _optional_name(value: str) -> str:
     return _name(value) if value else ""
 
 
-def _address(value: str) -> str:
+def _address(value: str | None) -> str | None:
+    if value is None:
+        return value
     match = _ADDRESS.fullmatch(value)
     if match is None or not 1 <= int(match[3]) <= 65535:
         raise ValueError("host:port, as in demo-coordinator:9090, the port from 1 to 65535")
@@ -119,7 +123,8 @@ class WorkerSection(Section):
 
     id: Annotated[str, AfterValidator(_optional_name)] = ""
     """Name of this worker; empty takes POD_NAME, else the host name."""
-    coordinator_address: Annotated[str, AfterValidator(_address)]
+    coordinator_address: Annotated[str | None, AfterValidator(_address)] = None
+    """`host:port` of the coordinator; none where this worker speaks to it over a broker."""
     pool: Annotated[str, AfterValidator(_name)]
     concurrency: Annotated[int, AfterValidator(_concurrency)] = 1
     """Tasks executed at once, each in a process of its own."""
@@ -248,6 +253,8 @@ class WorkerConfig(Section):
     worker: WorkerSection
     tls: TlsSection = TlsSection()
     zkp: ZkpSection = ZkpSection()
+    broker: BrokerSection = BrokerSection()
+    """The NATS server that the coordinator is reached over, instead of its address."""
     keys: Annotated[tuple[KeySection, ...], AfterValidator(_distinct)] = ()
     """Files that spare fetching a key: used where their version is one that the pool asks for."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -264,9 +271,11 @@ class WorkerConfig(Section):
         return value
 
     @property
-    def link(self) -> Link:
-        """How to reach the coordinator."""
+    def link(self) -> Link | None:
+        """How to reach the coordinator by its address; None where that is over a broker."""
         worker = self.worker
+        if worker.coordinator_address is None:
+            return None
         pings = Pings(
             worker.keepalive_time.total_seconds(), worker.keepalive_timeout.total_seconds()
         )
@@ -281,6 +290,12 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> WorkerConfig:
     """
     config = load(WorkerConfig, path, env)
     worker = config.worker
+    if config.broker.enabled == (worker.coordinator_address is not None):
+        found = "also broker" if config.broker.enabled else "missing"
+        allowed = "host:port of the coordinator, or else broker.servers or broker.url_file"
+        raise ConfigError([f"worker.coordinator_address: {found}; allowed: {allowed}"])
+    if config.broker.enabled:
+        Access(config.broker)
     if worker.id:
         return config
     identity = env.get("POD_NAME") or socket.gethostname()
