@@ -15,7 +15,7 @@ WHERE = --name $(CLUSTER) --nodes $(NODES) $(if $(CONTEXT),--context $(CONTEXT))
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo cluster cluster-down images lint unit integration e2e test protos crds lock bench-proving \
-	bench-dispatch
+	bench-dispatch bench-queue
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r n t; \
@@ -65,3 +65,6 @@ bench-proving: env ## Compare our prover with gnark, and with py_ecc's verifier
 
 bench-dispatch: env ## Compare our dispatch with Dask and Celery; needs postgresql and redis-server
 	@$(BIN)/python -m bench.dispatch $(ARGS)
+
+bench-queue: env ## Compare our queue with River; needs postgresql
+	@$(BIN)/python -m bench.queue $(ARGS)

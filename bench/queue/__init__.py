@@ -1,0 +1,1 @@
+"""The queue: Muster against River."""
