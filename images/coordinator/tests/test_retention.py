@@ -67,3 +67,18 @@ async def test_the_oldest_go_first_and_so_many_at_once(dsn: str) -> None:
         assert await rows(dsn, left) == [("COMPLETED",), ("FAILED",), ("PENDING",)]
         assert await leadership.retire(epoch, 1800.0, most=9) == 1
         assert await rows(dsn, left) == [("COMPLETED",), ("PENDING",)]
+
+
+async def test_logs_and_what_was_left_of_checkpoints_go_with_the_work(dsn: str) -> None:
+    await migrate(dsn)
+    async with Database(dsn) as database:
+        old, young = new_id(), new_id()
+        for task_id, hours in ((old, 2), (young, 0)):
+            await database.fetch(_FINISHED, task_id, "COMPLETED", hours)
+            await database.fetch("INSERT INTO logs VALUES ($1, 1, now(), 'info', '', 1)", task_id)
+            await database.fetch("INSERT INTO checkpoints VALUES ($1, 1, 1, '')", task_id)
+        leadership = PostgresLeadership(database)
+        epoch, _ = await leadership.take_epoch("c-0")
+        assert await leadership.retire(epoch, 3600.0, most=9) == 1
+        for table in ("logs", "checkpoints"):
+            assert await rows(dsn, f"SELECT workload_id FROM {table}") == [(young,)]  # noqa: S608

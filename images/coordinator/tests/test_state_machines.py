@@ -251,7 +251,8 @@ class Workloads(Machine):
     @rule(work=works, kind=claims)
     def checkpoint(self, work: Work, kind: tuple[str, int]) -> None:
         claim = self.claim(work, kind)
-        if not (work.held() and work.is_of(claim)):
+        reachable = work.held() or work.state is State.PAUSED
+        if not (reachable and work.is_of(claim)):
             self.fails(self.made.reports.checkpoint(claim, b"x"), Fenced)
             return
         self.does(self.made.reports.checkpoint(claim, b"x"))

@@ -120,12 +120,12 @@ class TestPausing:
             await hand.told(Pause(task, given.generation), deadline=2)
             await made.reports.paused(hand.claim(given), b"half")
             # Said twice, as the first answer may have been lost.
-            await made.reports.paused(hand.claim(given))
+            await made.reports.paused(hand.claim(given), b"half")
             paused = await made.queue.pause(task)
             assert (paused.state, paused.wish, paused.checkpoint_seq) == (
                 State.PAUSED,
                 Wish.NONE,
-                1,
+                2,
             )
             # Nobody gets it, and its worker is free for other work.
             await hand.begun(await made.submit())
@@ -134,7 +134,7 @@ class TestPausing:
             assert (await made.queue.resume(task)).state is State.PENDING
             async with made.worker("w-1") as other:
                 again = await other.begun(task)
-                assert again.checkpoint == Checkpoint(1, b"half")
+                assert again.checkpoint == Checkpoint(2, b"half")
                 assert again.generation == given.generation + 1
 
     async def test_only_running_work_is_paused_and_only_paused_work_resumed(self, dsn: str) -> None:

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 # Ten proofs verified together cost little more than half of ten verified one by one.
 _PACE = 0.01
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,11 @@ class Reports:
         self._meter = meter
         self._lease = times.lease
         self._quarantined = times.quarantine
-        self._start: Batcher[Claim, Moved | None] = Batcher(self._start_batch, pace=_PACE)
+        self._start: Batcher[Claim, Moved | None] = Batcher(
+            self._start_batch, size=_AT_ONCE, pace=_PACE
+        )
         self._complete: Batcher[Completion, Verdict] = Batcher(
-            self._complete_batch, lanes=2, pace=_PACE
+            self._complete_batch, size=_AT_ONCE, lanes=2, pace=_PACE
         )
         self._stop: Batcher[Unfinished, Moved | None] = Batcher(self._stop_batch)
 

@@ -186,6 +186,9 @@ WITH old AS (
     FROM done WHERE workers.id = done.worker_id
 ), unlogged AS (
     DELETE FROM logs WHERE workload_id IN (SELECT id FROM old)
+), forgotten AS (
+    -- Only what was kept in the very moment of the end.
+    DELETE FROM checkpoints WHERE workload_id IN (SELECT id FROM old)
 ), deleted AS (
     DELETE FROM workloads WHERE id IN (SELECT id FROM old) RETURNING id
 )

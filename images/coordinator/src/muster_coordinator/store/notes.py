@@ -31,6 +31,8 @@ mine AS MATERIALIZED (
 )"""
 
 _HELD = "'{SCHEDULED,RUNNING}'::text[]"
+# The checkpoint of a pause may be sent again, where the answer to the first time was lost.
+_HELD_OR_PAUSED = "'{SCHEDULED,RUNNING,PAUSED}'::text[]"
 # The last lines of a log may come after its end.
 _EVER_HELD = "'{SCHEDULED,RUNNING,PAUSED,COMPLETED,FAILED,CANCELLED}'::text[]"
 
@@ -59,7 +61,7 @@ _CHECKPOINTS = f"""
 WITH note AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::int[], $5::bytea[])
     AS note (id, worker_id, generation, place, data)
-), {_MINE.format(lease="$6", states=_HELD)}, numbered AS (
+), {_MINE.format(lease="$6", states=_HELD_OR_PAUSED)}, numbered AS (
     SELECT mine.id, mine.generation, note.data,
            mine.checkpoint_seq + row_number() OVER (PARTITION BY mine.id ORDER BY mine.place) AS seq
     FROM mine JOIN note ON note.place = mine.place
