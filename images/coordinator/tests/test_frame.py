@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from muster_coordinator.http_face import errors, frame
+from muster_coordinator.http_face import errors, frame, traced
 from muster_coordinator.http_face.frame import Frame
 
 Seen = list[tuple[str, int]]
@@ -59,3 +59,20 @@ async def test_a_request_that_takes_too_long_is_answered(
     assert answer.headers["Retry-After"] == "2"
     assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
     assert seen == [("GET", 503)]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "begins"),
+    [
+        ("POST", "/api/v1/tasks/merkle", True),
+        ("POST", "/api/v1/tasks/batch", True),
+        ("POST", "/v1/workloads", True),
+        ("GET", "/v1/workloads", False),
+        ("POST", "/v1/workloads/7/cancel", False),
+        ("POST", "/api/v1/tasks/7/cancel", False),
+        ("POST", "/api/v1/verify", False),
+    ],
+)
+def test_a_trace_begins_with_each_submission(method: str, path: str, begins: bool) -> None:
+    scope = {"type": "http", "method": method, "path": path}
+    assert traced._submits(scope) is begins

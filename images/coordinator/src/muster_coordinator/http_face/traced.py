@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from muster_runtime.tracing import Step, Tracer
 
 _TASKS = "/api/v1/tasks/"
+_WORKLOADS = "/v1/workloads"
 
 
 class Traced:
@@ -39,7 +40,8 @@ def _submits(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] != "POST":
         return False
     path: str = scope["path"]
-    return path.startswith(_TASKS) and "/" not in path.removeprefix(_TASKS)
+    task = path.startswith(_TASKS) and "/" not in path.removeprefix(_TASKS)
+    return task or path == _WORKLOADS
 
 
 def traced(app: ASGIApp, tracer: Tracer) -> ASGIApp:
