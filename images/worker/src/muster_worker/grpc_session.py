@@ -32,6 +32,7 @@ class Session:
         self._calls = calls
         self._worker_id = worker_id
         self._stream: _Stream | None = None
+        self._greeted: _Stream | None = None
 
     def drop(self) -> None:
         """End the stream; what waits for an answer on it fails as unavailable."""
@@ -53,7 +54,9 @@ class Session:
             pb.Holding(task_id=ticket.task_id, generation=ticket.generation)
             for ticket in registration.holding
         ]
-        welcome = await _within(CALL_SECONDS, self._open().hello(hello, holding))
+        stream = self._open()
+        welcome = await _within(CALL_SECONDS, stream.hello(hello, holding))
+        self._greeted = stream
         return messages.interval(welcome.heartbeat_interval_ms)
 
     async def heartbeat(self, active_tasks: int) -> bool:
@@ -61,8 +64,13 @@ class Session:
         return await _within(HEARTBEAT_SECONDS, self._open().beat(active_tasks))
 
     async def commands(self) -> AsyncIterator[Command]:
-        """See `Coordinator`. Where this is left, the stream stays open for reports."""
-        stream = self._open()
+        """See `Coordinator`. Where this is left, the stream stays open for reports.
+
+        Only the stream on which this worker has registered brings any.
+        """
+        stream = self._greeted
+        if stream is None or stream.over:
+            raise Unavailable("Session: the stream broke as soon as this worker was registered")
         try:
             async for command in stream.commands():
                 yield command
