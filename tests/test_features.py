@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-_PAGES = ("proving.md", "workloads.md", "workloads-api.md")
+_PAGES = ("proving.md", "workloads.md", "workloads-api.md", "broker.md")
 _TEXTS = [(ROOT / "docs" / name).read_text() for name in _PAGES]
 _COMPONENT = re.compile(r"^### [^\n]*: (\S+)$", re.MULTILINE)
 _ROW = re.compile(r"^\| .* \| (?P<places>`.*`) \| (?P<tests>`.*`) \|$", re.MULTILINE)

@@ -180,11 +180,12 @@ class BrokerWorker:
 
         def probe() -> Document | None:
             found = [one for one in self.commands if one["type"] == kind]
-            return found[-1]["payload"] if len(found) >= count else None
+            return found[-1] if len(found) >= count else None
 
         found = await eventually(probe, what=f"{self.name} is told {kind}")
         assert found is not None
-        return found
+        payload: Document = found["payload"]
+        return payload
 
     async def _commanded(self, message: Msg) -> None:
         said = json.loads(message.data)
