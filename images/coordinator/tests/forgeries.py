@@ -4,12 +4,13 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from py_ecc.bls.g2_primitives import G1_to_pubkey, pubkey_to_G1
-
+# First, since it imports py_ecc without what that does to the limit of recursion.
+import muster_proving.independent  # noqa: F401
 from muster_proving import Curve
 
-# It exports its names without saying so.
+# They export their names without saying so.
 bls: Any = importlib.import_module("py_ecc.optimized_bls12_381")
+points: Any = importlib.import_module("py_ecc.bls.g2_primitives")
 
 BN254_MODULUS = 21888242871839275222246405745257275088696311157297823662689037894645226208583
 BLS12_381_MODULUS = bls.field_modulus
@@ -43,12 +44,12 @@ def _bn254(proof: bytes) -> dict[str, bytes]:
 
 def _bls12_381(proof: bytes) -> dict[str, bytes]:
     """A and C are 48 bytes in the form of zcash, B is 96."""
-    a = pubkey_to_G1(proof[:48])  # type: ignore[arg-type]
+    a = points.pubkey_to_G1(proof[:48])  # type: ignore[arg-type]
     # (0, 2) has order 3: a pairing alone does not notice it.
     torsion = (bls.FQ(0), bls.FQ(2), bls.FQ(1))
     assert bls.is_on_curve(torsion, bls.b)
     assert bls.is_inf(bls.multiply(torsion, 3))
-    shifted = bytes(G1_to_pubkey(bls.add(a, torsion)))
+    shifted = bytes(points.G1_to_pubkey(bls.add(a, torsion)))
     infinity = b"\xc0" + b"\x00" * 47
     return {
         "A off the curve": _be(_no_point_on_bls()) + proof[48:],

@@ -1,6 +1,9 @@
 """The verifier that shares no code with ours: it accepts what ours accepts, and nothing else."""
 
 import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,16 @@ def make_files(loaded: Loaded) -> Files:
     bundle = loaded.prover.prove(EXAMPLES[loaded.spec.name])
     proof, key, public = loaded.verifier.to_snarkjs(bundle.public, bundle.proof)
     return key, public, proof
+
+
+def test_its_import_leaves_the_limit_of_recursion_alone() -> None:
+    code = """
+import sys
+limit = sys.getrecursionlimit()
+import muster_proving.independent
+assert sys.getrecursionlimit() == limit
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_it_accepts_every_circuit_on_every_curve(loaded: Loaded) -> None:
@@ -125,7 +138,8 @@ def _square_root(curve: Any, square: Any) -> Any:
 
 
 def test_it_knows_nothing_of_our_own_verifier() -> None:
-    tree = ast.parse(Path(independent.__file__).read_text(encoding="utf-8"))
+    source = Path(independent.__file__).read_text(encoding="utf-8")
+    tree = ast.parse(source)
     imported = {
         name.split(".")[0]
         for node in ast.walk(tree)
@@ -136,4 +150,5 @@ def test_it_knows_nothing_of_our_own_verifier() -> None:
             else [a.name for a in node.names]
         )
     }
-    assert imported == {"collections", "types", "typing", "py_ecc"}
+    assert imported == {"collections", "importlib", "sys", "types", "typing"}
+    assert set(re.findall(r'import_module\(f?"(\w+)', source)) == {"py_ecc"}

@@ -4,18 +4,25 @@ The check is the equation of Groth16 ("On the Size of Pairing-based Non-interact
 EUROCRYPT 2016): e(A, B) = e(alpha, beta) · e(Σ xᵢ·ICᵢ, gamma) · e(C, delta). Takes about 0.5 s.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from py_ecc import optimized_bls12_381, optimized_bn128
-from py_ecc.optimized_bls12_381.optimized_pairing import final_exponentiate as _bls_final
-from py_ecc.optimized_bn128.optimized_pairing import final_exponentiate as _bn_final
 
-_CURVES: dict[str, tuple[ModuleType, Any]] = {
-    "bn128": (optimized_bn128, _bn_final),
-    "bls12381": (optimized_bls12_381, _bls_final),
-}
+def _py_ecc(curve: str) -> tuple[ModuleType, Any]:
+    # Importing it raises the limit of recursion for the whole process; whatever reads JSON from
+    # outside would then exhaust the stack, where it should get a RecursionError.
+    limit = sys.getrecursionlimit()
+    try:
+        pairing = import_module(f"py_ecc.{curve}.optimized_pairing")
+        return import_module(f"py_ecc.{curve}"), pairing.final_exponentiate
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+_CURVES = {"bn128": _py_ecc("optimized_bn128"), "bls12381": _py_ecc("optimized_bls12_381")}
 
 
 class _Refused(Exception):  # noqa: N818 - a verdict on its way out, not an error
