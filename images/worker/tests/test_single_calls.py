@@ -36,9 +36,9 @@ async def test_work_is_done_as_before(
     gate.open()
     for record in records[:3]:
         await until(record, "completed")
+    await eventually(lambda: coordinator.heartbeats, what="a heartbeat")
     await worker.leave()
     assert coordinator.deregistered == ["worker-1"]
-    assert coordinator.heartbeats
 
 
 async def test_a_result_made_meanwhile_waits_in_the_spool_for_an_older_coordinator(
