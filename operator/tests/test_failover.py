@@ -118,6 +118,7 @@ class Process:
             "MUSTER_COORDINATOR_IMAGE": "c:1",
             "MUSTER_WORKER_IMAGE": "w:1",
             "MUSTER_POSTGRES_IMAGE": "p:1",
+            "MUSTER_NATS_IMAGE": "nats:2",
             "MUSTER_OPS_PORT": str(self.ops_port),
             "MUSTER_METRICS_API_PORT": str(free_port()),
             "MUSTER_METRICS_API_SERVICE": SERVICE,
