@@ -1,5 +1,7 @@
 """The configuration file, the environment over it, and every mistake in it."""
 
+import logging
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,16 @@ def _load(tmp_path: Path, document: dict[str, Any], **env: str) -> CoordinatorCo
     path = tmp_path / "coordinator.yaml"
     path.write_text(yaml.safe_dump(document))
     return load(CoordinatorConfig, path, env)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """The command takes over the logging of its process, which here is that of other tests too."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def _errors(tmp_path: Path, document: dict[str, Any], **env: str) -> list[str]:
