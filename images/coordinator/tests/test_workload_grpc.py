@@ -250,6 +250,14 @@ async def test_what_is_left_of_the_bucket_is_told(acme: Client) -> None:
     assert trailing["x-ratelimit-limit"] == "1000"
 
 
+async def test_each_method_is_counted_from_the_start(served: Replica) -> None:
+    shown = 'grpc_server_handled_total{grpc_code="OK",grpc_method="%s",grpc_service="%s",'
+    service = "niyanta.v1.WorkloadService"
+    for method, kind in (("GetWorkload", "unary"), ("StreamWorkloadStatus", "server_stream")):
+        line = shown % (method, service) + f'grpc_type="{kind}"}}'
+        assert await served.metric(line) >= 0
+
+
 async def test_the_service_is_healthy(channel: grpc.aio.Channel) -> None:
     stub: Any = health_pb2_grpc.HealthStub(channel)
     asked = health_pb2.HealthCheckRequest(service="niyanta.v1.WorkloadService")

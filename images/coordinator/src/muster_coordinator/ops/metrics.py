@@ -1,7 +1,7 @@
 """Prometheus metrics. Counters exist at 0 from the start, so that a rate never misses the first."""
 
 from collections import Counter as Counts
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from prometheus_client import (
@@ -16,17 +16,16 @@ from prometheus_client import (
 
 from muster_coordinator.engine.model import Moved, QueueDepth, Requirement, Worker
 from muster_coordinator.engine.states import State, WorkerStatus
-from muster_coordinator.grpc_face.server import SERVICE
 from muster_coordinator.proving.offers import PREFIX, Offers
-from muster_protos import coordinator_pb2 as pb
+from muster_protos import coordinator_pb2, workload_pb2
 
 _TASK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _WORK = ("pool", "circuit")
 
-_METHODS = ("GET", "POST", "other")
-_STATUSES = (200, 202, 400, 404, 405, 409, 413, 429, 500, 503)
+_METHODS = ("GET", "POST", "PUT", "DELETE", "other")
+_STATUSES = (200, 201, 202, 204, 400, 401, 403, 404, 405, 409, 413, 429, 500, 503)
 
 
 class Metrics:
@@ -201,11 +200,10 @@ class Metrics:
                     histogram.labels(*work)
 
     def _seed_calls(self) -> None:
-        for method in pb.DESCRIPTOR.services_by_name["CoordinatorService"].methods:
-            kind = "server_stream" if method.server_streaming else "unary"
-            self._handled.labels(SERVICE, method.name, kind, "OK")
+        for service, method, kind in _methods():
+            self._handled.labels(service, method, kind, "OK")
             if kind == "unary":
-                self._handling.labels(SERVICE, method.name, kind)
+                self._handling.labels(service, method, kind)
         for verb in _METHODS:
             self._request_seconds.labels(verb)
             for status in _STATUSES:
@@ -331,3 +329,13 @@ def _sum(counter: Counter) -> float:
         for sample in metric.samples
         if sample.name.endswith("_total")
     )
+
+
+def _methods() -> Iterator[tuple[str, str, str]]:
+    """Service, method and kind of all that is served over gRPC."""
+    for file in (coordinator_pb2, workload_pb2):
+        for service in file.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                streams = "bidi_stream" if method.client_streaming else "server_stream"
+                kind = streams if method.server_streaming else "unary"
+                yield service.full_name, method.name, kind
