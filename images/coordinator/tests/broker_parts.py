@@ -36,10 +36,10 @@ class Owner:
 
     async def submit(self, number: int = 1, **more: Any) -> list[UUID]:
         """Submit so many workloads at once."""
-        made = [
-            NewWorkload(new_id(), **{"requirement": NEED, "input": json.dumps(i).encode()} | more)
-            for i in range(number)
-        ]
+        made = []
+        for i in range(number):
+            fields: dict[str, Any] = {"requirement": NEED, "input": json.dumps(i).encode()} | more
+            made.append(NewWorkload(new_id(), **fields))
         await self.store.submit(made)
         return [one.id for one in made]
 

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 Handle = Callable[["BrokerWorker", Document], Awaitable[None]]
 
 _BEAT_SECONDS = 0.5
-_ANSWER_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0
 _LOST = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 
 
@@ -84,7 +84,7 @@ class BrokerWorker:
         self._client = await nats.connect(
             self._url,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.1,  # type: ignore[arg-type] - less than a second is taken
+            reconnect_time_wait=0,
             error_cb=_ignored,
         )
         await self._client.subscribe(f"{self._subject}.commands", cb=self._commanded)
@@ -127,7 +127,7 @@ class BrokerWorker:
             said = answer["payload"]
             if said["outcome"] == "accepted":
                 self._holder = said["coordinator_id"]
-                self._patience = 3.5 * said["news_ms"] / 1000
+                self._patience = 5 * said["news_ms"] / 1000
                 self._news_at = time.monotonic()
                 return answer
             await asyncio.sleep(0.05)
@@ -227,7 +227,7 @@ class BrokerWorker:
                 missed += 1
                 continue
             alone = time.monotonic() - self._news_at > self._patience
-            if answer["outcome"] == "not_found" or missed > 1 or alone:
+            if answer["outcome"] == "not_found" or missed > 2 or alone:
                 await self.register()
             missed = 0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,9 +14,7 @@ from muster_coordinator.config import CoordinatorConfig
 from muster_runtime.config import ConfigError, load
 
 
-def loaded(
-    tmp_path: Path, env: dict[str, str] | None = None, **broker: object
-) -> CoordinatorConfig:
+def loaded(tmp_path: Path, env: dict[str, str] | None = None, **broker: Any) -> CoordinatorConfig:
     path = tmp_path / "config.yaml"
     document = {"broker": broker, "leader_election": {"backend": "advisory-lock"}}
     path.write_text(yaml.safe_dump(document))
@@ -44,7 +43,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         ({"stream": 1}, "broker.stream: unknown key"),
     ],
 )
-def test_mistakes_are_named(tmp_path: Path, keys: dict[str, object], said: str) -> None:
+def test_mistakes_are_named(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         loaded(tmp_path, **keys)
     assert refused.value.errors[0].startswith(said)

@@ -169,7 +169,6 @@ def test_there_is_one_way_to_the_coordinator(
 
 def test_a_broker_takes_the_place_of_an_address(tmp_path: Path) -> None:
     config = read(tmp_path, coordinator_address=None, broker={"servers": ["nats://n:4222"]})
-    assert config.link is None
     assert config.broker.enabled
     with pytest.raises(ConfigError, match=r"broker\.servers: has something else"):
         read(tmp_path, coordinator_address=None, broker={"servers": ["http://n"]})

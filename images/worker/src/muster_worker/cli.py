@@ -71,9 +71,9 @@ def version_text() -> str:
 
 
 def _coordinator(config: WorkerConfig, metrics: Metrics) -> Coordinator:
-    link = config.link
-    if link is None:
+    if config.broker.enabled:
         return NatsCoordinator(Access(config.broker), config.worker.id, metrics)
+    link = config.link
     if link.token_file is not None and link.tls is None:
         log.warning("the token is sent without TLS: whoever sees the traffic can use it")
     return GrpcCoordinator(link, config.worker.id, metrics)

@@ -271,15 +271,13 @@ class WorkerConfig(Section):
         return value
 
     @property
-    def link(self) -> Link | None:
-        """How to reach the coordinator by its address; None where that is over a broker."""
+    def link(self) -> Link:
+        """How to reach the coordinator by its address, where there is no broker."""
         worker = self.worker
-        if worker.coordinator_address is None:
-            return None
         pings = Pings(
             worker.keepalive_time.total_seconds(), worker.keepalive_timeout.total_seconds()
         )
-        return Link(worker.coordinator_address, self.tls.files, worker.token_file, pings)
+        return Link(worker.coordinator_address or "", self.tls.files, worker.token_file, pings)
 
 
 def load_config(path: Path | None, env: Mapping[str, str]) -> WorkerConfig:
