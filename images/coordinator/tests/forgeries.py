@@ -44,7 +44,7 @@ def _bn254(proof: bytes) -> dict[str, bytes]:
 
 def _bls12_381(proof: bytes) -> dict[str, bytes]:
     """A and C are 48 bytes in the form of zcash, B is 96."""
-    a = points.pubkey_to_G1(proof[:48])  # type: ignore[arg-type]
+    a = points.pubkey_to_G1(proof[:48])
     # (0, 2) has order 3: a pairing alone does not notice it.
     torsion = (bls.FQ(0), bls.FQ(2), bls.FQ(1))
     assert bls.is_on_curve(torsion, bls.b)

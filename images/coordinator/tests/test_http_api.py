@@ -235,6 +235,7 @@ class TestOperations:
             "is_leader": True,
             "leader": "c-0",
             "stopping": False,
+            "degraded": False,
             "dependencies": {"database": "connected", "keys": "loaded"},
         }
 
