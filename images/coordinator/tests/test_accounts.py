@@ -13,16 +13,19 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from muster_coordinator.accounts import tokens
-from muster_coordinator.accounts.authentication import bearer
+from muster_coordinator.accounts.authentication import Accounts, Credential, bearer
 from muster_coordinator.accounts.callers import Caller, Identity
 from muster_coordinator.accounts.certificates import Subjects, read_subject
 from muster_coordinator.accounts.errors import Forbidden, Unauthenticated
 from muster_coordinator.accounts.keys import (
+    DIGESTS,
     digest,
     is_customer_id,
     looks_like_key,
     new_key,
+    read_digests,
 )
+from muster_coordinator.accounts.section import AccountsSection
 from muster_coordinator.accounts.tokens import Issuer, KeysError, Tokens
 from muster_coordinator.engine.customers import Customer, Tier
 from muster_testing.authority import Authority
@@ -322,3 +325,28 @@ class TestCallers:
         caller.must_administrate()
         with pytest.raises(Forbidden, match="this is for customers"):
             caller.customer()
+
+
+class TestAdministratorsOfAFile:
+    async def test_a_key_in_the_file_is_an_administrators(self, tmp_path: Path) -> None:
+        made = new_key(None)
+        path = tmp_path / "admin-keys"
+        path.write_text(f"{'0' * 64}\n{made.digest.hex()}\n")
+        listed = AccountsSection(admin_keys_file=path).administrators
+        nobody: Any = None
+        accounts = Accounts(nobody, administrators=listed)
+        caller = await accounts.caller(Credential(made.text))
+        caller.must_administrate()
+        assert caller.name == made.prefix
+
+    @pytest.mark.parametrize("text", ["", "abc", "A" * 64, f"{'a' * 64} b", "\u00e9"])
+    def test_other_text_is_refused(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "admin-keys"
+        path.write_text(text)
+        with pytest.raises(ValueError, match="a file with the SHA-256 of one or more keys"):
+            AccountsSection(admin_keys_file=path)
+
+    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="No such file") as error:
+            read_digests(tmp_path / "none")
+        assert str(error.value).startswith(DIGESTS)

@@ -66,7 +66,10 @@ class Faces:
         )
         issuer = config.accounts.issuer
         accounts = Accounts(
-            engine.accounts, None if issuer is None else Tokens(issuer), config.accounts.subjects
+            engine.accounts,
+            None if issuer is None else Tokens(issuer),
+            config.accounts.subjects,
+            config.accounts.administrators,
         )
         self._entrance = Entrance(accounts, self._strangers)
         max_retries = config.coordinator.max_retries

@@ -9,6 +9,7 @@ import re
 import secrets
 import string
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from muster_coordinator.engine.model import DEFAULT_CUSTOMER
 
@@ -18,6 +19,7 @@ _SHOWN = 8
 _ADMIN = "admin"
 _TAKEN = frozenset({_ADMIN, DEFAULT_CUSTOMER})
 _CUSTOMER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(rf"nyt_{_CUSTOMER.pattern}_[A-Za-z0-9]{{{_SECRET_LENGTH}}}")
 
 CUSTOMER_IDS = (
@@ -68,3 +70,28 @@ def digest(text: str) -> bytes:
 def looks_like_key(text: str) -> bool:
     """Whether a bearer token has the form of a key."""
     return _KEY.fullmatch(text) is not None
+
+
+def shown(text: str) -> str:
+    """The beginning of a key, by which it is named in lists, logs and the audit."""
+    return text[: -_SECRET_LENGTH + _SHOWN]
+
+
+def read_digests(path: Path) -> frozenset[bytes]:
+    """The digests in a file that lists those of administrators' keys, in hexadecimal, one a line.
+
+    Raises:
+        ValueError: it can't be read, or there is something else in it.
+    """
+    try:
+        lines = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no ASCII text"
+        raise ValueError(f"{DIGESTS}; this one: {reason}") from None
+    if not lines or not all(map(_DIGEST.fullmatch, lines)):
+        raise ValueError(DIGESTS)
+    return frozenset(map(bytes.fromhex, lines))
+
+
+DIGESTS = "a file with the SHA-256 of one or more keys, one a line, each 64 lower-case hex digits"
+"""What says which keys are administrators' without the database."""

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from muster_coordinator.accounts.callers import Identity
 from muster_coordinator.accounts.certificates import Subjects, read_subject
-from muster_coordinator.accounts.keys import CUSTOMER_IDS, is_customer_id
+from muster_coordinator.accounts.keys import CUSTOMER_IDS, is_customer_id, read_digests
 from muster_coordinator.accounts.tokens import Issuer, read_keys
 from muster_coordinator.engine.customers import Tier
 from muster_runtime.config import OptionalFile, Section
@@ -49,6 +49,14 @@ class AccountsSection(Section):
     jwt_issuer: str = Field(default="", max_length=1000)
     jwt_audience: str = Field(default="", max_length=1000)
     certificates: tuple[CertificateSection, ...] = ()
+    admin_keys_file: OptionalFile = None
+
+    @field_validator("admin_keys_file")
+    @classmethod
+    def _digests(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            read_digests(value)
+        return value
 
     @field_validator("jwt_key_file")
     @classmethod
@@ -78,6 +86,15 @@ class AccountsSection(Section):
         if len({read_subject(one.subject) for one in value}) < len(value):
             raise ValueError("each subject once")
         return value
+
+    @property
+    def administrators(self) -> frozenset[bytes]:
+        """Digests of keys that are administrators', whatever the database says.
+
+        Raises:
+            ValueError: the file can't be read any more.
+        """
+        return read_digests(self.admin_keys_file) if self.admin_keys_file else frozenset()
 
     @property
     def issuer(self) -> Issuer | None:
