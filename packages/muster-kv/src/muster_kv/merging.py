@@ -1,0 +1,275 @@
+"""How replicas' records join, and how a replica takes a write.
+
+`merge` is the join of a semilattice: commutative, associative, idempotent. A version lives on in a
+join if both sides have it, or if one has it and the other's context does not cover its dot; and if
+neither side knows its operation as dead. The second rule is for an operation that two replicas took
+(the first did not answer in time): a writer that saw one of the two copies replaced the operation,
+not only that copy.
+"""
+
+from enum import Enum
+
+import msgspec
+
+from muster_kv.clock import Dot, VectorClock, covers, increment, join, with_dot
+from muster_kv.ops import is_remembered
+from muster_kv.record import ABSENT, Applied, Record, Version, value_digest
+
+# How many replaced operations a record remembers; of those with an Applied entry, all.
+DEAD_LIMIT = 32
+_DEAD_BYTES = 24
+# The actor of tenants for whom the last write wins; its counter is the timestamp.
+LWW = "lww"
+
+
+class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A write as its taker gets it.
+
+    `value` None deletes. `context` is what the writer has seen and replaces; None is blind: whatever
+    the taker has at that moment. `digest` is empty where the client gave no idempotency key;
+    `remember_until_us` is 0 unless the op must be remembered: it has an idempotency key, or another
+    replica may have taken it before.
+    """
+
+    op: bytes
+    value: bytes | None
+    timestamp_us: int
+    context: VectorClock | None = None
+    expires_at_us: int = 0
+    digest: bytes = b""
+    remember_until_us: int = 0
+
+
+class Outcome(Enum):
+    """What became of an intent, or what is known of an operation."""
+
+    NEW = 0  # taken now; or: never seen here
+    DUPLICATE = 1  # happened before, nothing changed
+    CONFLICT = 2  # the same idempotency key came with another value before
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """The record after a take, and the clock to tell the writer."""
+
+    record: Record
+    outcome: Outcome
+    clock: VectorClock
+
+
+class OverclaimError(ValueError):
+    """A writer's context names writes of this replica that it has never made."""
+
+
+def take(record: Record, intent: Intent, actor: str, *, floor: int = 0) -> Taken:
+    """Apply a write at the replica `actor`, which makes its dot.
+
+    `floor` is the greatest counter that the replica may have used in records it has forgotten.
+    The write is stamped later than all that it replaces. Raises OverclaimError where the writer's
+    context names dots of `actor` that are yet to come.
+    """
+    known = knows(record, intent)
+    if known is not Outcome.NEW:
+        return Taken(record, known, clock_of(record, intent.op))
+    context = record.context if intent.context is None else intent.context
+    if context.get(actor, 0) > max(record.context.get(actor, 0), floor):
+        raise OverclaimError(
+            f"context: {actor} has counter {context[actor]}; allowed: at most "
+            f"{max(record.context.get(actor, 0), floor)}, the last one made"
+        )
+    replaced = [version for version in record.versions if covers(context, version.dot)]
+    kept = [version for version in record.versions if not covers(context, version.dot)]
+    dot = increment(record.context, actor, floor=floor)
+    latest = max((version.timestamp_us + 1 for version in replaced), default=0)
+    version = Version(
+        dot, intent.value, max(intent.timestamp_us, latest), intent.op, intent.expires_at_us
+    )
+    versions = (*kept, version)
+    clock = with_dot(join(record.context, context), dot)
+    told = written_clock(versions, dot, clock, context)
+    applied = _mark(record.applied, replaced)
+    if intent.remember_until_us:
+        entry = Applied(intent.op, intent.digest, dot, told, intent.remember_until_us)
+        applied = _join_applied(applied, (entry,))
+    dead = _join_dead(record.dead, b"".join(map(_dead_entry, replaced)))
+    return Taken(_settle(list(versions), clock, applied, dead), Outcome.NEW, told)
+
+
+def merge(ours: Record, theirs: Record) -> Record:
+    """Return the least record that knows what either knows."""
+    if ours is theirs or theirs == ABSENT:
+        return ours
+    if ours == ABSENT:
+        return theirs
+    versions = _join_versions(ours, theirs)
+    return _settle(
+        versions,
+        join(ours.context, theirs.context),
+        _join_applied(ours.applied, theirs.applied),
+        _join_dead(ours.dead, theirs.dead),
+    )
+
+
+def knows(record: Record, intent: Intent) -> Outcome:
+    """Tell whether the intent's operation has happened here.
+
+    With an idempotency key until its entry expires, by the intent's timestamp, so that all replicas
+    judge alike.
+    """
+    conflict = False
+    for entry in record.applied:
+        if entry.op == intent.op and intent.timestamp_us < entry.expires_at_us:
+            if entry.digest == intent.digest:
+                return Outcome.DUPLICATE
+            conflict = True
+    if conflict:
+        return Outcome.CONFLICT
+    if not intent.digest and (
+        any(version.op == intent.op for version in record.versions)
+        or _in_dead(record.dead, intent.op)
+    ):
+        return Outcome.DUPLICATE
+    return Outcome.NEW
+
+
+def lww_record(intent: Intent) -> Record:
+    """Return what every replica merges where the last write wins.
+
+    The timestamp is the counter of one actor that all writers share, so the later write covers the
+    earlier; of two in the same microsecond the greater op stays.
+    """
+    dot = Dot(LWW, intent.timestamp_us)
+    version = Version(dot, intent.value, intent.timestamp_us, intent.op, intent.expires_at_us)
+    clock = {LWW: intent.timestamp_us}
+    applied: tuple[Applied, ...] = ()
+    if intent.remember_until_us:
+        applied = (Applied(intent.op, intent.digest, dot, clock, intent.remember_until_us),)
+    return Record((version,), clock, applied)
+
+
+def written_clock(
+    versions: tuple[Version, ...], dot: Dot, clock: VectorClock, context: VectorClock
+) -> VectorClock:
+    """Return the clock to tell the writer of the version `dot`: what it may claim to have seen.
+
+    `clock` is the record's, `context` the writer's. Where siblings stay that the writer has not seen,
+    its next write must not cover them; a clock can't name a dot without all below it, so the writer's
+    own is left out where a sibling lies below.
+    """
+    others = [version for version in versions if version.dot != dot]
+    if not others:
+        return clock
+    if any(version.dot.actor == dot.actor for version in others):
+        return context
+    return with_dot(context, dot)
+
+
+def clock_of(record: Record, op: bytes) -> VectorClock:
+    """Return the clock that the writer of `op` was told, or the most that it may be told now."""
+    for entry in record.applied:
+        if entry.op == op:
+            return entry.clock
+    for version in record.versions:
+        if version.op == op:
+            return written_clock(record.versions, version.dot, record.context, {})
+    return {}
+
+
+def _join_versions(ours: Record, theirs: Record) -> list[Version]:
+    mine = {version.dot: version for version in ours.versions}
+    joined = []
+    for version in theirs.versions:
+        same = mine.pop(version.dot, None)
+        if same is not None:
+            # They differ only where two writes that win by time have the same microsecond.
+            joined.append(version if version.op > same.op else same)
+        elif not covers(ours.context, version.dot):
+            joined.append(version)
+    joined += [version for version in mine.values() if not covers(theirs.context, version.dot)]
+    return joined
+
+
+def _settle(
+    versions: list[Version], clock: VectorClock, applied: tuple[Applied, ...], dead: bytes
+) -> Record:
+    """Return the record of these parts, without versions of dead operations."""
+    if applied or dead:
+        versions = [version for version in versions if not _is_dead(version, applied, dead)]
+    if len(versions) > 1:
+        versions.sort(key=_by_dot)
+    return Record(tuple(versions), clock, applied, dead)
+
+
+def _by_dot(version: Version) -> tuple[str, int]:
+    return version.dot.actor, version.dot.counter
+
+
+def _mark(applied: tuple[Applied, ...], replaced: list[Version]) -> tuple[Applied, ...]:
+    """Return the entries, those of replaced operations marked as superseded."""
+    if not replaced or not applied:
+        return applied
+    ops = {version.op for version in replaced}
+    return tuple(
+        msgspec.structs.replace(entry, superseded=True)
+        if entry.op in ops and any(_same_operation(entry, version) for version in replaced)
+        else entry
+        for entry in applied
+    )
+
+
+def _same_operation(entry: Applied, version: Version) -> bool:
+    return (
+        entry.op == version.op
+        and version.timestamp_us < entry.expires_at_us
+        and (not entry.digest or entry.digest == value_digest(version.value))
+    )
+
+
+def _is_dead(version: Version, applied: tuple[Applied, ...], dead: bytes) -> bool:
+    if version.dot.actor == LWW:
+        return False
+    return _in_dead(dead, version.op) or any(
+        entry.superseded and _same_operation(entry, version) for entry in applied
+    )
+
+
+def _join_applied(ours: tuple[Applied, ...], theirs: tuple[Applied, ...]) -> tuple[Applied, ...]:
+    if not theirs or ours == theirs:
+        return ours
+    if not ours:
+        return theirs
+    joined = {_by_take(entry): entry for entry in ours}
+    for entry in theirs:
+        other = joined.get(_by_take(entry))
+        if other is None or entry.superseded:
+            joined[_by_take(entry)] = entry
+    return tuple(joined[key] for key in sorted(joined))
+
+
+def _by_take(entry: Applied) -> tuple[bytes, bytes, str, int]:
+    return entry.op, entry.digest, entry.dot.actor, entry.dot.counter
+
+
+def _dead_entry(version: Version) -> bytes:
+    if is_remembered(version.op):
+        return b""
+    return version.timestamp_us.to_bytes(8, "big") + version.op
+
+
+def _join_dead(ours: bytes, theirs: bytes) -> bytes:
+    if not theirs or ours == theirs:
+        return ours
+    joined = {
+        dead[at : at + _DEAD_BYTES]
+        for dead in (ours, theirs)
+        for at in range(0, len(dead), _DEAD_BYTES)
+    }
+    return b"".join(sorted(joined, reverse=True)[:DEAD_LIMIT])
+
+
+def _in_dead(dead: bytes, op: bytes) -> bool:
+    at = dead.find(op)
+    while at >= 0:
+        if at % _DEAD_BYTES == 8:
+            return True
+        at = dead.find(op, at + 1)
+    return False

@@ -1,0 +1,139 @@
+"""What a replica keeps for one key, and its bytes on disk and on the wire.
+
+Bytes: format version (1 byte), MessagePack of the record as an array, CRC-32 of all before it
+seeded with the key's slot (4 bytes, big-endian). The seed makes a record found under another key's
+slot as wrong as a damaged one.
+"""
+
+import hashlib
+import zlib
+
+import msgspec
+
+from muster_kv.clock import EMPTY, Dot, VectorClock
+
+FORMAT = 1
+_HEAD = bytes([FORMAT])
+_CHECKSUM_BYTES = 4
+
+
+class CorruptRecordError(Exception):
+    """A record's bytes are damaged, or another key's. Names the key by hash, never its value."""
+
+
+class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One write that nothing has replaced yet.
+
+    `value` None is a tombstone. `op` (16 bytes) names the client's operation: a retry that was taken
+    by another replica has another dot and the same op. Times are microseconds since 1970;
+    `expires_at_us` 0 is never.
+    """
+
+    dot: Dot
+    value: bytes | None
+    timestamp_us: int
+    op: bytes
+    expires_at_us: int = 0
+
+    def shown(self, now_us: int) -> bool:
+        """Tell whether a reader gets to see it: no tombstone, and not expired."""
+        return self.value is not None and not 0 < self.expires_at_us <= now_us
+
+
+class Applied(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An operation that must not happen again, although it may be asked for again; one for each take.
+
+    `digest` is of its value (`value_digest`), empty where the client gave no idempotency key; `dot`
+    is the take's, `clock` is what the writer was told, `superseded` says that a later write replaced
+    it. A write of the same op stamped `expires_at_us` or later is another operation.
+    """
+
+    op: bytes
+    digest: bytes
+    dot: Dot
+    clock: VectorClock
+    expires_at_us: int
+    superseded: bool = False
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """All that a replica knows of one key.
+
+    `versions` are siblings, sorted by dot; more than one means that their writers did not know of
+    each other, or that one operation was taken twice. `context` knows every write ever seen here.
+    `applied` is sorted by op, digest and dot. `dead` are the ops last replaced here: entries of 24 bytes
+    (timestamp in microseconds, big-endian; op), greatest first, at most `merging.DEAD_LIMIT`.
+    """
+
+    versions: tuple[Version, ...] = ()
+    context: VectorClock = EMPTY
+    applied: tuple[Applied, ...] = ()
+    dead: bytes = b""
+
+
+ABSENT = Record()
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def value_digest(value: bytes | None) -> bytes:
+    """Return 16 bytes that tell values apart; a tombstone's differ from every value's."""
+    if value is None:
+        return bytes(16)
+    return hashlib.sha256(value).digest()[:16]
+
+
+def encode(record: Record, slot: bytes) -> bytes:
+    """Return the bytes of the record of the key at `slot`."""
+    body = _HEAD + _encoder.encode(record)
+    return body + zlib.crc32(body, zlib.crc32(slot)).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def decode(data: bytes, slot: bytes) -> Record:
+    """Return the record of the key at `slot`; no bytes are the record of an absent key.
+
+    Raises CorruptRecordError where the bytes are damaged, another key's, or of an unknown format.
+    """
+    if not data:
+        return ABSENT
+    check(data, slot)
+    try:
+        return _decoder.decode(memoryview(data)[1:-_CHECKSUM_BYTES])
+    except msgspec.MsgspecError as error:
+        raise CorruptRecordError(f"{_where(slot)} is not a record: {error}") from error
+
+
+def check(data: bytes, slot: bytes) -> None:
+    """Raise CorruptRecordError unless the bytes are whole and belong to `slot`.
+
+    Cheaper than `decode`, for bytes that are only passed on.
+    """
+    if len(data) <= 1 + _CHECKSUM_BYTES:
+        raise CorruptRecordError(f"{_where(slot)} has {len(data)} bytes, too few for a record")
+    expected = int.from_bytes(data[-_CHECKSUM_BYTES:], "big")
+    if zlib.crc32(memoryview(data)[:-_CHECKSUM_BYTES], zlib.crc32(slot)) != expected:
+        raise CorruptRecordError(f"{_where(slot)} fails its checksum")
+    if data[0] != FORMAT:
+        raise CorruptRecordError(f"{_where(slot)} has format {data[0]}, expected {FORMAT}")
+
+
+def fingerprint(record: Record) -> bytes:
+    """Return 16 bytes that are equal where two replicas hold the same versions and context.
+
+    What is remembered of past operations is left out: it follows from the context, but for how much
+    of it has been forgotten. Nothing at all for an absent key.
+    """
+    if not record.versions and not record.context:
+        return b""
+    body = _encoder.encode(
+        (
+            [(version.dot.actor, version.dot.counter, version.op) for version in record.versions],
+            sorted(record.context.items()),
+        )
+    )
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
+def _where(slot: bytes) -> str:
+    return f"the record of key {hashlib.sha256(slot).hexdigest()[:16]}"

@@ -1,0 +1,1 @@
+"""The protocol between coordinators and storage nodes: framed, batched, persistent connections."""
