@@ -1,6 +1,6 @@
 """How many replicas must answer, and how far a request is on its way there.
 
-Progress is a value: an event makes a new one. Nothing here knows time; the deadline is the caller's.
+Progress is a value: an event makes a new one. Nothing here knows time; deadlines are the caller's.
 """
 
 from enum import Enum

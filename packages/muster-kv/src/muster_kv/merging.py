@@ -25,9 +25,9 @@ LWW = "lww"
 class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A write as its taker gets it.
 
-    `value` None deletes. `context` is what the writer has seen and replaces; None is blind: whatever
-    the taker has at that moment. `digest` is empty where the client gave no idempotency key;
-    `remember_until_us` is 0 unless the op must be remembered: it has an idempotency key, or another
+    `value` None deletes. `context` is what the writer has seen and replaces; None is blind:
+    whatever the taker has at that moment. `digest` is empty where the client gave no idempotency
+    key; `remember_until_us` is 0 unless the op must be remembered: it has an idempotency key, or another
     replica may have taken it before.
     """
 
@@ -151,9 +151,9 @@ def written_clock(
 ) -> VectorClock:
     """Return the clock to tell the writer of the version `dot`: what it may claim to have seen.
 
-    `clock` is the record's, `context` the writer's. Where siblings stay that the writer has not seen,
-    its next write must not cover them; a clock can't name a dot without all below it, so the writer's
-    own is left out where a sibling lies below.
+    `clock` is the record's, `context` the writer's. Where siblings stay that the writer has not
+    seen, its next write must not cover them; a clock can't name a dot without all below it, so the
+    writer's own is left out where a sibling lies below.
     """
     others = [version for version in versions if version.dot != dot]
     if not others:

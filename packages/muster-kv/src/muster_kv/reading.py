@@ -6,8 +6,8 @@ from muster_kv.record import Record, Version
 def siblings(record: Record, now_us: int) -> tuple[Version, ...]:
     """Return the values that a reader gets, the one shown first; none where the key is deleted.
 
-    An operation that two replicas took is one value. Tombstones hide behind values: a write that did
-    not know of the delete survives it.
+    An operation that two replicas took is one value. Tombstones hide behind values: a write that
+    did not know of the delete survives it.
     """
     found: dict[bytes, Version] = {}
     for version in sorted(record.versions, key=_lateness, reverse=True):

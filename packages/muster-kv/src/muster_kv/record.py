@@ -24,8 +24,8 @@ class CorruptRecordError(Exception):
 class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One write that nothing has replaced yet.
 
-    `value` None is a tombstone. `op` (16 bytes) names the client's operation: a retry that was taken
-    by another replica has another dot and the same op. Times are microseconds since 1970;
+    `value` None is a tombstone. `op` (16 bytes) names the client's operation: a retry that was
+    taken by another replica has another dot and the same op. Times are microseconds since 1970;
     `expires_at_us` 0 is never.
     """
 
@@ -41,10 +41,10 @@ class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An operation that must not happen again, although it may be asked for again; one for each take.
+    """A take of an operation that must not happen again, although it may be asked for again.
 
     `digest` is of its value (`value_digest`), empty where the client gave no idempotency key; `dot`
-    is the take's, `clock` is what the writer was told, `superseded` says that a later write replaced
+    is the take's, `clock` what the writer was told, `superseded` says that a later write replaced
     it. A write of the same op stamped `expires_at_us` or later is another operation.
     """
 
@@ -61,8 +61,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `versions` are siblings, sorted by dot; more than one means that their writers did not know of
     each other, or that one operation was taken twice. `context` knows every write ever seen here.
-    `applied` is sorted by op, digest and dot. `dead` are the ops last replaced here: entries of 24 bytes
-    (timestamp in microseconds, big-endian; op), greatest first, at most `merging.DEAD_LIMIT`.
+    `applied` is sorted by op, digest and dot. `dead` are the ops last replaced here: entries of 24
+    bytes (timestamp in microseconds, big-endian; op), greatest first, at most `merging.DEAD_LIMIT`.
     """
 
     versions: tuple[Version, ...] = ()

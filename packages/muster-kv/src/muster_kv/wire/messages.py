@@ -36,47 +36,61 @@ class Cause(IntEnum):
 
 
 class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    pass
+    def weight(self) -> int:
+        """Return about how many bytes it has on the wire."""
+        return 64
 
 
 # Requests
 
 
-class Take(_Body, tag=1):
+class Take(_Body, frozen=True, tag=1):
     """Take a write: make its dot, keep it, answer the record. -> Took"""
 
     slot: bytes
     intent: Intent
 
+    def weight(self) -> int:
+        """Return about how many bytes it has on the wire."""
+        return 64 + len(self.slot) + len(self.intent.value or b"")
 
-class Merge(_Body, tag=2):
+
+class Merge(_Body, frozen=True, tag=2):
     """Join a record into the replica's own. -> Merged"""
 
     slot: bytes
     record: bytes
     cause: Cause = Cause.WRITE
 
+    def weight(self) -> int:
+        """Return about how many bytes it has on the wire."""
+        return 64 + len(self.slot) + len(self.record)
 
-class MergeMany(_Body, tag=3):
+
+class MergeMany(_Body, frozen=True, tag=3):
     """Join many records, in one durable batch. -> Merged"""
 
     items: tuple[Item, ...]
     cause: Cause
 
+    def weight(self) -> int:
+        """Return about how many bytes it has on the wire."""
+        return 64 + sum(len(slot) + len(record) for slot, record in self.items)
 
-class Get(_Body, tag=4):
+
+class Get(_Body, frozen=True, tag=4):
     """Read a record. -> Found"""
 
     slot: bytes
 
 
-class GetDigest(_Body, tag=5):
+class GetDigest(_Body, frozen=True, tag=5):
     """Read a record's fingerprint and size. -> Digest"""
 
     slot: bytes
 
 
-class Lookup(_Body, tag=6):
+class Lookup(_Body, frozen=True, tag=6):
     """Ask what is known of an operation, and for the record's context. -> Known"""
 
     slot: bytes
@@ -95,11 +109,11 @@ class Tenants(msgspec.Struct, frozen=True, array_like=True, gc=False):
 ALL_TENANTS = Tenants()
 
 
-class ScanRange(_Body, tag=7):
+class ScanRange(_Body, frozen=True, tag=7):
     """Read records in the order of their slots, a page at a time. -> Page
 
-    `after` is the last slot of the page before; empty for the first. The asker sets the pace: a page
-    is read when it is asked for.
+    `after` is the last slot of the page before; empty for the first. The asker sets the pace: a
+    page is read when it is asked for.
     """
 
     range: TokenRange
@@ -110,7 +124,7 @@ class ScanRange(_Body, tag=7):
     key_prefix: str = ""
 
 
-class MerkleNodes(_Body, tag=8):
+class MerkleNodes(_Body, frozen=True, tag=8):
     """Ask for hashes of a range's hash tree. -> Hashes
 
     `positions` are numbers of nodes as in `muster_kv.merkle` (the root is 1).
@@ -122,34 +136,38 @@ class MerkleNodes(_Body, tag=8):
     tenants: Tenants = ALL_TENANTS
 
 
-class StoreHint(_Body, tag=9):
+class StoreHint(_Body, frozen=True, tag=9):
     """Keep records for a node that could not be reached, and bring them when it can. -> Done"""
 
     target: str
     items: tuple[Item, ...]
 
+    def weight(self) -> int:
+        """Return about how many bytes it has on the wire."""
+        return 64 + sum(len(slot) + len(record) for slot, record in self.items)
 
-class HintsWaiting(_Body, tag=10):
+
+class HintsWaiting(_Body, frozen=True, tag=10):
     """Ask how many hints wait for whom. -> Hints"""
 
 
-class Stat(_Body, tag=11):
+class Stat(_Body, frozen=True, tag=11):
     """Ask how a node is. -> Status"""
 
 
-class SetRing(_Body, tag=12):
+class SetRing(_Body, frozen=True, tag=12):
     """Bring a ring; an older one than the node's is answered with Failure STALE_RING. -> Done"""
 
     ring: Ring
 
 
-class SetState(_Body, tag=13):
+class SetState(_Body, frozen=True, tag=13):
     """Bring a node into another state. -> Done"""
 
     state: NodeState
 
 
-class Purge(_Body, tag=14):
+class Purge(_Body, frozen=True, tag=14):
     """Forget what died before `before_us` (`muster_kv.tombstones`). -> Purged"""
 
     range: TokenRange
@@ -157,20 +175,20 @@ class Purge(_Body, tag=14):
     actors: tuple[str, ...]
 
 
-class DropRange(_Body, tag=15):
+class DropRange(_Body, frozen=True, tag=15):
     """Delete records that the node no longer holds. -> Purged"""
 
     range: TokenRange
     tenants: Tenants = ALL_TENANTS
 
 
-class Backup(_Body, tag=16):
+class Backup(_Body, frozen=True, tag=16):
     """Make a checkpoint of that name in the node's backup folder. -> Done"""
 
     name: str
 
 
-class Restore(_Body, tag=17):
+class Restore(_Body, frozen=True, tag=17):
     """Take the data of a checkpoint of that name in the backup folder. -> Done"""
 
     name: str
@@ -200,7 +218,7 @@ RequestBody = (
 # Replies
 
 
-class Failure(_Body, tag=101):
+class Failure(_Body, frozen=True, tag=101):
     """The request was not done, or nobody knows; `detail` is one sentence.
 
     `ring_version` is the node's, with STALE_RING.
@@ -216,34 +234,42 @@ class Failure(_Body, tag=101):
         return self.code in {FailureCode.BROKEN, FailureCode.TIMEOUT, FailureCode.INTERNAL}
 
 
-class Took(_Body, tag=102):
+class Took(_Body, frozen=True, tag=102):
     """The record after the write, and the clock for its writer."""
 
     record: bytes
     outcome: Outcome
     clock: VectorClock
 
+    def weight(self) -> int:
+        """Return about how many bytes it has on the wire."""
+        return 64 + len(self.record)
 
-class Merged(_Body, tag=103):
+
+class Merged(_Body, frozen=True, tag=103):
     """The records are joined and durable; `changed` of them were news."""
 
     changed: int
 
 
-class Found(_Body, tag=104):
+class Found(_Body, frozen=True, tag=104):
     """A record; empty where there is none."""
 
     record: bytes
 
+    def weight(self) -> int:
+        """Return about how many bytes it has on the wire."""
+        return 64 + len(self.record)
 
-class Digest(_Body, tag=105):
+
+class Digest(_Body, frozen=True, tag=105):
     """A record's fingerprint (`muster_kv.record.fingerprint`) and how many bytes it has."""
 
     fingerprint: bytes
     size: int
 
 
-class Known(_Body, tag=106):
+class Known(_Body, frozen=True, tag=106):
     """What is known of an operation: NEW is nothing; `context` is the record's."""
 
     outcome: Outcome
@@ -251,27 +277,31 @@ class Known(_Body, tag=106):
     context: VectorClock
 
 
-class Page(_Body, tag=107):
+class Page(_Body, frozen=True, tag=107):
     """A page of a scan; `more` tells whether there is another."""
 
     items: tuple[Item, ...]
     more: bool
 
+    def weight(self) -> int:
+        """Return about how many bytes it has on the wire."""
+        return 64 + sum(len(slot) + len(record) for slot, record in self.items)
 
-class Hashes(_Body, tag=108):
+
+class Hashes(_Body, frozen=True, tag=108):
     """16 bytes for each position asked for."""
 
     hashes: tuple[bytes, ...]
 
 
-class Hints(_Body, tag=109):
+class Hints(_Body, frozen=True, tag=109):
     """Hints waiting, by the node that they are for; and the age of the oldest in seconds."""
 
     waiting: dict[str, int]
     oldest_seconds: float = 0.0
 
 
-class Status(_Body, tag=110):
+class Status(_Body, frozen=True, tag=110):
     """How a storage node is."""
 
     node_id: str
@@ -285,14 +315,14 @@ class Status(_Body, tag=110):
     counter_floor: int = 0
 
 
-class Purged(_Body, tag=111):
+class Purged(_Body, frozen=True, tag=111):
     """How many records were changed and how many went whole."""
 
     changed: int
     removed: int
 
 
-class Done(_Body, tag=112):
+class Done(_Body, frozen=True, tag=112):
     """It is done."""
 
 
@@ -318,8 +348,8 @@ ReplyBody = (
 class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """A numbered request.
 
-    `deadline_us` counts from the sending of its frame; `ring_version` is the sender's, 0 where
-    the request does not depend on the ring.
+    `deadline_us` is on the sender's monotonic clock, whose offset the frames show; `ring_version`
+    is the sender's, 0 where the request does not depend on the ring.
     """
 
     id: int

@@ -1,0 +1,245 @@
+"""The storage node's end: whole batches in, whole batches of answers out.
+
+While the handler works on a batch the next one gathers, from all connections, so a handler that
+makes each batch durable with one fsync has group commit without waiting for it.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from enum import Enum
+
+import msgspec
+
+from muster_kv.errors import FailureCode
+from muster_kv.wire.hello import Identity
+from muster_kv.wire.messages import (
+    Failure,
+    Get,
+    GetDigest,
+    HintsWaiting,
+    Lookup,
+    Merge,
+    ReplyBody,
+    RequestBody,
+    SetRing,
+    SetState,
+    Stat,
+    Take,
+)
+from muster_kv.wire.peer import Call, Peer
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[list[Call]], Awaitable[list[ReplyBody]]]
+
+
+class Lane(Enum):
+    """Requests that queue behind each other. A batch is of one lane; lanes run side by side."""
+
+    # One batch at a time, in the order of arrival: a new ring takes effect between two batches.
+    WRITE = "write"
+    READ = "read"
+    # One request at a time in each of several workers.
+    LONG = "long"
+
+
+_LANES: dict[type, Lane] = {
+    **dict.fromkeys((Take, Merge, SetRing, SetState), Lane.WRITE),
+    **dict.fromkeys((Get, GetDigest, Lookup, Stat, HintsWaiting), Lane.READ),
+}
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much a server takes in; more is answered OVERLOADED. Times in seconds."""
+
+    max_batch: int = 1024
+    max_queued: int = 16384
+    max_queued_bytes: int = 256 * 1024 * 1024
+    long_workers: int = 4
+    hello_timeout: float = 5.0
+    max_connections: int = 1024
+
+
+class Server:
+    """Serves one port until it is closed."""
+
+    def __init__(self, handler: Handler, identity: Identity, limits: Limits) -> None:
+        self._handler, self.identity, self.limits = handler, identity, limits
+        self._queues = {
+            Lane.WRITE: _Queue(limits.max_batch),
+            Lane.READ: _Queue(limits.max_batch),
+            Lane.LONG: _Queue(1),
+        }
+        self._workers: list[asyncio.Task[None]] = []
+        self._listening: asyncio.Server | None = None
+        self._peers: set[Peer] = set()
+        self._closing = False
+
+    @property
+    def hello_timeout(self) -> float:
+        """Seconds that a handshake may take."""
+        return self.limits.hello_timeout
+
+    @property
+    def port(self) -> int:
+        """The port it listens at."""
+        assert self._listening is not None  # noqa: S101 - a server that was started listens
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait for the handler."""
+        return sum(len(queue.calls) for queue in self._queues.values())
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        """Listen; raises OSError where the port can't be had."""
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(lambda: Peer(self), host, port, ssl=tls)
+        lanes = [Lane.WRITE, Lane.READ, *[Lane.LONG] * self.limits.long_workers]
+        self._workers = [
+            asyncio.create_task(self._work(self._queues[lane]), name=f"{lane.value} requests")
+            for lane in lanes
+        ]
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Take nothing new in, answer what has come, for at most `grace` seconds; then hang up."""
+        self._closing = True
+        if self._listening is not None:
+            self._listening.close()
+        idle = [asyncio.create_task(queue.idle.wait()) for queue in self._queues.values()]
+        await asyncio.wait(idle, timeout=grace)
+        for task in (*idle, *self._workers):
+            task.cancel()
+        await asyncio.gather(*idle, *self._workers, return_exceptions=True)
+        for peer in tuple(self._peers):
+            peer.close()
+
+    # What connections call
+
+    def admit(self, peer: Peer) -> bool:
+        """Take a connection in, or say that there are too many."""
+        if self._closing or len(self._peers) >= self.limits.max_connections:
+            return False
+        self._peers.add(peer)
+        return True
+
+    def forget(self, peer: Peer) -> None:
+        """Drop a connection that is over."""
+        self._peers.discard(peer)
+
+    def take(self, calls: Iterable[Call]) -> None:
+        """Queue a frame's requests, each in its lane."""
+        refused: list[tuple[Call, ReplyBody]] = []
+        for call in calls:
+            if self._closing:
+                refused.append((call, _CLOSING))
+                continue
+            queue = self._queues[_LANES.get(type(call.body), Lane.LONG)]
+            limits = self.limits
+            if len(queue.calls) >= limits.max_queued or queue.weight > limits.max_queued_bytes:
+                refused.append((call, _OVERLOADED))
+            else:
+                queue.put(call)
+        if refused:
+            _deliver(refused)
+
+    async def _work(self, queue: "_Queue") -> None:
+        while True:
+            calls = await queue.get()
+            late = time.monotonic()
+            answers: list[tuple[Call, ReplyBody]] = [
+                (call, _LATE) for call in calls if call.expires_at <= late
+            ]
+            calls = [call for call in calls if call.expires_at > late]
+            if calls:
+                answers += zip(calls, await self._handle(calls), strict=True)
+            _deliver(answers)
+            queue.done()
+
+    async def _handle(self, calls: list[Call]) -> list[ReplyBody]:
+        try:
+            replies = await self._handler(calls)
+        except Exception:
+            log.exception("handling a batch failed", extra={"requests": len(calls)})
+            return [_INTERNAL] * len(calls)
+        if len(replies) != len(calls):
+            counts = {"requests": len(calls), "replies": len(replies)}
+            log.error("the handler did not answer each request", extra=counts)
+            return [_INTERNAL] * len(calls)
+        return replies
+
+
+async def serve(
+    handler: Handler,
+    identity: Identity,
+    *,
+    host: str,
+    port: int,
+    limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Server:
+    """Return a server that listens at `host` and `port` (0: any).
+
+    `handler` gets each batch's calls, all of one lane and none late when it was called, and returns
+    their answers in the same order. Raises OSError where the port can't be had.
+    """
+    server = Server(handler, identity, limits or Limits())
+    await server.start(host, port, tls)
+    return server
+
+
+def lane_of(body: RequestBody) -> Lane:
+    """Return the lane of a request."""
+    return _LANES.get(type(body), Lane.LONG)
+
+
+class _Queue:
+    """Calls that wait, and the workers that wait for calls."""
+
+    def __init__(self, most: int) -> None:
+        self.calls: list[Call] = []
+        self.weight = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._most = most
+        self._there = asyncio.Event()
+        self._working = 0
+
+    def put(self, call: Call) -> None:
+        self.calls.append(call)
+        self.weight += call.weight
+        if len(self.calls) == 1:
+            self._there.set()
+            self.idle.clear()
+
+    async def get(self) -> list[Call]:
+        while not self.calls:
+            self._there.clear()
+            await self._there.wait()
+        self._working += 1
+        calls, self.calls = self.calls[: self._most], self.calls[self._most :]
+        self.weight -= sum(call.weight for call in calls)
+        return calls
+
+    def done(self) -> None:
+        self._working -= 1
+        if not self.calls and not self._working:
+            self.idle.set()
+
+
+def _deliver(answers: list[tuple[Call, ReplyBody]]) -> None:
+    peers: dict[Peer, None] = {}
+    for call, body in answers:
+        call.peer.answer(call.id, body)
+        peers[call.peer] = None
+    for peer in peers:
+        peer.flush()
+
+
+_LATE = Failure(FailureCode.DEADLINE, "the deadline passed before the request was begun")
+_OVERLOADED = Failure(FailureCode.OVERLOADED, "too many requests are waiting")
+_CLOSING = Failure(FailureCode.NOT_READY, "the node is stopping")
+_INTERNAL = Failure(FailureCode.INTERNAL, "the request failed for a reason in the node's log")
