@@ -2,9 +2,9 @@
 
 `merge` is the join of a semilattice: commutative, associative, idempotent. A version lives on in a
 join if both sides have it, or if one has it and the other's context does not cover its dot; and if
-neither side knows its operation as dead. The second rule is for an operation that two replicas took
-(the first did not answer in time): a writer that saw one of the two copies replaced the operation,
-not only that copy.
+its operation is not dead. An operation is dead when any version of it was replaced. That is for one
+that two replicas took (the first did not answer in time): a writer that saw one of the two copies
+replaced the operation, not only that copy.
 """
 
 from enum import Enum
@@ -101,12 +101,17 @@ def merge(ours: Record, theirs: Record) -> Record:
     if ours == ABSENT:
         return theirs
     versions = _join_versions(ours, theirs)
-    return _settle(
-        versions,
-        join(ours.context, theirs.context),
-        _join_applied(ours.applied, theirs.applied),
-        _join_dead(ours.dead, theirs.dead),
-    )
+    applied = _join_applied(ours.applied, theirs.applied)
+    dead = _join_dead(ours.dead, theirs.dead)
+    alive = {version.dot for version in versions}
+    replaced = [
+        version for side in (ours, theirs) for version in side.versions if version.dot not in alive
+    ]
+    if replaced:
+        # The other side may know its dot only from a writer that had seen it elsewhere.
+        applied = _mark(applied, replaced)
+        dead = _join_dead(dead, b"".join(map(_dead_entry, replaced)))
+    return _settle(versions, join(ours.context, theirs.context), applied, dead)
 
 
 def knows(record: Record, intent: Intent) -> Outcome:

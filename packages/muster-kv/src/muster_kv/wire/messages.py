@@ -45,14 +45,19 @@ class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Take(_Body, frozen=True, tag=1):
-    """Take a write: make its dot, keep it, answer the record. -> Took"""
+    """Take a write: make its dot, keep it, answer the record. -> Took
+
+    `base` is a record to join first (empty: none): the source of a context that the sender made up
+    from several replicas.
+    """
 
     slot: bytes
     intent: Intent
+    base: bytes = b""
 
     def weight(self) -> int:
         """Return about how many bytes it has on the wire."""
-        return 64 + len(self.slot) + len(self.intent.value or b"")
+        return 64 + len(self.slot) + len(self.intent.value or b"") + len(self.base)
 
 
 class Merge(_Body, frozen=True, tag=2):
