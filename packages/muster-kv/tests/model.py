@@ -47,9 +47,16 @@ class Write:
     started: int
     context: VectorClock | None = None
     acked: int | None = None
-    dots: list[Dot] = field(default_factory=list)
-    # Of each time that a replica took it: what it replaced.
-    replaced: list[VectorClock] = field(default_factory=list)
+    # Each time that a replica took it: its dot, and what it replaced.
+    takes: list[tuple[Dot, VectorClock]] = field(default_factory=list)
+
+    def saw(self, other: "Write") -> list[Dot]:
+        """Return the dots under which this write replaced the other."""
+        return [
+            dot
+            for dot, context in self.takes
+            if any(covers(context, replaced) for replaced, _ in other.takes)
+        ]
 
 
 @dataclass
@@ -82,6 +89,7 @@ class Message:
     body: object
     answer: bool = False
     expired: bool = False
+    asked: object = None  # of an answer: the request's body
 
 
 Step = Generator[None, Message | None, None]
@@ -113,8 +121,7 @@ class Attempt:
 
 def _coordinate(attempt: Attempt) -> Step:
     """Do a write as a coordinator must."""
-    world, write, draw = attempt.world, attempt.write, attempt.world.random
-    replicas = draw.sample(world.replicas, len(world.replicas))
+    world, write = attempt.world, attempt.write
     if world.rules.coordinator_dots or world.rules.last_write_wins:
         yield from _spread(attempt, world.make_record(write), set())
         return
@@ -128,7 +135,9 @@ def _coordinate(attempt: Attempt) -> Step:
                 world.ack(write)
                 return
             record = yield from _read(attempt)
-            yield from _spread(attempt, record, set())
+            # The replica that knew may not have been asked; then nothing can be promised.
+            if knows(record, _intent(attempt, None)) is not Outcome.NEW:
+                yield from _spread(attempt, record, set())
             return
         if context is None and all(clock == seen[0] for clock in seen):
             context = seen[0]
@@ -138,6 +147,13 @@ def _coordinate(attempt: Attempt) -> Step:
             if knows(base, _intent(attempt, None)) is not Outcome.NEW:
                 yield from _spread(attempt, base, set())
                 return
+    yield from _write(attempt, context, base)
+
+
+def _write(attempt: Attempt, context: VectorClock | None, base: Record) -> Step:
+    """Have one replica after the other take the write, until one has, and bring it to the rest."""
+    world, write = attempt.world, attempt.write
+    replicas = world.random.sample(world.replicas, len(world.replicas))
     second = False
     for taker in replicas:
         intent = _intent(attempt, context, remember=second or write.idempotent)
@@ -228,7 +244,7 @@ def _bring(attempt: Attempt, record: Record, done: set[str]) -> Step:
             attempt.send(replica, "merge", record)
     while len(done) < attempt.world.quorum:
         answer = yield
-        if answer is not None and answer.kind == "merge":
+        if answer is not None and answer.asked is record:
             done = done | {answer.replica.name}
 
 
@@ -301,7 +317,9 @@ class World:
         else:
             answer = self._serve(message)
             if answer is not None:
-                back = Message(message.attempt, message.replica, message.kind, answer, answer=True)
+                back = Message(
+                    message.attempt, message.replica, message.kind, answer, True, asked=message.body
+                )
                 self.network.append(back)
 
     def _serve(self, message: Message) -> object | None:
@@ -332,8 +350,8 @@ class World:
             return None
         if taken.outcome is Outcome.NEW:
             context = before.context if intent.context is None else intent.context
-            write.dots.append(Dot(replica.actor, taken.record.context[replica.actor]))
-            write.replaced.append(context)
+            dot = Dot(replica.actor, taken.record.context[replica.actor])
+            write.takes.append((dot, context))
             replica.record = self._forget(taken.record)
         return replica.record
 
@@ -351,9 +369,7 @@ class World:
             self.exchange()
         before = self.now - GRACE_US
         # No request, hint or retry lives as long as the grace.
-        for attempt in self.attempts:
-            attempt.over = attempt.over or attempt.started_us < before
-        self.network = [message for message in self.network if not message.attempt.over]
+        self._end_attempts(before)
         for replica in self.random.sample(
             self.replicas, self.random.randint(1, len(self.replicas))
         ):
@@ -365,12 +381,19 @@ class World:
 
     def _replace_disk(self) -> None:
         """A replica loses its disk, and gets what a quorum of the others has before it serves."""
+        # A new member is a new ring, and no replica does what was asked under an older one.
+        self._end_attempts(self.now + 1)
         replica = self.random.choice(self.replicas)
         replica.incarnation += 1
         replica.floor = 0
         replica.data = b""
         for other in self.replicas:
             replica.record = self._join(replica.record, other.record)
+
+    def _end_attempts(self, started_before_us: int) -> None:
+        for attempt in self.attempts:
+            attempt.over = attempt.over or attempt.started_us < started_before_us
+        self.network = [message for message in self.network if not message.attempt.over]
 
     def make_record(self, write: Write) -> Record:
         """Return what a coordinator sends where there is no taker."""
@@ -379,15 +402,13 @@ class World:
             # Coordinators' clocks differ.
             skewed = self.now + self.random.choice([-5000, 0, 5000])
             record = lww_record(Intent(write.op, write.value, skewed))
-            write.dots.append(record.versions[0].dot)
-            write.replaced.append(EMPTY)
+            write.takes.append((record.versions[0].dot, EMPTY))
             return record
         name = self.random.choice(["c1", "c2"])
         self.counters[name] = self.counters.get(name, 0) + 1
         dot = Dot(name, self.counters[name])
         context = write.context or EMPTY
-        write.dots.append(dot)
-        write.replaced.append(context)
+        write.takes.append((dot, context))
         version = Version(dot, write.value, intent.timestamp_us, write.op)
         return Record((version,), with_dot(context, dot))
 
@@ -422,26 +443,23 @@ class World:
 
     def _faults_of(self, write: Write, alive: bool, known: VectorClock) -> list[str]:
         found = []
-        replacers = [other for other in self.writes if other is not write and _saw(other, write)]
-        later = [
-            other for other in replacers if other.acked is None or other.acked >= write.started
-        ]
-        if write.acked is not None and not alive and not later and not self._purged(write):
+        replacers = [other for other in self.writes if other is not write and other.saw(write)]
+        later = any(other.acked is None or other.acked >= write.started for other in replacers)
+        # A tombstone that is gone was purged.
+        if write.acked is not None and write.value is not None and not alive and not later:
             found.append(f"write {write.number} was acknowledged and is lost")
-        # A replacer that nobody was told of may have gone with a disk.
-        if alive and any(
-            other.acked is not None or any(covers(known, dot) for dot in other.dots)
-            for other in replacers
-        ):
+        if alive and any(_stands(other, write, known) for other in replacers):
             found.append(f"write {write.number} came back after it was replaced")
-        for other in replacers:
-            if _saw(write, other):
-                found.append(f"write {write.number} replaced {other.number}, which replaced it")
+        found += [
+            f"write {write.number} replaced {other.number}, which replaced it"
+            for other in replacers
+            if write.saw(other)
+        ]
         return found
 
-    def _purged(self, write: Write) -> bool:
-        return write.value is None
 
-
-def _saw(writer: Write, other: Write) -> bool:
-    return any(covers(context, dot) for context in writer.replaced for dot in other.dots)
+def _stands(replacer: Write, write: Write, known: VectorClock) -> bool:
+    """Tell whether a replacement must hold: one that nobody was told of may go with a disk."""
+    if replacer.acked is not None and len(replacer.takes) == 1:
+        return True
+    return any(covers(known, dot) for dot in replacer.saw(write))

@@ -1,4 +1,4 @@
-"""The data model under everything that a network and clients do, and its rules broken one by one."""
+"""The data model under all that a network and clients do, and its rules broken one by one."""
 
 import os
 

@@ -12,14 +12,8 @@ from enum import Enum
 import msgspec
 
 from muster_kv.clock import Dot, VectorClock, covers, increment, join, with_dot
-from muster_kv.ops import is_remembered
-from muster_kv.record import ABSENT, Applied, Record, Version, value_digest
-
-# How many replaced operations a record remembers; of those with an Applied entry, all.
-DEAD_LIMIT = 32
-_DEAD_BYTES = 24
-# The actor of tenants for whom the last write wins; its counter is the timestamp.
-LWW = "lww"
+from muster_kv.memory import LWW, Memory, death_of_op, memory_of
+from muster_kv.record import ABSENT, Applied, Record, Version
 
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -27,8 +21,8 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `value` None deletes. `context` is what the writer has seen and replaces; None is blind:
     whatever the taker has at that moment. `digest` is empty where the client gave no idempotency
-    key; `remember_until_us` is 0 unless the op must be remembered: it has an idempotency key, or another
-    replica may have taken it before.
+    key; `remember_until_us` is 0 unless the op must be remembered: it has an idempotency key, or
+    another replica may have taken it before.
     """
 
     op: bytes
@@ -86,12 +80,12 @@ def take(record: Record, intent: Intent, actor: str, *, floor: int = 0) -> Taken
     versions = (*kept, version)
     clock = with_dot(join(record.context, context), dot)
     told = written_clock(versions, dot, clock, context)
-    applied = _mark(record.applied, replaced)
+    memory = memory_of(record)
     if intent.remember_until_us:
         entry = Applied(intent.op, intent.digest, dot, told, intent.remember_until_us)
-        applied = _join_applied(applied, (entry,))
-    dead = _join_dead(record.dead, b"".join(map(_dead_entry, replaced)))
-    return Taken(_settle(list(versions), clock, applied, dead), Outcome.NEW, told)
+        memory = memory.remember(entry)
+    memory = memory.bury(replaced, version.timestamp_us)
+    return Taken(_settle(list(versions), memory, clock), Outcome.NEW, told)
 
 
 def merge(ours: Record, theirs: Record) -> Record:
@@ -101,17 +95,13 @@ def merge(ours: Record, theirs: Record) -> Record:
     if ours == ABSENT:
         return theirs
     versions = _join_versions(ours, theirs)
-    applied = _join_applied(ours.applied, theirs.applied)
-    dead = _join_dead(ours.dead, theirs.dead)
     alive = {version.dot for version in versions}
-    replaced = [
+    memory = memory_of(ours).join(memory_of(theirs))
+    # The other side may know its dot only from a writer that had seen it elsewhere.
+    memory = memory.bury(
         version for side in (ours, theirs) for version in side.versions if version.dot not in alive
-    ]
-    if replaced:
-        # The other side may know its dot only from a writer that had seen it elsewhere.
-        applied = _mark(applied, replaced)
-        dead = _join_dead(dead, b"".join(map(_dead_entry, replaced)))
-    return _settle(versions, join(ours.context, theirs.context), applied, dead)
+    )
+    return _settle(versions, memory, join(ours.context, theirs.context))
 
 
 def knows(record: Record, intent: Intent) -> Outcome:
@@ -130,7 +120,7 @@ def knows(record: Record, intent: Intent) -> Outcome:
         return Outcome.CONFLICT
     if not intent.digest and (
         any(version.op == intent.op for version in record.versions)
-        or _in_dead(record.dead, intent.op)
+        or death_of_op(record.dead, intent.op)
     ):
         return Outcome.DUPLICATE
     return Outcome.NEW
@@ -193,88 +183,15 @@ def _join_versions(ours: Record, theirs: Record) -> list[Version]:
     return joined
 
 
-def _settle(
-    versions: list[Version], clock: VectorClock, applied: tuple[Applied, ...], dead: bytes
-) -> Record:
+def _settle(versions: list[Version], memory: Memory, clock: VectorClock) -> Record:
     """Return the record of these parts, without versions of dead operations."""
-    if applied or dead:
-        versions = [version for version in versions if not _is_dead(version, applied, dead)]
+    while dead := [version for version in versions if memory.is_dead(version)]:
+        memory = memory.bury(dead)
+        versions = [version for version in versions if version not in dead]
     if len(versions) > 1:
         versions.sort(key=_by_dot)
-    return Record(tuple(versions), clock, applied, dead)
+    return Record(tuple(versions), clock, memory.applied, memory.dead)
 
 
 def _by_dot(version: Version) -> tuple[str, int]:
     return version.dot.actor, version.dot.counter
-
-
-def _mark(applied: tuple[Applied, ...], replaced: list[Version]) -> tuple[Applied, ...]:
-    """Return the entries, those of replaced operations marked as superseded."""
-    if not replaced or not applied:
-        return applied
-    ops = {version.op for version in replaced}
-    return tuple(
-        msgspec.structs.replace(entry, superseded=True)
-        if entry.op in ops and any(_same_operation(entry, version) for version in replaced)
-        else entry
-        for entry in applied
-    )
-
-
-def _same_operation(entry: Applied, version: Version) -> bool:
-    return (
-        entry.op == version.op
-        and version.timestamp_us < entry.expires_at_us
-        and (not entry.digest or entry.digest == value_digest(version.value))
-    )
-
-
-def _is_dead(version: Version, applied: tuple[Applied, ...], dead: bytes) -> bool:
-    if version.dot.actor == LWW:
-        return False
-    return _in_dead(dead, version.op) or any(
-        entry.superseded and _same_operation(entry, version) for entry in applied
-    )
-
-
-def _join_applied(ours: tuple[Applied, ...], theirs: tuple[Applied, ...]) -> tuple[Applied, ...]:
-    if not theirs or ours == theirs:
-        return ours
-    if not ours:
-        return theirs
-    joined = {_by_take(entry): entry for entry in ours}
-    for entry in theirs:
-        other = joined.get(_by_take(entry))
-        if other is None or entry.superseded:
-            joined[_by_take(entry)] = entry
-    return tuple(joined[key] for key in sorted(joined))
-
-
-def _by_take(entry: Applied) -> tuple[bytes, bytes, str, int]:
-    return entry.op, entry.digest, entry.dot.actor, entry.dot.counter
-
-
-def _dead_entry(version: Version) -> bytes:
-    if is_remembered(version.op):
-        return b""
-    return version.timestamp_us.to_bytes(8, "big") + version.op
-
-
-def _join_dead(ours: bytes, theirs: bytes) -> bytes:
-    if not theirs or ours == theirs:
-        return ours
-    joined = {
-        dead[at : at + _DEAD_BYTES]
-        for dead in (ours, theirs)
-        for at in range(0, len(dead), _DEAD_BYTES)
-    }
-    return b"".join(sorted(joined, reverse=True)[:DEAD_LIMIT])
-
-
-def _in_dead(dead: bytes, op: bytes) -> bool:
-    at = dead.find(op)
-    while at >= 0:
-        if at % _DEAD_BYTES == 8:
-            return True
-        at = dead.find(op, at + 1)
-    return False

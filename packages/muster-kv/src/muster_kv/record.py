@@ -44,8 +44,8 @@ class Applied(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A take of an operation that must not happen again, although it may be asked for again.
 
     `digest` is of its value (`value_digest`), empty where the client gave no idempotency key; `dot`
-    is the take's, `clock` what the writer was told, `superseded` says that a later write replaced
-    it. A write of the same op stamped `expires_at_us` or later is another operation.
+    is the take's, `clock` what the writer was told, `superseded_us` the timestamp of the write that
+    replaced it (0: none). A write of the same op stamped `expires_at_us` or later is another one.
     """
 
     op: bytes
@@ -53,7 +53,7 @@ class Applied(msgspec.Struct, frozen=True, array_like=True, gc=False):
     dot: Dot
     clock: VectorClock
     expires_at_us: int
-    superseded: bool = False
+    superseded_us: int = 0
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -62,7 +62,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `versions` are siblings, sorted by dot; more than one means that their writers did not know of
     each other, or that one operation was taken twice. `context` knows every write ever seen here.
     `applied` is sorted by op, digest and dot. `dead` are the ops last replaced here: entries of 24
-    bytes (timestamp in microseconds, big-endian; op), greatest first, at most `merging.DEAD_LIMIT`.
+    bytes (timestamp of what replaced it, big-endian; op), the greatest first, at most
+    `memory.DEAD_LIMIT`.
     """
 
     versions: tuple[Version, ...] = ()

@@ -8,12 +8,11 @@ part in, and never later than now minus the grace.
 from collections.abc import Collection
 
 from muster_kv.clock import VectorClock
-from muster_kv.merging import LWW
+from muster_kv.memory import DEAD_BYTES, LWW
 from muster_kv.record import Record, Version
 
 # A context is pruned of actors that are gone only when it has more entries than this.
 CLOCK_LIMIT = 32
-_DEAD_BYTES = 24
 
 
 def died_at(version: Version) -> int | None:
@@ -65,7 +64,7 @@ def _remembered(dead: bytes, before_us: int) -> bytes:
     # Greatest timestamp first, so what is forgotten is a tail.
     at = 0
     while at < len(dead) and int.from_bytes(dead[at : at + 8], "big") >= before_us:
-        at += _DEAD_BYTES
+        at += DEAD_BYTES
     return dead[:at]
 
 

@@ -1,0 +1,183 @@
+"""Limits, rates, tenants' choices and hedging: numbers in, decisions out."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muster_kv import limits
+from muster_kv.consistency import Level
+from muster_kv.hedging import HEALTHY, Budget, Hedging, Latency, order
+from muster_kv.limits import LimitError
+from muster_kv.ops import fresh_op, is_remembered, op_of
+from muster_kv.rates import Bucket, Rate
+from muster_kv.tenants import ConflictResolution, Policy, Tenant
+from muster_kv.wire.backoff import Backoff
+
+
+@pytest.mark.parametrize(
+    ("check", "sentence"),
+    [
+        (lambda: limits.check_tenant(""), "tenant_id: 0 bytes; allowed: 1 to 256 bytes"),
+        (lambda: limits.check_tenant("é" * 129), "tenant_id: 258 bytes; allowed: 1 to 256"),
+        (lambda: limits.check_tenant("a:b"), "tenant_id: 'a:b'; allowed: no ':' and no NUL"),
+        (lambda: limits.check_tenant("a\0"), "no ':' and no NUL"),
+        (lambda: limits.check_key(""), "key: 0 bytes; allowed: 1 to 1024 bytes"),
+        (lambda: limits.check_key("k" * 1025), "key: 1025 bytes; allowed: 1 to 1024 bytes"),
+        (
+            lambda: limits.check_value(bytes(limits.VALUE_BYTES + 1)),
+            "value: 10485761 bytes; allowed: at most 10485760 bytes",
+        ),
+        (lambda: limits.check_idempotency_key("i" * 257), "idempotency_key: 257 bytes"),
+        (
+            lambda: limits.check_replication_factor(4, 3),
+            "replication_factor: 4; allowed: 1 to 3, with 3 storage nodes",
+        ),
+        (lambda: limits.check_replication_factor(11, 20), "allowed: 1 to 10, with 20"),
+        (lambda: limits.check_replication_factor(0, 3), "replication_factor: 0"),
+        (lambda: limits.check_batch(0, 0), "batch: 0 items; allowed: 1 to 1000 items"),
+        (lambda: limits.check_batch(1001, 0), "batch: 1001 items"),
+        (lambda: limits.check_batch(1, 2**26), "batch: 67108864 bytes; allowed: at most"),
+        (lambda: limits.check_context({"a": 0}), r"context[a]: 0; allowed: 1 to"),
+        (lambda: limits.check_context({"a": 2**53}), r"context[a]: 9007199254740992; allowed"),
+        (
+            lambda: limits.check_context({str(number): 1 for number in range(257)}),
+            "context: 257 entries; allowed: at most 256 entries",
+        ),
+        (
+            lambda: limits.check_context({"x": 1}, "ab".__contains__),
+            "context actor: 'x'; allowed: those of clocks that were returned",
+        ),
+    ],
+)
+def test_what_is_out_of_limits_is_named(check: object, sentence: str) -> None:
+    with pytest.raises(LimitError) as caught:
+        check()  # type: ignore[operator]
+    assert sentence in str(caught.value)
+    assert str(caught.value).startswith(caught.value.field)
+
+
+def test_what_is_within_limits_passes() -> None:
+    limits.check_tenant("t" * 256)
+    limits.check_key("k" * 1024)
+    limits.check_value(b"")
+    limits.check_value(bytes(limits.VALUE_BYTES))
+    limits.check_idempotency_key("")
+    limits.check_replication_factor(3, 3)
+    limits.check_batch(1000, limits.BATCH_BYTES)
+    limits.check_context({"kv-0#1a2b3c4d": 2**53 - 1}, lambda actor: actor.startswith("kv-0"))
+
+
+class TestRates:
+    def test_a_burst_up_to_the_limit_then_one_by_one(self) -> None:
+        bucket, rate = Bucket(), Rate(60, 60)
+        for left in range(59, -1, -1):
+            verdict = bucket.ask(rate, 100.0)
+            assert verdict.allowed
+            assert verdict.remaining == left
+            bucket = verdict.bucket
+        refused = bucket.ask(rate, 100.0)
+        assert not refused.allowed
+        assert (refused.remaining, refused.retry_seconds, refused.reset_seconds) == (0, 1, 60)
+        assert refused.bucket.ask(rate, 101.0).allowed
+
+    @given(st.lists(st.floats(0, 10), max_size=200))
+    def test_never_more_than_the_limit_and_its_refill(self, waits: list[float]) -> None:
+        bucket, rate, now, passed = Bucket(), Rate(10, 5), 0.0, 0
+        for wait in waits:
+            now += wait
+            verdict = bucket.ask(rate, now)
+            bucket = verdict.bucket
+            passed += verdict.allowed
+        assert passed <= rate.limit + now * rate.limit / rate.seconds + 1e-6
+
+    def test_a_clock_that_goes_back_refills_nothing(self) -> None:
+        full = Bucket().ask(Rate(1, 60), 100.0).bucket
+        assert not full.ask(Rate(1, 60), 0.0).allowed
+        assert not full.ask(Rate(1, 60), 0.0).bucket.ask(Rate(1, 60), 101.0).allowed
+
+    def test_a_limit_of_none_lets_nothing_in(self) -> None:
+        assert not Bucket().ask(Rate(0), 1.0).allowed
+
+
+class TestTenants:
+    def test_the_defaults_keep_siblings_at_quorum(self) -> None:
+        policy = Tenant("acme").policy
+        assert policy.conflict_resolution is ConflictResolution.SIBLINGS
+        assert policy.consistency is Level.QUORUM
+        assert (policy.writes.limit, policy.reads.limit, policy.reads.seconds) == (1000, 10000, 60)
+
+    def test_a_policy_travels_as_json(self) -> None:
+        policy = Policy(conflict_resolution=ConflictResolution.LAST_WRITE_WINS)
+        text = msgspec.json.encode(policy)
+        assert b'"conflictResolution":"LastWriteWins"' in text
+        assert msgspec.json.decode(text, type=Policy) == policy
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ('{"idempotencySeconds": 0}', "idempotencySeconds: 0; allowed: 1 to 604800"),
+            ('{"maxValueBytes": 99999999}', "maxValueBytes: 99999999; allowed: 1 to 10485760"),
+            ('{"writes": {"limit": -1}}', "writes.limit: -1"),
+            ('{"reads": {"limit": 1, "seconds": 0}}', "reads.seconds: 0.0; allowed"),
+            ('{"conflictResolution": "Coin"}', "conflictResolution"),
+            ('{"what": 1}', "what"),
+        ],
+    )
+    def test_a_wrong_policy_is_named(self, text: str, sentence: str) -> None:
+        with pytest.raises(msgspec.ValidationError) as caught:
+            msgspec.json.decode(text, type=Policy)
+        assert sentence in str(caught.value)
+
+    def test_a_tenant_has_an_id(self) -> None:
+        with pytest.raises(LimitError, match="tenant_id"):
+            Tenant("a:b")
+
+
+class TestHedging:
+    def test_a_second_request_goes_out_after_what_is_usual(self) -> None:
+        policy, latency = Hedging(), Latency()
+        assert policy.delay(latency) == policy.unknown
+        for _ in range(50):
+            latency = latency.observe(0.010)
+        assert policy.delay(latency) == pytest.approx(0.010, abs=0.001)
+        for _ in range(50):
+            latency = latency.observe(3.0)
+        assert policy.delay(latency) == policy.most
+
+    def test_second_requests_are_a_small_share(self) -> None:
+        policy, budget, sent = Hedging(share=0.1, burst=5), Budget(), 0
+        for _ in range(1000):
+            budget = budget.earn(policy)
+            spent = budget.spend()
+            if spent is not None:
+                budget, sent = spent, sent + 1
+        assert 95 <= sent <= 100
+
+    def test_a_failing_node_comes_last_and_is_tried_again(self) -> None:
+        health = HEALTHY.fail(0.0)
+        assert health.suspect(0.05)
+        assert not health.suspect(0.11)
+        for _ in range(20):
+            health = health.fail(1.0)
+        assert health.suspect(5.9)
+        assert not health.suspect(6.1)
+        assert health.succeed() == HEALTHY
+        assert order("abc", lambda node: node != "a") == ("b", "c", "a")
+        assert order("abc", lambda _: False) == ("a", "b", "c")
+
+
+def test_backoff_doubles_to_its_most_and_begins_anew() -> None:
+    backoff = Backoff(0.1, 0.5)
+    assert [backoff.next(1.0) for _ in range(4)] == [0.1, 0.2, 0.4, 0.5]
+    assert backoff.next(0.0) == 0.25
+    backoff.reset()
+    assert backoff.next(1.0) == 0.1
+
+
+def test_operations_have_names_that_tell_whether_they_are_remembered() -> None:
+    assert op_of("t", "k", "i") == op_of("t", "k", "i")
+    assert len({op_of("t", "ki", ""), op_of("t", "k", "i"), op_of("tk", "", "i")}) == 3
+    assert is_remembered(op_of("t", "k", "i"))
+    assert not is_remembered(fresh_op(b"\xff" * 16))
+    assert len(fresh_op(bytes(16))) == len(op_of("t", "k", "i")) == 16
