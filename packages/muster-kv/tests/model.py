@@ -100,7 +100,7 @@ class Attempt:
 
     def __init__(self, world: "World", write: Write) -> None:
         self.world, self.write = world, write
-        self.started_us = world.now
+        self.started_us, self.began = world.now, world.step
         self.over = False
         self.steps = _coordinate(self)
         self.resume(None)
@@ -175,7 +175,7 @@ def _write(attempt: Attempt, context: VectorClock | None, base: Record) -> Step:
 
 
 def _intent(attempt: Attempt, context: VectorClock | None, *, remember: bool = True) -> Intent:
-    write, now = attempt.write, attempt.world.now
+    write, now = attempt.write, attempt.started_us
     digest = value_digest(write.value) if write.idempotent else b""
     until = now + DAY_US if remember else 0
     return Intent(write.op, write.value, now, context, 0, digest, until)
@@ -445,14 +445,21 @@ class World:
         found = []
         replacers = [other for other in self.writes if other is not write and other.saw(write)]
         later = any(other.acked is None or other.acked >= write.started for other in replacers)
+        # Whoever asks again while a replacer is at work may come before it or after it.
+        attempts = [attempt for attempt in self.attempts if attempt.write is write]
+        last = max((attempt.began for attempt in attempts), default=0)
+        if len(attempts) > 1:
+            certain = [each for each in replacers if each.acked is not None and each.acked < last]
+        else:
+            certain = replacers
         # A tombstone that is gone was purged.
         if write.acked is not None and write.value is not None and not alive and not later:
             found.append(f"write {write.number} was acknowledged and is lost")
-        if alive and any(_stands(other, write, known) for other in replacers):
+        if alive and any(_stands(other, write, known) for other in certain):
             found.append(f"write {write.number} came back after it was replaced")
         found += [
             f"write {write.number} replaced {other.number}, which replaced it"
-            for other in replacers
+            for other in certain
             if write.saw(other)
         ]
         return found
