@@ -438,31 +438,40 @@ class World:
         if len({version.op for version in shown}) != len(shown):
             found.append("an operation is shown twice")
         for write in self.writes:
-            found += self._faults_of(write, write.op in alive, final.context)
+            found += self._faults_of(write, alive, final.context)
         return found
 
-    def _faults_of(self, write: Write, alive: bool, known: VectorClock) -> list[str]:
+    def _faults_of(self, write: Write, alive: set[bytes], known: VectorClock) -> list[str]:
         found = []
-        replacers = [other for other in self.writes if other is not write and other.saw(write)]
-        later = any(other.acked is None or other.acked >= write.started for other in replacers)
+        if write.acked is not None and not self._accounted(write, alive, ()):
+            found.append(f"write {write.number} was acknowledged and is lost")
+        replacers = self._replacers(write)
         # Whoever asks again while a replacer is at work may come before it or after it.
         attempts = [attempt for attempt in self.attempts if attempt.write is write]
-        last = max((attempt.began for attempt in attempts), default=0)
         if len(attempts) > 1:
-            certain = [each for each in replacers if each.acked is not None and each.acked < last]
-        else:
-            certain = replacers
-        # A tombstone that is gone was purged.
-        if write.acked is not None and write.value is not None and not alive and not later:
-            found.append(f"write {write.number} was acknowledged and is lost")
-        if alive and any(_stands(other, write, known) for other in certain):
+            last = max(attempt.began for attempt in attempts)
+            replacers = [each for each in replacers if each.acked is not None and each.acked < last]
+        if write.op in alive and any(_stands(other, write, known) for other in replacers):
             found.append(f"write {write.number} came back after it was replaced")
         found += [
             f"write {write.number} replaced {other.number}, which replaced it"
-            for other in certain
-            if write.saw(other)
+            for other in replacers
+            if len(other.takes) == 1 and write.saw(other)
         ]
         return found
+
+    def _replacers(self, write: Write) -> list[Write]:
+        return [other for other in self.writes if other is not write and other.saw(write)]
+
+    def _accounted(self, write: Write, alive: set[bytes], before: tuple[Write, ...]) -> bool:
+        """Tell whether a write is there, or one that replaced it is, or one that replaced that."""
+        if write.op in alive or write.value is None:  # tombstones are purged
+            return True
+        return any(
+            self._accounted(other, alive, (*before, write))
+            for other in self._replacers(write)
+            if other not in before and (other.acked is None or other.acked >= write.started)
+        )
 
 
 def _stands(replacer: Write, write: Write, known: VectorClock) -> bool:
