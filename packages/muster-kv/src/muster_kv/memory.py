@@ -42,9 +42,10 @@ class Memory(NamedTuple):
         }
         if not buried:
             return self
-        dead = b"".join(
-            died.to_bytes(8, "big") + op for op, died in buried.values() if not is_remembered(op)
-        )
+        dead = self.dead
+        for op, died in buried.values():
+            if not is_remembered(op):
+                dead = _join_dead(dead, died.to_bytes(8, "big") + op)
         applied = tuple(
             msgspec.structs.replace(
                 entry, superseded_us=max(entry.superseded_us, buried[entry.dot][1])
@@ -53,7 +54,7 @@ class Memory(NamedTuple):
             else entry
             for entry in self.applied
         )
-        return Memory(applied, _join_dead(self.dead, dead))
+        return Memory(applied, dead)
 
     def is_dead(self, version: Version) -> bool:
         """Tell whether the version's operation was replaced, under this dot or another.
@@ -85,6 +86,21 @@ def death_of_op(dead: bytes, op: bytes) -> int:
     return 0
 
 
+def memory_includes(large: bytes, small: bytes) -> bool:
+    """Tell, cheaply, whether joining two `Record.dead` would only give `large`; may miss it.
+
+    New entries come first, so the other is most often the same list from some place on.
+    """
+    if not small or large == small:
+        return True
+    at = large.find(small[:DEAD_BYTES])
+    if at < 0 or at % DEAD_BYTES:
+        return False
+    shared = len(large) - at
+    full = len(large) == DEAD_LIMIT * DEAD_BYTES
+    return large[at:] == small[:shared] and (shared >= len(small) or full)
+
+
 def _same_operation(entry: Applied, version: Version) -> bool:
     return (
         entry.op == version.op
@@ -113,6 +129,10 @@ def _by_take(entry: Applied) -> tuple[bytes, bytes, str, int]:
 def _join_dead(ours: bytes, theirs: bytes) -> bytes:
     if not theirs or ours == theirs:
         return ours
+    if memory_includes(theirs, ours):
+        return theirs
+    if len(theirs) == DEAD_BYTES and theirs > ours[:DEAD_BYTES] and theirs[8:] not in ours:
+        return (theirs + ours)[: DEAD_LIMIT * DEAD_BYTES]
     latest: dict[bytes, bytes] = {}
     for dead in (ours, theirs):
         for at in range(0, len(dead), DEAD_BYTES):

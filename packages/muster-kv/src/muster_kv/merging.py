@@ -11,8 +11,8 @@ from enum import Enum
 
 import msgspec
 
-from muster_kv.clock import Dot, VectorClock, covers, increment, join, with_dot
-from muster_kv.memory import LWW, Memory, death_of_op, memory_of
+from muster_kv.clock import Dot, VectorClock, covers, descends, increment, join, with_dot
+from muster_kv.memory import LWW, Memory, death_of_op, memory_includes, memory_of
 from muster_kv.record import ABSENT, Applied, Record, Version
 
 
@@ -94,6 +94,10 @@ def merge(ours: Record, theirs: Record) -> Record:
         return ours
     if ours == ABSENT:
         return theirs
+    if _includes(theirs, ours):
+        return theirs
+    if _includes(ours, theirs):
+        return ours
     versions = _join_versions(ours, theirs)
     alive = {version.dot for version in versions}
     memory = memory_of(ours).join(memory_of(theirs))
@@ -167,6 +171,27 @@ def clock_of(record: Record, op: bytes) -> VectorClock:
         if version.op == op:
             return written_clock(record.versions, version.dot, record.context, {})
     return {}
+
+
+def _includes(large: Record, small: Record) -> bool:
+    """Tell, cheaply, whether joining would only give `large` again; may miss it.
+
+    It is what nearly every merge finds: the record of a write that replaced what is here.
+    """
+    if not descends(large.context, small.context):
+        return False
+    if small.applied and small.applied != large.applied:
+        return False
+    if not memory_includes(large.dead, small.dead):
+        return False
+    kept = {version.dot: version for version in large.versions}
+    for version in small.versions:
+        if version.dot in kept:
+            if kept.pop(version.dot).op != version.op:
+                return False
+        elif death_of_op(large.dead, version.op) <= version.timestamp_us:
+            return False
+    return not any(covers(small.context, dot) for dot in kept)
 
 
 def _join_versions(ours: Record, theirs: Record) -> list[Version]:
