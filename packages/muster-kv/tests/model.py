@@ -33,6 +33,11 @@ class Rules:
     trust_lookup: bool = False  # a duplicate is answered without making it durable
     bare_contexts: bool = False  # contexts from several replicas go to the taker without a record
     unspread_reads: bool = False  # readers get contexts that no quorum knows
+    # No rules: how many clients give an idempotency key, how many read first, and whether replicas
+    # repair, purge and lose disks meanwhile.
+    keyed: float = 0.4
+    reading: float = 0.5
+    upkeep: bool = True
 
 
 @dataclass
@@ -278,6 +283,8 @@ class World:
             self._again()
         elif chance < 0.13 and self.attempts:
             self.random.choice(self.attempts).resume(None)
+        elif chance < 0.175 and not self.rules.upkeep:
+            return
         elif chance < 0.16:
             one, other = self.random.sample(self.replicas, 2)
             one.record = self._join(one.record, other.record)
@@ -290,10 +297,10 @@ class World:
 
     def _begin(self) -> None:
         number = len(self.writes)
-        idempotent = self.random.random() < 0.4
+        idempotent = self.random.random() < self.rules.keyed
         op = op_of("t", "k", str(number)) if idempotent else fresh_op(self.random.randbytes(16))
         value = None if self.random.random() < 0.25 else str(number).encode()
-        reads = self.random.random() < 0.5
+        reads = self.random.random() < self.rules.reading
         write = Write(number, op, value, reads, idempotent, self.step)
         self.writes.append(write)
         self.attempts.append(Attempt(self, write))
