@@ -1,0 +1,241 @@
+"""RocksDB, by rocksdict: column families, atomic durable batches, scans, checkpoints.
+
+RocksDB's write-ahead log is the commit log; block checksums, bloom filters and leveled compaction
+are RocksDB's too. Keys and values are bytes; what they mean is known to the modules above.
+"""
+
+import contextlib
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    Checkpoint,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
+
+_FULL = ("No space left", "Disk quota exceeded", "Max allowed space was reached")
+_CORRUPT = ("Corruption", "checksum mismatch")
+_BUSY = ("Incomplete", "Write stall")
+_LOG_FILES_KEPT = 2
+_LOG_BYTES = 4 * 2**20
+
+
+class EngineError(Exception):
+    """RocksDB refused; the text is RocksDB's."""
+
+
+class EngineFullError(EngineError):
+    """The disk is full: nothing was written."""
+
+
+class EngineBusyError(EngineError):
+    """RocksDB can't take more before it has flushed or compacted: nothing was written."""
+
+
+class EngineCorruptError(EngineError):
+    """What is on disk is not what was written there."""
+
+
+class EngineUnsyncedError(EngineError):
+    """What was written last may be on disk or not; see `Engine.heal`."""
+
+
+class Family(StrEnum):
+    """The column families."""
+
+    DATA = "data"
+    HINTS = "hints"
+    META = "meta"
+
+
+class Change(NamedTuple):
+    """One key's new value in a batch; None deletes it."""
+
+    family: Family
+    key: bytes
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What RocksDB may use, in bytes: cache of blocks read, and one memtable."""
+
+    block_cache: int = 64 * 2**20
+    write_buffer: int = 32 * 2**20
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Give RocksDB's errors the type that tells what to do; rocksdict has one for all."""
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        if any(word in text for word in _FULL):
+            raise EngineFullError(text) from error
+        if any(word in text for word in _BUSY):
+            raise EngineBusyError(text) from error
+        if any(word in text for word in _CORRUPT):
+            raise EngineCorruptError(text) from error
+        raise EngineError(text) from error
+
+
+def _options(memory: Memory, cache: Cache) -> Options:
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_bloom_filter(10, False)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    table.set_format_version(5)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.create_missing_column_families(True)
+    options.set_block_based_table_factory(table)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_write_buffer_size(memory.write_buffer)
+    options.set_max_write_buffer_number(3)
+    options.set_level_compaction_dynamic_level_bytes(True)
+    options.set_max_background_jobs(2)
+    options.set_bytes_per_sync(2**20)
+    options.set_keep_log_file_num(_LOG_FILES_KEPT)
+    options.set_max_log_file_size(_LOG_BYTES)
+    # A log torn at its end is what a loss of power leaves; one damaged before that would lose
+    # acknowledged writes if RocksDB went on with what precedes the damage, as it does by default.
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    return options
+
+
+class Engine:
+    """One open RocksDB; safe to use from several threads.
+
+    Args:
+        path: its folder; made where it is missing.
+
+    Raises:
+        EngineCorruptError: the data is damaged.
+        EngineError: it can't be opened, for instance because another process has it open.
+    """
+
+    def __init__(self, path: Path, memory: Memory | None = None) -> None:
+        memory = memory or Memory()
+        self._cache = Cache(memory.block_cache)
+        options = _options(memory, self._cache)
+        with _told():
+            self._db = Rdict(
+                str(path), options, column_families={family.value: options for family in Family}
+            )
+            self._families = {f: self._db.get_column_family(f.value) for f in Family}
+            self._handles = {f: self._db.get_column_family_handle(f.value) for f in Family}
+        # rocksdict holds the interpreter's lock while it writes, so nothing may make it wait there:
+        # not an fsync (flush_wal does that, without the lock), and not a stall of RocksDB.
+        self._options = WriteOptions()
+        self._options.no_slowdown = True
+
+    def get(self, family: Family, key: bytes) -> bytes | None:
+        """The value of one key."""
+        with _told():
+            value: bytes | None = self._families[family].get(key)
+            return value
+
+    def get_many(self, family: Family, keys: list[bytes]) -> list[bytes | None]:
+        """The values of `keys`, in their order."""
+        with _told():
+            asked: list[Any] = list(keys)
+            values: Any = self._families[family].get(asked)
+            return cast("list[bytes | None]", values)
+
+    def write(self, changes: Iterable[Change], *, sync: bool = True) -> None:
+        """Write all `changes` or none; with `sync` they survive a loss of power from here on.
+
+        Raises:
+            EngineFullError: the disk is full; writes go on to fail until there is space again.
+            EngineBusyError: RocksDB has to catch up first; try again.
+            EngineUnsyncedError: written, but not known to be on disk.
+        """
+        batch = WriteBatch(raw_mode=True)
+        handles = self._handles
+        for family, key, value in changes:
+            if value is None:
+                batch.delete(key, handles[family])
+            else:
+                batch.put(key, value, handles[family])
+        with _told():
+            self._db.write(batch, self._options)
+        if sync:
+            try:
+                self._db.flush_wal(True)
+            except Exception as error:
+                raise EngineUnsyncedError(str(error)) from error
+
+    def heal(self) -> None:
+        """Make everything written so far durable by files of its own, after a failed fsync.
+
+        A second fsync could succeed without what the first one lost. Flushed memtables don't need
+        the log that may have a hole.
+        """
+        self.flush()
+
+    def scan(
+        self, family: Family, start: bytes, stop: bytes | None, *, cached: bool = True
+    ) -> Generator[tuple[bytes, bytes], None, None]:
+        """Keys from `start` to before `stop` (None: to the end) as they are at this moment.
+
+        Args:
+            cached: whether what is read may push other blocks out of the cache.
+        """
+        options = ReadOptions()
+        if stop is not None:
+            options.set_iterate_upper_bound(stop)
+        if not cached:
+            options.fill_cache(False)  # type: ignore[call-arg] # its stub is wrong
+        with _told():
+            found = self._families[family].iter(options)
+            found.seek(start)
+            while found.valid():
+                yield found.key(), found.value()
+                found.next()
+            found.status()
+
+    def property_int(self, family: Family, name: str) -> int:
+        """A numeric property of RocksDB, such as `rocksdb.estimate-num-keys`; 0 if unknown."""
+        with _told():
+            return self._families[family].property_int_value(name) or 0
+
+    def flush(self) -> None:
+        """Write every family's memtable to a file, so that the next start has no log to read."""
+        with _told():
+            for family in self._families.values():
+                family.flush(True)
+
+    def compact(self, family: Family) -> None:
+        """Rewrite the files of `family`, which frees what deletions left."""
+        with _told():
+            self._families[family].compact_range(None, None)
+
+    def checkpoint(self, path: Path) -> None:
+        """Make a consistent copy in the folder `path`, which must not exist.
+
+        Table files are hard links where `path` is on the same file system.
+        """
+        with _told():
+            Checkpoint(self._db).create_checkpoint(str(path))
+
+    def close(self) -> None:
+        """Flush and close; the engine can't be used any more."""
+        with _told():
+            self._handles.clear()
+            for family in self._families.values():
+                family.close()
+            self._families.clear()
+            self._db.close()

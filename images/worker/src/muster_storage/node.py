@@ -1,0 +1,269 @@
+"""The node as coordinators see it: batches of requests in, one reply for each out."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from muster_kv.errors import FailureCode
+from muster_kv.ring import Ring
+from muster_kv.wire.messages import (
+    Cause,
+    Done,
+    Failure,
+    Get,
+    GetDigest,
+    HintsWaiting,
+    Item,
+    Lookup,
+    Merge,
+    MergeMany,
+    NodeState,
+    ReplyBody,
+    RequestBody,
+    SetRing,
+    SetState,
+    Stat,
+    StoreHint,
+    Take,
+)
+from muster_kv.wire.peer import Call
+from muster_storage import layout
+from muster_storage.disk import Fill, Thresholds, Usage, refusal
+from muster_storage.engine import Change, EngineCorruptError, EngineError, Family
+from muster_storage.lane import LaneFullError
+from muster_storage.metrics import Metrics
+from muster_storage.store import Store, units
+from muster_storage.transaction import Transaction
+from muster_storage.writer import DiskFullError, Job, OverloadedError
+from muster_storage.writes import Writes, hints_of, largest, slots_of
+
+log = logging.getLogger(__name__)
+
+WRITES = (Take, Merge, MergeMany, StoreHint)
+READS = (Get, GetDigest, Lookup)
+_ALWAYS = (HintsWaiting, Stat, SetRing, SetState)
+"""Answered in every state: what it takes to see to a node that does not serve."""
+_SERVING = (NodeState.NORMAL, NodeState.DRAINING)
+_NEXT = {
+    NodeState.NORMAL: (NodeState.DRAINING, NodeState.DECOMMISSIONED),
+    NodeState.DRAINING: (NodeState.NORMAL, NodeState.DECOMMISSIONED),
+    NodeState.DECOMMISSIONED: (),
+}
+
+Admin = Callable[[Any], Awaitable[ReplyBody]]
+_LATE = Failure(FailureCode.DEADLINE, "its turn came after the deadline; nothing was done")
+
+
+class NotDoneError(Exception):
+    """A request that is not done; the text is the answer."""
+
+    def __init__(self, reason: str, code: FailureCode = FailureCode.INVALID) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Node:
+    """Judges requests, and has them answered."""
+
+    def __init__(
+        self, store: Store, writes: Writes, thresholds: Thresholds, metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._writes = writes
+        self._thresholds = thresholds
+        self._metrics = metrics
+        self.admin: dict[type, Admin] = {SetRing: self._set_ring, SetState: self._set_state}
+        """How requests are answered that neither write nor look up keys, by their type."""
+        self.usage = Usage(0, 0)
+        self.fill = Fill.NORMAL
+        self.stopping = False
+        ring = store.engine.get(Family.META, layout.META_RING)
+        self.ring = Ring(0) if ring is None else msgspec.msgpack.decode(ring, type=Ring)
+        state = store.engine.get(Family.META, layout.META_STATE)
+        self.state = NodeState.NORMAL if state is None else NodeState(state.decode())
+        metrics.entered(self.state.name)
+
+    @property
+    def serving(self) -> bool:
+        """Whether it takes reads and writes."""
+        return not self.stopping and self.state in _SERVING
+
+    async def handle(self, calls: list[Call]) -> list[ReplyBody]:
+        """Answer a batch, in its order: writes together, lookups together, the rest one by one."""
+        answers: list[ReplyBody | None] = [self._refusal(call) for call in calls]
+        left = [at for at, answer in enumerate(answers) if answer is None]
+        writes = [at for at in left if isinstance(calls[at].body, WRITES)]
+        reads = [at for at in left if isinstance(calls[at].body, READS)]
+        rest = [at for at in left if not isinstance(calls[at].body, WRITES + READS)]
+        if writes:
+            self._put(answers, writes, await self._write([calls[at] for at in writes]))
+        if reads:
+            self._put(answers, reads, await self._read([calls[at].body for at in reads]))
+        for at in rest:
+            self._put(answers, [at], [await self._administer(calls[at].body)])
+        for kind, count in Counter(type(call.body) for call in calls).items():
+            self._metrics.answered(kind.__name__, count)
+        return [answer for answer in answers if answer is not None]
+
+    @staticmethod
+    def _put(
+        answers: list[ReplyBody | None], places: list[int], found: Sequence[ReplyBody]
+    ) -> None:
+        for at, answer in zip(places, found, strict=True):
+            answers[at] = answer
+
+    def _refusal(self, call: Call) -> Failure | None:
+        """Why a request is not even begun with."""
+        body = call.body
+        if not self.serving and not isinstance(body, _ALWAYS):
+            state = "stopping" if self.stopping else self.state.value
+            return self._failure(FailureCode.NOT_READY, f"the node is {state}")
+        if 0 < call.ring_version < self.ring.version:
+            return self._failure(
+                FailureCode.STALE_RING,
+                f"ring version {call.ring_version}; the node has {self.ring.version}",
+                self.ring.version,
+            )
+        if self.fill >= Fill.LARGE and isinstance(body, WRITES):
+            # What is only kept for others, or could be had from others later, goes first.
+            spare = isinstance(body, StoreHint) or getattr(body, "cause", None) is Cause.STREAM
+            size = max(largest(body), self._thresholds.large_value if spare else 0)
+            reason = refusal(self.fill, self.usage.percent, size, self._thresholds)
+            if reason is not None:
+                return self._failure(FailureCode.DISK_FULL, reason)
+        return None
+
+    async def _write(self, calls: Sequence[Call]) -> list[ReplyBody]:
+        bodies: list[Any] = [call.body for call in calls]
+        apply = self._writes.apply
+
+        def work(transaction: Transaction) -> list[ReplyBody]:
+            now = time.monotonic()
+            return [
+                apply(transaction, call.body) if now <= call.expires_at else _LATE  # type: ignore[arg-type]
+                for call in calls
+            ]
+
+        job = Job(
+            [slot for body in bodies for slot in slots_of(body)],
+            work,
+            [key for body in bodies for key in hints_of(body)],
+            len(bodies),
+        )
+        weight = units(len(bodies), sum(call.weight for call in calls))
+        try:
+            answers = await self._store.write(job, weight)
+        except LaneFullError:
+            answers = self._all(bodies, FailureCode.OVERLOADED, "too many writes wait")
+        except DiskFullError as error:
+            answers = self._all(bodies, FailureCode.DISK_FULL, str(error))
+        except OverloadedError as error:
+            answers = self._all(bodies, FailureCode.OVERLOADED, str(error))
+        except EngineError as error:
+            log.exception("a batch failed", extra={"requests": len(bodies)})
+            answers = self._all(bodies, FailureCode.INTERNAL, str(error))
+        else:
+            self._count(answers)
+        return answers
+
+    async def _read(self, bodies: Sequence[Any]) -> list[ReplyBody]:
+        try:
+            answers = await self._store.read(bodies)
+        except LaneFullError:
+            return self._all(bodies, FailureCode.OVERLOADED, "too many reads wait")
+        except EngineError as error:
+            log.exception("a lookup failed", extra={"requests": len(bodies)})
+            return self._all(bodies, FailureCode.INTERNAL, str(error))
+        self._count(answers)
+        return answers
+
+    async def _administer(self, body: RequestBody) -> ReplyBody:
+        try:
+            answer = await self.admin[type(body)](body)
+        except NotDoneError as error:
+            answer = Failure(error.code, str(error))
+        except LaneFullError:
+            answer = Failure(FailureCode.OVERLOADED, "too many writes wait")
+        except DiskFullError as error:
+            answer = Failure(FailureCode.DISK_FULL, str(error))
+        except OverloadedError as error:
+            answer = Failure(FailureCode.OVERLOADED, str(error))
+        except EngineCorruptError as error:
+            self._metrics.corrupted()
+            answer = Failure(FailureCode.CORRUPT, str(error))
+        except EngineError as error:
+            log.exception("a request failed", extra={"operation": type(body).__name__})
+            answer = Failure(FailureCode.INTERNAL, str(error))
+        self._count([answer])
+        return answer
+
+    async def _set_ring(self, body: SetRing) -> ReplyBody:
+        ring, held = body.ring, self.ring
+        if ring.version < held.version:
+            return Failure(
+                FailureCode.STALE_RING,
+                f"ring version {ring.version}; the node has {held.version}",
+                held.version,
+            )
+        if ring.version == held.version:
+            if ring != held:
+                raise NotDoneError(
+                    f"ring: another one of version {ring.version}; allowed: a new version"
+                )
+            return Done()
+        await self._remember(layout.META_RING, msgspec.msgpack.encode(ring))
+        # Another one may have come meanwhile.
+        if ring.version > self.ring.version:
+            self.ring = ring
+            log.info("ring changed", extra={"version": ring.version, "phase": ring.phase.value})
+        return Done()
+
+    async def _set_state(self, body: SetState) -> ReplyBody:
+        if body.state is self.state:
+            return Done()
+        allowed = _NEXT[self.state]
+        if body.state not in allowed:
+            names = " or ".join(state.value for state in allowed) or "none, empty its data folder"
+            raise NotDoneError(
+                f"state: {body.state.value}, from {self.state.value}; allowed: {names}"
+            )
+        await self._remember(layout.META_STATE, body.state.value.encode())
+        self.state = body.state
+        self._metrics.entered(self.state.name)
+        log.info("state changed", extra={"state": self.state.value})
+        return Done()
+
+    async def join(self, items: tuple[Item, ...]) -> None:
+        """Join records that did not come by the wire.
+
+        Raises:
+            NotDoneError: they are damaged. Besides what writing raises.
+        """
+        body = MergeMany(items, Cause.REPAIR)
+
+        def work(transaction: Transaction) -> ReplyBody:
+            return self._writes.apply(transaction, body)
+
+        answer = await self._store.write(Job(slots_of(body), work), units(1, body.weight()))
+        if isinstance(answer, Failure):
+            raise NotDoneError(answer.detail, answer.code)
+
+    async def _remember(self, name: bytes, value: bytes) -> None:
+        change = Change(Family.META, name, value)
+        await self._store.write(Job((), lambda transaction: transaction.put_meta(change)))
+
+    def _failure(self, code: FailureCode, detail: str, ring_version: int = 0) -> Failure:
+        self._metrics.refused(code.name)
+        return Failure(code, detail, ring_version)
+
+    def _all(self, bodies: Sequence[object], code: FailureCode, detail: str) -> list[ReplyBody]:
+        return [self._failure(code, detail) for _ in bodies]
+
+    def _count(self, answers: Sequence[ReplyBody]) -> None:
+        for answer in answers:
+            if isinstance(answer, Failure):
+                self._metrics.refused(answer.code.name)

@@ -1,0 +1,105 @@
+"""What each reading request finds: points in batches, ranges in pages."""
+
+from collections.abc import Iterator, Sequence
+
+from muster_kv.errors import FailureCode
+from muster_kv.merging import Intent, Outcome, clock_of, knows
+from muster_kv.ranges import TokenRange
+from muster_kv.record import CorruptRecordError, Record, check, decode, fingerprint
+from muster_kv.slots import tenant_of
+from muster_kv.wire.messages import (
+    Digest,
+    Failure,
+    Found,
+    Get,
+    GetDigest,
+    Item,
+    Known,
+    Lookup,
+    Page,
+    ReplyBody,
+    ScanRange,
+    Tenants,
+)
+from muster_storage.engine import Engine, Family
+from muster_storage.layout import after
+from muster_storage.metrics import Metrics
+from muster_storage.writer import read_many
+
+Read = Get | GetDigest | Lookup
+
+
+class Reads:
+    """Answers requests from the store; may be called in any thread."""
+
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+        self._engine = engine
+        self._metrics = metrics
+
+    def batch(self, jobs: Sequence[Sequence[Read]]) -> list[list[ReplyBody] | Exception]:
+        """Answer all requests of all `jobs` with one look into the store."""
+        slots = list({body.slot: None for job in jobs for body in job})
+        held = dict(zip(slots, read_many(self._engine, Family.DATA, slots), strict=True))
+        return [[self._answer(body, held[body.slot] or b"") for body in job] for job in jobs]
+
+    def _answer(self, body: Read, data: bytes) -> ReplyBody:
+        try:
+            if isinstance(body, Get):
+                if data:
+                    check(data, body.slot)
+                return Found(data)
+            record = decode(data, body.slot)
+        except CorruptRecordError as error:
+            self._metrics.corrupted()
+            return Failure(FailureCode.CORRUPT, str(error))
+        if isinstance(body, GetDigest):
+            return Digest(fingerprint(record), len(data))
+        return _known(record, body)
+
+    def page(self, body: ScanRange) -> Page:
+        """Read the next records of a range, as they are at this moment.
+
+        Damaged ones are left out and counted: they are not what anybody should copy, and the hash
+        trees show that they are missing.
+        """
+        items: list[Item] = []
+        size = 0
+        for slot, data in self.records(body.range, body.after, body.tenants, body.key_prefix):
+            if items and (len(items) >= body.limit or size + len(data) > body.max_bytes):
+                return Page(tuple(items), more=True)
+            if self.whole(slot, data):
+                items.append((slot, data))
+                size += len(slot) + len(data)
+        return Page(tuple(items), more=False)
+
+    def records(
+        self, tokens: TokenRange, behind: bytes, tenants: Tenants, key_prefix: str = ""
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Slots and bytes of a range's records behind a slot (empty: from the start)."""
+        start, stop = tokens.slots()
+        if behind:
+            start = max(start, after(behind))
+        names = {name.encode() for name in tenants.names}
+        prefix = key_prefix.encode()
+        for slot, data in self._engine.scan(Family.DATA, start, stop, cached=False):
+            tenant = tenant_of(slot)
+            if (tenant in names) is tenants.exclude:
+                continue
+            if slot.startswith(prefix, 9 + len(tenant)):
+                yield slot, data
+
+    def whole(self, slot: bytes, data: bytes) -> bool:
+        """Whether a record is what was written; counts it where it is not."""
+        try:
+            check(data, slot)
+        except CorruptRecordError:
+            self._metrics.corrupted()
+            return False
+        return True
+
+
+def _known(record: Record, body: Lookup) -> Known:
+    asked = Intent(body.op, None, body.timestamp_us, digest=body.digest)
+    outcome = knows(record, asked)
+    clock = {} if outcome is Outcome.NEW else clock_of(record, body.op)
+    return Known(outcome, clock, record.context)

@@ -1,0 +1,121 @@
+"""The open data folder and the threads that work on it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from muster_kv.wire.messages import ReplyBody
+from muster_storage.config import StorageConfig
+from muster_storage.engine import Engine, EngineError, Memory
+from muster_storage.identity import Identity, claim
+from muster_storage.lane import Lane, LaneFullError
+from muster_storage.metrics import Metrics
+from muster_storage.reads import Read, Reads
+from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
+
+R = TypeVar("R")
+
+REFUSALS = (LaneFullError, DiskFullError, OverloadedError, EngineError)
+"""What writing can raise; work in the background tries again later."""
+_BYTES_PER_UNIT = 4096
+
+
+def now_us() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def database(data_dir: Path) -> Path:
+    """Where RocksDB lies in a data folder."""
+    return data_dir / "db"
+
+
+def units(requests: int, size: int) -> int:
+    """What requests with `size` bytes of values count for in a batch."""
+    return requests + size // _BYTES_PER_UNIT
+
+
+class Store:
+    """One data folder in use: a writing thread, a reading one, and one for the background."""
+
+    def __init__(
+        self, engine: Engine, identity: Identity, config: StorageConfig, metrics: Metrics
+    ) -> None:
+        storage = config.storage
+        self.engine = engine
+        self.writer = Writer(engine, identity, metrics, now_us, sync=storage.sync)
+        self.reads = Reads(engine, metrics)
+        most, queued = storage.max_batch, storage.max_queued
+        self._writing = Lane[Job[Any], Any]("writer", self.writer, most=most, queued=queued)
+        self._reading = Lane[Sequence[Read], list[ReplyBody]](
+            "reader", self.reads.batch, most=most, queued=queued
+        )
+        self._background = ThreadPoolExecutor(1, "background")
+        metrics.watch("records", "Records held.", lambda: self.writer.keys)
+        metrics.watch("record_bytes", "Bytes of the records held.", lambda: self.writer.size)
+        metrics.watch(
+            "hints_waiting", "Hints that wait.", lambda: sum(self.writer.hints.copy().values())
+        )
+        metrics.watch("waiting_writes", "Writes that wait.", lambda: self._writing.waiting)
+        metrics.watch("waiting_reads", "Reads that wait.", lambda: self._reading.waiting)
+
+    @classmethod
+    async def open(cls, config: StorageConfig, metrics: Metrics) -> "Store":
+        """Open the data folder, reading the log that the last process left.
+
+        Raises:
+            FolderRefusedError: it is another node's, or was away for too long.
+            EngineError: RocksDB can't open it.
+        """
+        storage = config.storage
+        grace: timedelta = config.retention.tombstone_grace
+
+        def opened() -> tuple[Engine, Identity]:
+            engine = Engine(
+                database(storage.data_dir), Memory(storage.block_cache, storage.write_buffer)
+            )
+            try:
+                return engine, claim(engine, storage.node_id, storage.cluster, now_us(), grace)
+            except BaseException:
+                engine.close()
+                raise
+
+        engine, identity = await asyncio.to_thread(opened)
+        return cls(engine, identity, config, metrics)
+
+    def write(self, job: Job[R], weight: int = 1) -> "asyncio.Future[R]":
+        """Have a job done durably.
+
+        Raises:
+            LaneFullError: too many wait. The future raises what `Writer` raises.
+        """
+        return cast("asyncio.Future[R]", self._writing.submit(job, weight))
+
+    def read(self, bodies: Sequence[Read]) -> "asyncio.Future[list[ReplyBody]]":
+        """Look up some keys.
+
+        Raises:
+            LaneFullError: too many wait.
+        """
+        return self._reading.submit(bodies, len(bodies))
+
+    async def background(self, work: Callable[..., R], *arguments: Any) -> R:
+        """Do something slow in the thread for that, after what was asked for before."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._background, work, *arguments)
+
+    async def close(self) -> None:
+        """Finish what waits, write it to files, and close."""
+        await self._writing.close()
+        await self._reading.close()
+
+        def closed() -> None:
+            self.engine.flush()
+            self.engine.close()
+
+        await self.background(closed)
+        await asyncio.to_thread(self._background.shutdown)

@@ -1,0 +1,144 @@
+"""Hash trees over ranges of tokens, brought up to date by reading only what has changed.
+
+The nodes of a tree of depth d are numbered as in a heap: the root is 1, the children of n are 2n
+and 2n + 1, the leaves are 2^d to 2^(d+1) - 1, each an equal part of the range. A leaf's hash is
+over slots and fingerprints of its records, less what the sweeper would purge, so that replicas
+that purge at different times agree. The hash of nothing is 16 zero bytes. Only leaves whose part of
+the token space has changed since they were read are read again.
+"""
+
+import hashlib
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from muster_kv.ranges import TokenRange
+from muster_kv.record import CorruptRecordError, Record, decode, fingerprint
+from muster_kv.wire.messages import Tenants
+from muster_storage.marks import Marks
+from muster_storage.pace import Pace
+from muster_storage.store import Store
+
+HASH_BYTES = 16
+EMPTY = bytes(HASH_BYTES)
+MAX_DEPTH = 16
+_TREES = 256
+_RECORDS_AT_ONCE = 2000
+_DAMAGED = b"damaged"
+
+
+class Tree:
+    """The hashes of one range."""
+
+    def __init__(self, tokens: TokenRange, depth: int) -> None:
+        self.tokens = tokens
+        self.leaves = 1 << depth
+        self._hashes = bytearray(2 * self.leaves * HASH_BYTES)
+        # The commit up to which each leaf has been read; 0 is never.
+        self._read_at = array("Q", bytes(8 * self.leaves))
+
+    def part(self, leaf: int) -> tuple[int, int]:
+        """Tokens of a leaf (counted from 0): the first, and the one after the last."""
+        first, size = self.tokens.first, self.tokens.last + 1 - self.tokens.first
+        return first + size * leaf // self.leaves, first + size * (leaf + 1) // self.leaves
+
+    def outdated(self, marks: Marks) -> list[int]:
+        """Leaves that may have changed since they were read."""
+        return [
+            leaf
+            for leaf, read_at in enumerate(self._read_at)
+            if read_at == 0 or self._changed(marks, leaf, read_at)
+        ]
+
+    def hash(self, position: int) -> bytes:
+        """The hash of a node."""
+        return bytes(self._hashes[position * HASH_BYTES : (position + 1) * HASH_BYTES])
+
+    def replace(self, leaf: int, leaf_hash: bytes, read_at: int) -> None:
+        """Put in what was read as of a commit, and what follows from it."""
+        self._read_at[leaf] = read_at
+        position = self.leaves + leaf
+        if self.hash(position) == leaf_hash:
+            return
+        self._put(position, leaf_hash)
+        while position > 1:
+            position //= 2
+            self._put(position, _join(self.hash(2 * position), self.hash(2 * position + 1)))
+
+    def _put(self, position: int, value: bytes) -> None:
+        self._hashes[position * HASH_BYTES : (position + 1) * HASH_BYTES] = value
+
+    def _changed(self, marks: Marks, leaf: int, read_at: int) -> bool:
+        start, stop = self.part(leaf)
+        return start < stop and marks.changed_since(read_at, start, stop)
+
+
+def leaf_hash(found: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The hash of slots and fingerprints, in their order."""
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    empty = True
+    for slot, mark in found:
+        empty = False
+        digest.update(len(slot).to_bytes(4, "big") + slot + mark)
+    return EMPTY if empty else digest.digest()
+
+
+def _join(left: bytes, right: bytes) -> bytes:
+    if left == EMPTY and right == EMPTY:
+        return EMPTY
+    return hashlib.blake2b(left + right, digest_size=HASH_BYTES).digest()
+
+
+class Forest:
+    """The trees that were asked for lately.
+
+    Args:
+        left: what of a record is not about to be purged; None where nothing is.
+    """
+
+    def __init__(self, store: Store, pace: Pace, left: Callable[[Record], Record | None]) -> None:
+        self._store = store
+        self._pace = pace
+        self._left = left
+        self._trees: OrderedDict[tuple[TokenRange, int, Tenants], Tree] = OrderedDict()
+
+    async def hashes(
+        self, tokens: TokenRange, depth: int, tenants: Tenants, positions: Sequence[int]
+    ) -> tuple[bytes, ...]:
+        """The hashes of some nodes of a tree, as the records are now."""
+        key = (tokens, depth, tenants)
+        tree = self._trees.setdefault(key, Tree(tokens, depth))
+        self._trees.move_to_end(key)
+        while len(self._trees) > _TREES:
+            self._trees.popitem(last=False)
+        outdated = tree.outdated(self._store.writer.marks)
+        while outdated:
+            read, records = await self._store.background(self._read, tree, tenants, outdated)
+            outdated = outdated[read:]
+            if outdated:
+                await self._pace.spent(records)
+        return tuple(tree.hash(position) for position in positions)
+
+    def _read(self, tree: Tree, tenants: Tenants, leaves: Sequence[int]) -> tuple[int, int]:
+        """Read some of the leaves; returns how many, and of how many records."""
+        records = 0
+        for count, leaf in enumerate(leaves, 1):
+            read_at = self._store.writer.marks.now
+            start, stop = tree.part(leaf)
+            found: list[tuple[bytes, bytes]] = []
+            if start < stop:
+                held = self._store.reads.records(TokenRange(start, stop - 1), b"", tenants)
+                found = [(slot, mark) for slot, data in held if (mark := self._mark(slot, data))]
+            tree.replace(leaf, leaf_hash(found), read_at)
+            records += len(found)
+            if records >= _RECORDS_AT_ONCE:
+                return count, records
+        return len(leaves), records
+
+    def _mark(self, slot: bytes, data: bytes) -> bytes:
+        """What stands for a record in a hash; nothing where it is about to be purged."""
+        try:
+            left = self._left(decode(data, slot))
+        except CorruptRecordError:
+            return _DAMAGED
+        return b"" if left is None else fingerprint(left)

@@ -1,0 +1,174 @@
+"""The writing thread's work: all jobs of a batch become one WriteBatch and one fsync."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from muster_storage import layout
+from muster_storage.engine import (
+    Change,
+    Engine,
+    EngineBusyError,
+    EngineCorruptError,
+    EngineFullError,
+    EngineUnsyncedError,
+    Family,
+)
+from muster_storage.identity import Identity
+from muster_storage.marks import Marks
+from muster_storage.metrics import Metrics
+from muster_storage.transaction import DAMAGED, Transaction
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+
+_STALL_SECONDS = 5.0
+_STALL_STEP = 0.005
+
+
+class DiskFullError(Exception):
+    """Nothing of the batch was written, as the disk is full."""
+
+
+class OverloadedError(Exception):
+    """Nothing of the batch was written, as RocksDB has to catch up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[R]):
+    """Something to do with some records and hints, in one piece.
+
+    `apply` gets a transaction that knows the records of `slots` and the hints of `hints`, and
+    answers what the submitter gets once the changes are durable. It raises nothing.
+    """
+
+    slots: Sequence[bytes]
+    apply: Callable[[Transaction], R]
+    hints: Sequence[bytes] = ()
+    requests: int = 1
+
+
+def read_many(engine: Engine, family: Family, keys: list[bytes]) -> list[bytes | None]:
+    """Values of `keys`; DAMAGED where RocksDB finds that a block is not what was written."""
+    if not keys:
+        return []
+    try:
+        return engine.get_many(family, keys)
+    except EngineCorruptError:
+        return [_read(engine, family, key) for key in keys]
+
+
+def _read(engine: Engine, family: Family, key: bytes) -> bytes | None:
+    try:
+        return engine.get(family, key)
+    except EngineCorruptError:
+        return DAMAGED
+
+
+class Writer:
+    """Writes batches of jobs; called in one thread only.
+
+    What it tells about itself is as of the last durable batch, and may be read from any thread.
+
+    Args:
+        now_us: the clock, in microseconds since 1970.
+        sync: whether a batch is on disk before it is acknowledged.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        identity: Identity,
+        metrics: Metrics,
+        now_us: Callable[[], int],
+        *,
+        sync: bool = True,
+    ) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._now_us = now_us
+        self._sync = sync
+        self._unsynced = False
+        self.identity = identity
+        self.marks = Marks()
+        self.keys, self.size = layout.unpack_totals(engine.get(Family.META, layout.META_TOTALS))
+        self.floor = layout.unpack_number(engine.get(Family.META, layout.META_FLOOR))
+        self.hints = _count_hints(engine)
+
+    def __call__(self, jobs: "Sequence[Job[R]]") -> "list[R | Exception]":
+        """Do all `jobs`, durably.
+
+        Raises:
+            DiskFullError, OverloadedError: nothing was written.
+            EngineError: it is not known what was written.
+        """
+        start = time.perf_counter()
+        transaction = self._transaction(jobs)
+        results: list[R | Exception] = [job.apply(transaction) for job in jobs]
+        changes = transaction.changes()
+        if changes:
+            keys, size = transaction.totals()
+            if keys or size:
+                totals = layout.pack_totals(self.keys + keys, self.size + size)
+                changes.append(Change(Family.META, layout.META_TOTALS, totals))
+            try:
+                self._write(changes)
+            except EngineUnsyncedError:
+                self._written(transaction, keys, size)
+                raise
+            self._written(transaction, keys, size)
+        requests = sum(job.requests for job in jobs)
+        self._metrics.committed(requests, time.perf_counter() - start)
+        return results
+
+    def _transaction(self, jobs: "Sequence[Job[R]]") -> Transaction:
+        slots = list({slot: None for job in jobs for slot in job.slots})
+        hints = list({key: None for job in jobs for key in job.hints})
+        return Transaction(
+            dict(zip(slots, read_many(self._engine, Family.DATA, slots), strict=True)),
+            dict(zip(hints, read_many(self._engine, Family.HINTS, hints), strict=True)),
+            self.hints,
+            self.identity,
+            self.floor,
+            self._now_us(),
+        )
+
+    def _write(self, changes: list[Change]) -> None:
+        patience = time.monotonic() + _STALL_SECONDS
+        while True:
+            try:
+                if self._unsynced:
+                    self._engine.heal()
+                    self._unsynced = False
+                self._engine.write(changes, sync=self._sync)
+                return
+            except EngineBusyError as error:
+                if time.monotonic() > patience:
+                    raise OverloadedError(f"RocksDB does not catch up: {error}") from error
+                time.sleep(_STALL_STEP)
+            except EngineFullError as error:
+                raise DiskFullError(f"the disk is full: {error}") from error
+            except EngineUnsyncedError:
+                self._unsynced = True
+                log.exception("fsync failed; what was written last is not acknowledged")
+                raise
+
+    def _written(self, transaction: Transaction, keys: int, size: int) -> None:
+        self.keys += keys
+        self.size += size
+        self.identity = transaction.identity
+        self.floor = transaction.floor
+        counts = self.hints
+        for node, change in transaction.hint_counts.items():
+            counts[node] = counts.get(node, 0) + change
+        self.marks.committed(transaction.tokens)
+
+
+def _count_hints(engine: Engine) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for key, _ in engine.scan(Family.HINTS, b"", None, cached=False):
+        node, _ = layout.hint_place(key)
+        counts[node] = counts.get(node, 0) + 1
+    return counts

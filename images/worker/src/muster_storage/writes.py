@@ -1,0 +1,183 @@
+"""What each writing request does to the records of a batch."""
+
+import contextlib
+from dataclasses import dataclass
+
+from muster_kv.errors import FailureCode
+from muster_kv.limits import SIBLINGS, VALUE_BYTES
+from muster_kv.merging import Outcome, OverclaimError, merge, take
+from muster_kv.record import ABSENT, CorruptRecordError, Record, decode, encode
+from muster_kv.tombstones import is_dead
+from muster_kv.wire.messages import (
+    Done,
+    Failure,
+    Merge,
+    Merged,
+    MergeMany,
+    ReplyBody,
+    StoreHint,
+    Take,
+    Took,
+)
+from muster_storage import layout
+from muster_storage.metrics import Metrics
+from muster_storage.transaction import Transaction
+
+_CREATED_BYTES = 8
+
+Write = Take | Merge | MergeMany | StoreHint
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What writes keep to.
+
+    `grace_us`: a record that is dead for longer is not taken in again. `hint_limit`: hints kept for
+    one node.
+    """
+
+    grace_us: int
+    hint_limit: int
+
+
+def slots_of(body: Write) -> list[bytes]:
+    """The records that a request touches."""
+    if isinstance(body, Take | Merge):
+        return [body.slot]
+    return [slot for slot, _ in body.items] if isinstance(body, MergeMany) else []
+
+
+def hints_of(body: Write) -> list[bytes]:
+    """The hints that a request touches."""
+    if isinstance(body, StoreHint):
+        return [layout.hint_key(body.target, slot) for slot, _ in body.items]
+    return []
+
+
+def largest(body: Write) -> int:
+    """Bytes of the largest value or record in a request."""
+    if isinstance(body, Take):
+        return len(body.intent.value or b"")
+    if isinstance(body, Merge):
+        return len(body.record)
+    return max((len(data) for _, data in body.items), default=0)
+
+
+def pack_hint(created_us: int, record: bytes) -> bytes:
+    """A hint: when it was stored, and the record to bring."""
+    return created_us.to_bytes(_CREATED_BYTES, "big") + record
+
+
+def unpack_hint(value: bytes) -> tuple[int, bytes]:
+    """What `pack_hint` packed."""
+    return int.from_bytes(value[:_CREATED_BYTES], "big"), value[_CREATED_BYTES:]
+
+
+class Writes:
+    """Applies requests to a transaction."""
+
+    def __init__(self, rules: Rules, metrics: Metrics) -> None:
+        self._rules = rules
+        self._metrics = metrics
+
+    def apply(self, transaction: Transaction, body: Write) -> ReplyBody:
+        """Do what `body` asks for; the answer holds once the transaction is durable."""
+        try:
+            if isinstance(body, Take):
+                return self._take(transaction, body)
+            if isinstance(body, Merge):
+                return Merged(self._join(transaction, body.slot, body.record))
+            if isinstance(body, MergeMany):
+                return self._merge_many(transaction, body)
+            return self._store_hint(transaction, body)
+        except CorruptRecordError as error:
+            self._metrics.corrupted()
+            return Failure(FailureCode.CORRUPT, str(error))
+        except OverclaimError as error:
+            return Failure(FailureCode.INVALID, str(error))
+
+    def _take(self, transaction: Transaction, body: Take) -> ReplyBody:
+        slot, intent = body.slot, body.intent
+        if intent.value is not None and len(intent.value) > VALUE_BYTES:
+            return Failure(
+                FailureCode.TOO_LARGE,
+                f"value: {len(intent.value)} bytes; allowed: at most {VALUE_BYTES}",
+            )
+        taken = take(
+            transaction.record(slot), intent, transaction.identity.actor, floor=transaction.floor
+        )
+        if taken.outcome is not Outcome.NEW:
+            return Took(transaction.data(slot) or b"", taken.outcome, taken.clock)
+        if len(taken.record.versions) > SIBLINGS:
+            return Failure(
+                FailureCode.TOO_LARGE,
+                f"the key has {SIBLINGS} siblings; allowed: a write that replaces some of them",
+            )
+        return Took(transaction.put(slot, taken.record), taken.outcome, taken.clock)
+
+    def _merge_many(self, transaction: Transaction, body: MergeMany) -> ReplyBody:
+        # All or nothing, so that a damaged one is found before the first is applied.
+        for slot, data in body.items:
+            decode(data, slot)
+        return Merged(sum(self._join(transaction, slot, data) for slot, data in body.items))
+
+    def _join(self, transaction: Transaction, slot: bytes, data: bytes) -> int:
+        """Join a record into the one that is held; returns whether that was news."""
+        held = transaction.data(slot)
+        if held == data:
+            return 0
+        theirs = decode(data, slot)
+        try:
+            ours = transaction.record(slot)
+        except CorruptRecordError:
+            # What peers have is all that is left. Dots that only the damaged record knew must not
+            # be made again.
+            self._metrics.corrupted()
+            transaction.renew()
+            transaction.put_bytes(slot, data)
+            return 1
+        if ours == ABSENT:
+            if is_dead(theirs, transaction.now_us - self._rules.grace_us):
+                return 0
+            transaction.put_bytes(slot, data)
+            return 1
+        joined = merge(ours, theirs)
+        if joined is ours or joined == ours:
+            return 0
+        transaction.put(slot, joined)
+        return 1
+
+    def _store_hint(self, transaction: Transaction, body: StoreHint) -> ReplyBody:
+        target = body.target
+        if not target or target == transaction.identity.node_id:
+            return Failure(FailureCode.INVALID, f"target: {target!r}; allowed: another node")
+        records = [(slot, data, decode(data, slot)) for slot, data in body.items]
+        dropped = 0
+        for slot, data, record in records:
+            key = layout.hint_key(target, slot)
+            held = transaction.hint(key)
+            if held is not None:
+                joined = _joined(held, slot, record)
+                transaction.put_hint(target, key, pack_hint(transaction.now_us, joined))
+                self._metrics.hints_ended("superseded", 1)
+            elif transaction.waiting(target) >= self._rules.hint_limit:
+                dropped += 1
+            else:
+                transaction.put_hint(target, key, pack_hint(transaction.now_us, data))
+        if not dropped:
+            return Done()
+        self._metrics.hints_ended("dropped", dropped)
+        return Failure(
+            FailureCode.OVERLOADED,
+            f"{dropped} of {len(records)} hints for {target} dropped; "
+            f"allowed: {self._rules.hint_limit} for a node",
+        )
+
+
+def _joined(held: bytes, slot: bytes, record: Record) -> bytes:
+    """The bytes of what a held hint and another record for the same node bring together."""
+    _, before = unpack_hint(held)
+    # A damaged hint is no loss: what it held is with those who acknowledged it.
+    with contextlib.suppress(CorruptRecordError):
+        record = merge(decode(before, slot), record)
+    return encode(record, slot)
