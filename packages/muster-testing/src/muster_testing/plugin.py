@@ -9,6 +9,7 @@ import pytest_asyncio
 from muster_testing.apiserver import ControlPlane
 from muster_testing.nats import NatsServer
 from muster_testing.postgres import PostgresServer
+from muster_testing.storage import StorageNodes
 
 # How long an example takes says nothing on a machine that does other things too.
 hypothesis.settings.register_profile(
@@ -42,3 +43,10 @@ def nats() -> Iterator[NatsServer]:
     """A running NATS server of the test's own, with JetStream."""
     with NatsServer() as server:
         yield server
+
+
+@pytest.fixture
+def storage_node() -> Iterator[StorageNodes]:
+    """Makes storage nodes of the test's own: `node = await storage_node("s1").start()`."""
+    with StorageNodes() as nodes:
+        yield nodes
