@@ -30,6 +30,6 @@ class Marks:
             last[token >> _SHIFT] = number
         self._commits = number
 
-    def changed_since(self, number: int, start: int, stop: int) -> bool:
-        """Whether a token from `start` to before `stop` may have changed after commit `number`."""
-        return max(self._last[start >> _SHIFT : ((stop - 1) >> _SHIFT) + 1]) > number
+    def changed_since(self, number: int, first: int, last: int) -> bool:
+        """Whether a token from `first` to `last` may have changed after commit `number`."""
+        return max(self._last[first >> _SHIFT : (last >> _SHIFT) + 1]) > number

@@ -1,10 +1,9 @@
 """Hash trees over ranges of tokens, brought up to date by reading only what has changed.
 
-The nodes of a tree of depth d are numbered as in a heap: the root is 1, the children of n are 2n
-and 2n + 1, the leaves are 2^d to 2^(d+1) - 1, each an equal part of the range. A leaf's hash is
-over slots and fingerprints of its records, less what the sweeper would purge, so that replicas
-that purge at different times agree. The hash of nothing is 16 zero bytes. Only leaves whose part of
-the token space has changed since they were read are read again.
+Their shape is that of `muster_kv.merkle`. A leaf's hash is over slots and fingerprints of its
+records, less what the sweeper would purge, so that replicas that purge at different times agree.
+The hash of nothing is 16 zero bytes. Only leaves whose part of the token space has changed since
+they were read are read again: a write costs the trees nothing but a mark.
 """
 
 import hashlib
@@ -12,6 +11,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
+from muster_kv.merkle import HASH_BYTES, leaf_range
 from muster_kv.ranges import TokenRange
 from muster_kv.record import CorruptRecordError, Record, decode, fingerprint
 from muster_kv.wire.messages import Tenants
@@ -19,10 +19,10 @@ from muster_storage.marks import Marks
 from muster_storage.pace import Pace
 from muster_storage.store import Store
 
-HASH_BYTES = 16
 EMPTY = bytes(HASH_BYTES)
 MAX_DEPTH = 16
-_TREES = 256
+_LEAVES = 1 << 20
+"""Of all trees that are kept; each leaf takes 40 bytes."""
 _RECORDS_AT_ONCE = 2000
 _DAMAGED = b"damaged"
 
@@ -32,15 +32,18 @@ class Tree:
 
     def __init__(self, tokens: TokenRange, depth: int) -> None:
         self.tokens = tokens
+        self._depth = depth
         self.leaves = 1 << depth
         self._hashes = bytearray(2 * self.leaves * HASH_BYTES)
         # The commit up to which each leaf has been read; 0 is never.
         self._read_at = array("Q", bytes(8 * self.leaves))
 
-    def part(self, leaf: int) -> tuple[int, int]:
-        """Tokens of a leaf (counted from 0): the first, and the one after the last."""
-        first, size = self.tokens.first, self.tokens.last + 1 - self.tokens.first
-        return first + size * leaf // self.leaves, first + size * (leaf + 1) // self.leaves
+    def part(self, leaf: int) -> TokenRange | None:
+        """Tokens of a leaf; None where the range is so narrow that it has none."""
+        try:
+            return leaf_range(self.tokens, self._depth, leaf)
+        except ValueError:
+            return None
 
     def outdated(self, marks: Marks) -> list[int]:
         """Leaves that may have changed since they were read."""
@@ -69,8 +72,8 @@ class Tree:
         self._hashes[position * HASH_BYTES : (position + 1) * HASH_BYTES] = value
 
     def _changed(self, marks: Marks, leaf: int, read_at: int) -> bool:
-        start, stop = self.part(leaf)
-        return start < stop and marks.changed_since(read_at, start, stop)
+        part = self.part(leaf)
+        return part is not None and marks.changed_since(read_at, part.first, part.last)
 
 
 def leaf_hash(found: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -109,7 +112,7 @@ class Forest:
         key = (tokens, depth, tenants)
         tree = self._trees.setdefault(key, Tree(tokens, depth))
         self._trees.move_to_end(key)
-        while len(self._trees) > _TREES:
+        while len(self._trees) > 1 and sum(each.leaves for each in self._trees.values()) > _LEAVES:
             self._trees.popitem(last=False)
         outdated = tree.outdated(self._store.writer.marks)
         while outdated:
@@ -124,10 +127,10 @@ class Forest:
         records = 0
         for count, leaf in enumerate(leaves, 1):
             read_at = self._store.writer.marks.now
-            start, stop = tree.part(leaf)
+            part = tree.part(leaf)
             found: list[tuple[bytes, bytes]] = []
-            if start < stop:
-                held = self._store.reads.records(TokenRange(start, stop - 1), b"", tenants)
+            if part is not None:
+                held = self._store.reads.records(part, b"", tenants)
                 found = [(slot, mark) for slot, data in held if (mark := self._mark(slot, data))]
             tree.replace(leaf, leaf_hash(found), read_at)
             records += len(found)

@@ -103,9 +103,10 @@ class Writes:
                 FailureCode.TOO_LARGE,
                 f"value: {len(intent.value)} bytes; allowed: at most {VALUE_BYTES}",
             )
-        taken = take(
-            transaction.record(slot), intent, transaction.identity.actor, floor=transaction.floor
-        )
+        record = transaction.record(slot)
+        if body.base:
+            record = merge(record, decode(body.base, slot))
+        taken = take(record, intent, transaction.identity.actor, floor=transaction.floor)
         if taken.outcome is not Outcome.NEW:
             return Took(transaction.data(slot) or b"", taken.outcome, taken.clock)
         if len(taken.record.versions) > SIBLINGS:

@@ -1,0 +1,180 @@
+"""Backups hold what was there, and are used only if they still do."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from muster_kv.errors import FailureCode
+from muster_kv.wire.messages import Backup, Done, Restore, Stat, Status
+from muster_storage import backup
+from muster_storage.backup import BackupError, Origin
+from muster_testing.storage import StorageNode, StorageNodes
+
+from .conftest import Talk, talking
+
+pytestmark = pytest.mark.integration
+
+ORIGIN = Origin("s1", "muster", "s1#0", 1)
+
+
+async def _run(node: StorageNode, *words: str) -> tuple[int, str]:
+    """A command of `muster-storage` with the node's configuration: status and what it wrote."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "muster_storage", "--config", str(node.config), *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    written, _ = await process.communicate()
+    return process.returncode or 0, written.decode()
+
+
+async def _actor(talk: Talk) -> str:
+    status = await talk.ask(Stat())
+    assert isinstance(status, Status)
+    return status.actor
+
+
+async def test_a_backup_fills_an_empty_node(storage_node: StorageNodes) -> None:
+    volume = storage_node.root / "volume"
+    node = await storage_node("s1", backup_dir=str(volume)).start()
+    async with talking(node) as talk:
+        await asyncio.gather(*(talk.put(f"k{number}", b"v") for number in range(300)))
+        assert await talk.ask(Backup("monday")) == Done()
+        await talk.put("k1", b"later")
+        before = await talk.record("k2")
+        actor = await _actor(talk)
+        taken = await talk.fail(Backup("monday"))
+        assert taken.code is FailureCode.INVALID
+    assert (node.metric("storage_last_backup_timestamp_seconds") or 0) > 0
+    status, said = await _run(node, "verify", str(volume / "monday"))
+    assert (status, "300 records of s1" in said) == (0, True), said
+    other = storage_node("s2", backup_dir=str(volume))
+    status, said = await _run(other, "restore", "monday")
+    assert status == 0, said
+    status, said = await _run(other, "restore", "monday")
+    assert (status, "empty storage.data_dir first" in said) == (1, True), said
+    await other.start()
+    async with talking(other) as talk:
+        assert await talk.values("k1") == [b"v"]
+        assert await talk.record("k2") == before
+        # It is another node with another history, though its records are the same.
+        assert (await _actor(talk)).startswith("s2#")
+        assert await _actor(talk) != actor
+        assert other.metric("storage_records") == 300
+
+
+async def test_a_backup_is_joined_into_what_a_running_node_has(
+    storage_node: StorageNodes,
+) -> None:
+    volume = storage_node.root / "volume"
+    node = await storage_node("s1", backup_dir=str(volume)).start()
+    async with talking(node) as talk:
+        for key in ("kept", "deleted", "replaced"):
+            await talk.put(key, b"old")
+        assert (await _run(node, "backup", "monday"))[0] == 0
+        await talk.put("deleted", None)
+        await talk.put("replaced", b"new")
+    other = await storage_node("s2", backup_dir=str(volume)).start()
+    status, said = await _run(other, "restore", "--merge", "monday")
+    assert status == 0, said
+    async with talking(node) as talk, talking(other) as second:
+        assert await second.values("kept") == [b"old"]
+        assert await second.values("replaced") == [b"old"]
+        assert await talk.ask(Restore("monday")) == Done()
+        # What is newer than the backup stays: a join takes nothing back.
+        assert await talk.values("deleted") == [None]
+        assert await talk.values("replaced") == [b"new"]
+
+
+async def test_writes_go_on_while_a_backup_is_made(storage_node: StorageNodes) -> None:
+    volume = storage_node.root / "volume"
+    node = await storage_node("s1", backup_dir=str(volume)).start()
+    async with talking(node) as talk:
+        for number in range(20):
+            await talk.put(f"large{number}", bytes(10**6))
+        making = asyncio.create_task(talk.ask(Backup("b")))
+        written = 0
+        while not making.done():
+            await talk.put(f"k{written}", b"v")
+            written += 1
+        assert making.result() == Done()
+        assert written > 3
+    backup.verify(volume / "b")
+
+
+async def test_without_a_volume_or_a_name_there_is_no_backup(storage_node: StorageNodes) -> None:
+    without = await storage_node("s1").start()
+    async with talking(without) as talk:
+        failure = await talk.fail(Backup("b"))
+        assert (failure.code, "backup_dir" in failure.detail) == (FailureCode.INVALID, True)
+    node = await storage_node("s2", backup_dir=str(storage_node.root / "volume")).start()
+    async with talking(node) as talk:
+        for name in ("", "../b", "a/b", ".b", "b.partial", "b" * 200):
+            for body in (Backup(name), Restore(name)):
+                assert (await talk.fail(body)).code is FailureCode.INVALID
+        missing = await talk.fail(Restore("none"))
+        assert "No such file" in missing.detail
+
+
+def _checkpoint(place: Path) -> None:
+    place.mkdir()
+    for name in ("a.sst", "CURRENT"):
+        (place / name).write_bytes(name.encode() * 1000)
+
+
+def _taken(tmp_path: Path) -> Path:
+    target = tmp_path / "volume" / "b"
+    backup.take(_checkpoint, tmp_path / "scratch", target, ORIGIN)
+    return target
+
+
+def test_what_is_fetched_is_what_was_taken(tmp_path: Path) -> None:
+    taken = _taken(tmp_path)
+    manifest = backup.fetch(taken, tmp_path / "back")
+    assert manifest.origin == ORIGIN
+    assert (tmp_path / "back" / "a.sst").read_bytes() == b"a.sst" * 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "volume"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_backup_is_told_and_never_used(tmp_path: Path, damage: str) -> None:
+    taken = _taken(tmp_path)
+    file = taken / "a.sst"
+    content = bytearray(file.read_bytes())
+    content[7] ^= 1
+    if damage == "flip":
+        file.write_bytes(content)
+    elif damage == "cut":
+        file.write_bytes(content[:-1])
+    else:
+        file.unlink()
+    with pytest.raises(BackupError, match=r"a\.sst"):
+        backup.verify(taken)
+    with pytest.raises(BackupError, match=r"a\.sst"):
+        backup.fetch(taken, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("manifest", [None, "", "[]", "{}", json.dumps({"format": 99})])
+def test_a_folder_without_a_manifest_is_no_backup(tmp_path: Path, manifest: str | None) -> None:
+    if manifest is not None:
+        (tmp_path / backup.MANIFEST).write_text(manifest)
+    with pytest.raises(BackupError, match=r"manifest\.json"):
+        backup.verify(tmp_path)
+
+
+def test_a_backup_that_fails_leaves_nothing_that_looks_like_one(tmp_path: Path) -> None:
+    def broken(place: Path) -> None:
+        _checkpoint(place)
+        (place / "b.sst").symlink_to(place / "none")
+        (place / "c.sst").mkdir()
+        raise OSError(5, "Input/output error", str(place))
+
+    target = tmp_path / "b"
+    with pytest.raises(BackupError, match="Input/output error"):
+        backup.take(broken, tmp_path / "scratch", target, ORIGIN)
+    assert list(tmp_path.iterdir()) == []

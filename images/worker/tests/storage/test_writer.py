@@ -1,0 +1,195 @@
+"""A batch is written whole, or nobody is told that it was."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from muster_kv.errors import FailureCode
+from muster_kv.merging import Intent, lww_record
+from muster_kv.ops import fresh_op
+from muster_kv.record import encode
+from muster_kv.slots import slot
+from muster_kv.wire.messages import Failure, Merge, Merged, ReplyBody, StoreHint, Take, Took
+from muster_storage.engine import (
+    Change,
+    Engine,
+    EngineBusyError,
+    EngineFullError,
+    EngineUnsyncedError,
+    Family,
+)
+from muster_storage.identity import Identity, new_identity
+from muster_storage.metrics import Metrics
+from muster_storage.transaction import Transaction
+from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
+from muster_storage.writes import Rules, Write, Writes, hints_of, slots_of
+
+pytestmark = pytest.mark.integration
+
+NOW = 1_000_000_000_000
+AT = slot("acme", "k")
+IDENTITY = Identity("s1", "muster", "s1#00000000")
+
+
+class Failing(Engine):
+    """RocksDB that fails as it is told to, once for each error."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.errors: list[Exception] = []
+        self.healed = 0
+
+    def write(self, changes: Iterable[Change], *, sync: bool = True) -> None:
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None and not isinstance(error, EngineUnsyncedError):
+            raise error
+        super().write(changes, sync=sync)
+        if error is not None:
+            raise error
+
+    def heal(self) -> None:
+        super().heal()
+        self.healed += 1
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Failing]:
+    opened = Failing(tmp_path / "db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(["Take"], ["CORRUPT"])
+
+
+@pytest.fixture
+def writer(engine: Failing, metrics: Metrics) -> Writer:
+    return Writer(engine, IDENTITY, metrics, lambda: NOW)
+
+
+class Asked:
+    """Has requests applied, each as a job of one batch."""
+
+    def __init__(self, writer: Writer, metrics: Metrics) -> None:
+        self._writer = writer
+        self._writes = Writes(Rules(grace_us=10**9, hint_limit=2), metrics)
+
+    def __call__(self, *bodies: Write) -> list[ReplyBody]:
+        jobs = [self._job(body) for body in bodies]
+        answers = self._writer(jobs)
+        assert not any(isinstance(answer, Exception) for answer in answers)
+        return answers  # type: ignore[return-value]
+
+    def _job(self, body: Write) -> Job[ReplyBody]:
+        def work(transaction: Transaction) -> ReplyBody:
+            return self._writes.apply(transaction, body)
+
+        return Job(slots_of(body), work, hints_of(body))
+
+
+@pytest.fixture
+def asked(writer: Writer, metrics: Metrics) -> Asked:
+    return Asked(writer, metrics)
+
+
+def _take(value: bytes, key: str = "k") -> Take:
+    return Take(slot("acme", key), Intent(fresh_op(value.ljust(16)), value, NOW))
+
+
+def _record(value: bytes, stamp: int = NOW) -> bytes:
+    return encode(lww_record(Intent(bytes(16), value, stamp)), AT)
+
+
+def test_all_jobs_of_a_batch_see_what_those_before_did(
+    engine: Failing, writer: Writer, asked: Asked
+) -> None:
+    answers = asked(_take(b"1"), _take(b"2"), Merge(AT, _record(b"other")), _take(b"3", "l"))
+    assert [type(answer) for answer in answers] == [Took, Took, Merged, Took]
+    assert (writer.keys, writer.size) == (2, sum(len(data) for _, data in _held(engine)))
+    again = Writer(engine, IDENTITY, Metrics([], []), lambda: NOW)
+    assert (again.keys, again.size) == (writer.keys, writer.size)
+
+
+def test_when_the_disk_is_full_nothing_is_answered_as_done(
+    engine: Failing, writer: Writer, asked: Asked
+) -> None:
+    engine.errors.append(EngineFullError("No space left on device"))
+    with pytest.raises(DiskFullError):
+        asked(_take(b"1"), _take(b"2", "l"))
+    assert (_held(engine), writer.keys, writer.marks.now) == ([], 0, 1)
+    asked(_take(b"1"))
+    assert writer.keys == 1
+
+
+def test_a_stall_of_rocksdb_is_waited_for_a_while(
+    engine: Failing, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.errors += [EngineBusyError("Write stall")] * 3
+    asked(_take(b"1"))
+    assert len(_held(engine)) == 1
+    monkeypatch.setattr("muster_storage.writer._STALL_SECONDS", 0.02)
+    engine.errors += [EngineBusyError("Write stall")] * 100
+    with pytest.raises(OverloadedError):
+        asked(_take(b"2"))
+
+
+def test_after_a_failed_fsync_nothing_is_acknowledged_before_files_are_whole(
+    engine: Failing, writer: Writer, asked: Asked
+) -> None:
+    engine.errors.append(EngineUnsyncedError("Input/output error"))
+    with pytest.raises(EngineUnsyncedError):
+        asked(_take(b"1"))
+    # It may be there, so it counts and is marked; and it is made durable before the next one.
+    assert (writer.keys, engine.healed) == (1, 0)
+    assert writer.marks.now == 2
+    asked(_take(b"2", "l"))
+    asked(_take(b"3", "m"))
+    assert (writer.keys, engine.healed) == (3, 1)
+
+
+def test_a_damaged_record_gives_way_to_a_peers_and_makes_another_actor(
+    engine: Failing, writer: Writer, asked: Asked
+) -> None:
+    engine.write([Change(Family.DATA, AT, b"damaged")])
+    (refused,) = asked(_take(b"1"))
+    assert isinstance(refused, Failure)
+    assert refused.code is FailureCode.CORRUPT
+    assert writer.identity == IDENTITY
+    taken, before = asked(Merge(AT, _record(b"v")), _take(b"other", "l"))
+    assert taken == Merged(1)
+    assert isinstance(before, Took)
+    assert writer.identity.actor != IDENTITY.actor
+    assert engine.get(Family.DATA, AT) == _record(b"v")
+
+
+def test_a_damaged_hint_gives_way_to_the_next(
+    engine: Failing, writer: Writer, asked: Asked
+) -> None:
+    hint = StoreHint("s2", ((AT, _record(b"v")),))
+    asked(hint)
+    ((key, _),) = list(engine.scan(Family.HINTS, b"", None))
+    engine.write([Change(Family.HINTS, key, bytes(8) + b"damaged")])
+    asked(hint)
+    ((_, value),) = list(engine.scan(Family.HINTS, b"", None))
+    assert value[8:] == _record(b"v")
+    assert writer.hints == {"s2": 1}
+
+
+def test_the_base_of_a_write_is_joined_first(asked: Asked) -> None:
+    at_peer = _record(b"seen elsewhere")
+    (took,) = asked(Take(AT, Intent(fresh_op(b"w" * 16), b"w", NOW), at_peer))
+    assert isinstance(took, Took)
+    assert took.clock.keys() == {"lww", "s1#00000000"}
+
+
+def test_a_new_folder_is_a_new_actor() -> None:
+    actors = {new_identity("s1", "muster").actor for _ in range(20)}
+    assert len(actors) == 20
+    assert all(actor.startswith("s1#") for actor in actors)
+
+
+def _held(engine: Engine) -> list[tuple[bytes, bytes]]:
+    return list(engine.scan(Family.DATA, b"", None))
