@@ -72,11 +72,6 @@ class Load:
 
 
 async def measure(node: StorageNode, options: argparse.Namespace) -> None:
-    identity = Identity("bench", Role.COORDINATOR, "muster")
-    clients = [NodeClient(node.host, node.port, identity) for _ in range(options.connections)]
-    for client in clients:
-        client.start()
-        await client.ready(10)
     value = os.urandom(options.bytes)
     slots = [slot("bench", f"key-{number}") for number in range(options.keys)]
 
@@ -100,6 +95,11 @@ async def measure(node: StorageNode, options: argparse.Namespace) -> None:
         "merge, known keys": [merge(number) for number in range(options.count)],
         "get": [Get(slots[number % len(slots)]) for number in range(options.count)],
     }
+    identity = Identity("bench", Role.COORDINATOR, "muster")
+    clients = [NodeClient(node.host, node.port, identity) for _ in range(options.connections)]
+    for client in clients:
+        client.start()
+        await client.ready(10)
     print(f"{'':18} {'per second':>10} {'per CPU-s':>10} {'us CPU':>7} {'p50 ms':>7} {'p95 ms':>7}")
     assert node.process is not None
     for name, bodies in kinds.items():
