@@ -88,6 +88,7 @@ class StorageSection(Section):
     cluster: _Name = "muster"
     """Only coordinators and nodes that say the same name are spoken to."""
     zone: str = Field(default="", max_length=253)
+    """Where the node is; said by `/ready`, for whoever makes the ring."""
     host: str = ""
     """Address to listen on; empty for all."""
     port: _Port = 50052

@@ -105,6 +105,8 @@ def _options(memory: Memory, cache: Cache) -> Options:
     options.set_compression_type(DBCompressionType.lz4())
     options.set_write_buffer_size(memory.write_buffer)
     options.set_max_write_buffer_number(3)
+    # A family that is seldom written would keep the log of all others, to be read at each start.
+    options.set_max_total_wal_size(4 * memory.write_buffer)
     options.set_level_compaction_dynamic_level_bytes(True)
     options.set_max_background_jobs(2)
     options.set_bytes_per_sync(2**20)

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 1.0
 _ALIVE_SECONDS = 60.0
-_LONG_WORKERS = 8
+_LONG_WORKERS = 64
+"""Mostly they wait: for the thread in the background, or for the pace that it keeps."""
 _CLOSING_SHARE = 0.5
 """Of the shutdown timeout, for requests in flight; the rest is for flushing."""
 
@@ -171,6 +172,7 @@ class Service:
         if node is None:
             return Health(ok=False, body={"state": NodeState.STARTING.value})
         body = {
+            "zone": self._config.storage.zone,
             "state": "stopping" if node.stopping else node.state.value,
             "ring_version": node.ring.version,
             "disk_used_percent": round(node.usage.percent, 1),

@@ -112,10 +112,5 @@ class Store:
         """Finish what waits, write it to files, and close."""
         await self._writing.close()
         await self._reading.close()
-
-        def closed() -> None:
-            self.engine.flush()
-            self.engine.close()
-
-        await self.background(closed)
+        await self.background(self.engine.close)
         await asyncio.to_thread(self._background.shutdown)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,29 @@ def test_when_the_disk_is_full_nothing_is_answered_as_done(
     assert (_held(engine), writer.keys, writer.marks.now) == ([], 0, 1)
     asked(_take(b"1"))
     assert writer.keys == 1
+
+
+class Watched:
+    """Passes everything on to RocksDB, and notes what changes or syncs."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("write", "flush_wal"):
+            self.called.append(name)
+        return getattr(self._db, name)
+
+
+@pytest.mark.parametrize(("sync", "called"), [(True, ["write", "flush_wal"]), (False, ["write"])])
+def test_a_batch_is_one_write_and_one_fsync(
+    engine: Failing, metrics: Metrics, sync: bool, called: list[str]
+) -> None:
+    writer = Writer(engine, IDENTITY, metrics, lambda: NOW, sync=sync)
+    engine._db = watched = Watched(engine._db)
+    Asked(writer, metrics)(*(_take(b"v", f"k{number}") for number in range(50)))
+    assert watched.called == called
 
 
 def test_a_stall_of_rocksdb_is_waited_for_a_while(
