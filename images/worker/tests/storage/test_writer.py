@@ -143,7 +143,8 @@ def test_a_batch_is_one_write_and_one_fsync(
     engine: Failing, metrics: Metrics, sync: bool, called: list[str]
 ) -> None:
     writer = Writer(engine, IDENTITY, metrics, lambda: NOW, sync=sync)
-    engine._db = watched = Watched(engine._db)
+    watched = Watched(engine._db)
+    engine._db = watched  # type: ignore[assignment]
     Asked(writer, metrics)(*(_take(b"v", f"k{number}") for number in range(50)))
     assert watched.called == called
 
