@@ -101,7 +101,9 @@ class Admin:
         )
 
     async def _hints_waiting(self, _: HintsWaiting) -> ReplyBody:
-        waiting = {node: count for node, count in self._store.writer.hints.items() if count > 0}
+        waiting = {
+            node: count for node, count in self._store.writer.hints.copy().items() if count > 0
+        }
         oldest = await self._store.background(self._oldest_hint) if waiting else None
         age = 0.0 if oldest is None else max(0.0, (now_us() - oldest) / 1e6)
         return Hints(waiting, age)
