@@ -35,8 +35,6 @@ class OpsServer:
 
     Args:
         port: TCP port on all addresses; 0 takes a free one, see `bound_port`.
-        checks: more paths that answer as `/health` and `/ready` do.
-        metrics_path: where the exposition is; None for nowhere.
     """
 
     def __init__(
@@ -49,25 +47,19 @@ class OpsServer:
         health: Check,
         ready: Check,
         routes: Mapping[str, Route] | None = None,
-        checks: Mapping[str, Check] | None = None,
-        metrics_path: str | None = "/metrics",
     ) -> None:
         self._port = port
         self._registry = registry
         self._info: dict[str, Any] = {
             "service": service,
             "version": version,
-            "endpoints": {"health": "/health", "ready": "/ready"}
-            | ({} if metrics_path is None else {"metrics": metrics_path}),
+            "endpoints": {"health": "/health", "ready": "/ready", "metrics": "/metrics"},
         }
-        app = web.Application()
+        self._app = app = web.Application()
         app.router.add_get("/", self._root)
-        if metrics_path is not None:
-            app.router.add_get(metrics_path, self._metrics)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", _checked(health))
         app.router.add_get("/ready", _checked(ready))
-        for path, check in (checks or {}).items():
-            app.router.add_get(path, _checked(check))
         for path, route in (routes or {}).items():
             app.router.add_get(path, _answered(route))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -75,6 +67,15 @@ class OpsServer:
     def describe(self, **more: str) -> None:
         """Let `/` say more about this process."""
         self._info |= more
+
+    def add_check(self, path: str, check: Check) -> None:
+        """Let `path` answer as `/health` and `/ready` do; before this is opened."""
+        self._app.router.add_get(path, _checked(check))
+
+    def add_metrics(self, path: str) -> None:
+        """Let `path` answer as `/metrics` does; before this is opened."""
+        if path != "/metrics":
+            self._app.router.add_get(path, self._metrics)
 
     async def __aenter__(self) -> Self:
         """Listen.

@@ -1,0 +1,258 @@
+"""The calls that read and write."""
+
+import asyncio
+
+from google.protobuf.message import Message
+
+from muster_kv.clock import VectorClock
+from muster_kv_coordinator.api import messages
+from muster_kv_coordinator.api.caller import Caller
+from muster_kv_coordinator.core import limits
+from muster_kv_coordinator.core.consistency import Level, level
+from muster_kv_coordinator.core.errors import KeyNotFoundError, KvError, invalid
+from muster_kv_coordinator.core.keyvalues import KeyValues, RateLimitedError
+from muster_kv_coordinator.core.model import Tenant, Write
+from muster_kv_coordinator.core.scans import Scan
+from muster_kv_coordinator.tokens import Identity, Tokens
+from muster_protos import kv_pb2 as pb
+
+
+class KeyValueCalls:
+    """Requests and answers are messages; every method raises `KvError`.
+
+    Args:
+        default: the level of requests that name none.
+    """
+
+    def __init__(self, key_values: KeyValues, tokens: Tokens, default: Level) -> None:
+        self._key_values = key_values
+        self._tokens = tokens
+        self._default = default
+
+    async def write(
+        self, request: pb.WriteKeyValueRequest, caller: Caller
+    ) -> pb.WriteKeyValueResponse:
+        """WriteKeyValue."""
+        tenant = await self._admitted(request.tenant_id, caller, writes=1)
+        return await self._write(tenant, request, caller)
+
+    async def _write(
+        self, tenant: Tenant, request: pb.WriteKeyValueRequest, caller: Caller
+    ) -> pb.WriteKeyValueResponse:
+        limits.check_value(request.value)
+        asked = level(request.consistency, self._default)
+        written = await self._key_values.write(
+            tenant,
+            Write(
+                request.tenant_id,
+                _key(request.key),
+                request.value,
+                asked,
+                _idempotency_key(request.idempotency_key),
+                _context(request),
+                messages.expiry_us(request.ttl_seconds),
+            ),
+            caller.seconds,
+        )
+        return pb.WriteKeyValueResponse(
+            success=True,
+            key=request.key,
+            idempotency_key=request.idempotency_key,
+            vector_clock=messages.clock_message(written.clock),
+            replica_count=written.replicas,
+            consistency=asked.value,
+            is_duplicate=written.duplicate,
+            sibling_count=written.siblings,
+        )
+
+    async def delete(
+        self, request: pb.DeleteKeyValueRequest, caller: Caller
+    ) -> pb.DeleteKeyValueResponse:
+        """DeleteKeyValue."""
+        tenant = await self._admitted(request.tenant_id, caller, writes=1)
+        return await self._delete(tenant, request, caller)
+
+    async def _delete(
+        self, tenant: Tenant, request: pb.DeleteKeyValueRequest, caller: Caller
+    ) -> pb.DeleteKeyValueResponse:
+        asked = level(request.consistency, self._default)
+        written = await self._key_values.write(
+            tenant,
+            Write(
+                request.tenant_id,
+                _key(request.key),
+                None,
+                asked,
+                _idempotency_key(request.idempotency_key),
+                _context(request),
+            ),
+            caller.seconds,
+        )
+        return pb.DeleteKeyValueResponse(
+            success=True,
+            key=request.key,
+            idempotency_key=request.idempotency_key,
+            vector_clock=messages.clock_message(written.clock),
+            replica_count=written.replicas,
+            consistency=asked.value,
+            is_duplicate=written.duplicate,
+            sibling_count=written.siblings,
+        )
+
+    async def read(
+        self, request: pb.ReadKeyValueRequest, caller: Caller
+    ) -> pb.ReadKeyValueResponse:
+        """ReadKeyValue."""
+        tenant = await self._admitted(request.tenant_id, caller, reads=1)
+        return await self._read(tenant, request, caller)
+
+    async def _read(
+        self, tenant: Tenant, request: pb.ReadKeyValueRequest, caller: Caller
+    ) -> pb.ReadKeyValueResponse:
+        asked = level(request.consistency, self._default)
+        found = await self._key_values.read(tenant, _key(request.key), asked, caller.seconds)
+        first = found.versions[0]
+        return pb.ReadKeyValueResponse(
+            success=True,
+            key=request.key,
+            value=first.value or b"",
+            vector_clock=messages.clock_message(found.context),
+            siblings=messages.siblings(found),
+            expires_at_us=first.expires_at_us,
+        )
+
+    async def scan(
+        self, request: pb.ScanKeyValuesRequest, caller: Caller
+    ) -> pb.ScanKeyValuesResponse:
+        """ScanKeyValues; a page counts as one read."""
+        tenant = await self._admitted(request.tenant_id, caller, reads=1)
+        limits.check_prefix(request.prefix)
+        size = limits.page_size(request.page_size)
+        asked = level(request.consistency, self._default)
+        page = await self._key_values.scan(
+            tenant, Scan(request.prefix, size, request.page_token, asked), caller.seconds
+        )
+        response = pb.ScanKeyValuesResponse(success=True, next_page_token=page.token)
+        for key, found in page.entries:
+            entry = response.entries.add(key=key)
+            entry.vector_clock.CopyFrom(messages.clock_message(found.context))
+            if not request.keys_only:
+                entry.value = found.versions[0].value or b""
+                entry.siblings.extend(messages.siblings(found))
+        return response
+
+    async def batch(self, request: pb.BatchRequest, caller: Caller) -> pb.BatchResponse:
+        """Batch: all operations at once, each with its own outcome, in the order of the request.
+
+        Admission is for the whole: a tenant without room for all of its operations does none.
+        """
+        limits.check_batch(len(request.operations), request.ByteSize())
+        tenants = await self._admit_all(request, caller)
+        outcomes = await asyncio.gather(
+            *(self._operate(tenants, operation, caller) for operation in request.operations)
+        )
+        return pb.BatchResponse(outcomes=outcomes)
+
+    async def operate(self, operation: pb.Operation, caller: Caller) -> pb.Outcome:
+        """One operation of a stream, admitted by itself; what fails is in its outcome."""
+        request = _request(operation)
+        try:
+            write = operation.WhichOneof("operation") != "read"
+            tenant = await self._admitted(
+                request.tenant_id, caller, writes=int(write), reads=int(not write)
+            )
+        except KvError as error:
+            return _outcome(operation, failure(error, request))
+        return await self._operate({request.tenant_id: tenant}, operation, caller)
+
+    async def _admit_all(self, request: pb.BatchRequest, caller: Caller) -> dict[str, Tenant]:
+        counts: dict[str, list[int]] = {}
+        for operation in request.operations:
+            count = counts.setdefault(_request(operation).tenant_id, [0, 0])
+            count[operation.WhichOneof("operation") == "read"] += 1
+        return {
+            tenant: await self._admitted(tenant, caller, writes=writes, reads=reads)
+            for tenant, (writes, reads) in counts.items()
+        }
+
+    async def _operate(
+        self, tenants: dict[str, Tenant], operation: pb.Operation, caller: Caller
+    ) -> pb.Outcome:
+        kind = operation.WhichOneof("operation")
+        answer: Message
+        try:
+            if kind == "write":
+                request = operation.write
+                answer = await self._write(tenants[request.tenant_id], request, caller)
+            elif kind == "read":
+                answer = await self._read(tenants[operation.read.tenant_id], operation.read, caller)
+            else:
+                answer = await self._delete(
+                    tenants[operation.delete.tenant_id], operation.delete, caller
+                )
+        except KvError as error:
+            answer = failure(error, _request(operation))
+        return _outcome(operation, answer)
+
+    async def _admitted(
+        self, tenant_id: str, caller: Caller, *, writes: int = 0, reads: int = 0
+    ) -> Tenant:
+        identity: Identity = self._tokens.judge(caller.authorization, caller.common_name)
+        limits.check_tenant(tenant_id)
+        identity.check_tenant(tenant_id)
+        tenant = await self._key_values.tenant(tenant_id)
+        try:
+            if writes:
+                caller.allowance = self._key_values.admit(tenant, write=True, operations=writes)
+            if reads:
+                caller.allowance = self._key_values.admit(tenant, write=False, operations=reads)
+        except RateLimitedError as limited:
+            caller.allowance = limited.allowance
+            raise
+        return tenant
+
+
+_Request = pb.WriteKeyValueRequest | pb.ReadKeyValueRequest | pb.DeleteKeyValueRequest
+
+_ANSWERS: dict[type[Message], type[Message]] = {
+    pb.WriteKeyValueRequest: pb.WriteKeyValueResponse,
+    pb.ReadKeyValueRequest: pb.ReadKeyValueResponse,
+    pb.DeleteKeyValueRequest: pb.DeleteKeyValueResponse,
+}
+
+
+def failure(error: KvError, request: _Request) -> Message:
+    """What one operation that failed is answered with."""
+    answer = _ANSWERS[type(request)](
+        key=request.key, error_message=str(error), error_code=int(error.code)
+    )
+    if isinstance(error, KeyNotFoundError):
+        answer.vector_clock.CopyFrom(messages.clock_message(error.context))  # type: ignore[attr-defined]
+    return answer
+
+
+def _outcome(operation: pb.Operation, answer: Message) -> pb.Outcome:
+    kind = operation.WhichOneof("operation")
+    return pb.Outcome(id=operation.id, **{str(kind): answer})  # type: ignore[arg-type]
+
+
+def _request(operation: pb.Operation) -> _Request:
+    kind = operation.WhichOneof("operation")
+    if kind is None:
+        raise invalid("operations", f"none in {operation.id}", "write, read or delete in each")
+    request: _Request = getattr(operation, kind)
+    return request
+
+
+def _context(request: pb.WriteKeyValueRequest | pb.DeleteKeyValueRequest) -> VectorClock | None:
+    return messages.clock(request.context) if request.HasField("context") else None
+
+
+def _key(key: str) -> str:
+    limits.check_key(key)
+    return key
+
+
+def _idempotency_key(key: str) -> str:
+    limits.check_idempotency_key(key)
+    return key

@@ -1,0 +1,305 @@
+"""Putting the parts together, and the order in which they start and stop."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from prometheus_client import CollectorRegistry
+
+from muster_kv.ring import Ring
+from muster_kv.wire.hello import Identity, Role
+from muster_kv_coordinator.api.admin import AdminCalls
+from muster_kv_coordinator.api.keyvalues import KeyValueCalls
+from muster_kv_coordinator.api.service import METHODS, Service
+from muster_kv_coordinator.config import KvConfig
+from muster_kv_coordinator.core.administration import Administration
+from muster_kv_coordinator.core.hints import Hints
+from muster_kv_coordinator.core.keyvalues import KeyValues
+from muster_kv_coordinator.core.model import Policy
+from muster_kv_coordinator.core.ratelimit import Buckets
+from muster_kv_coordinator.core.reads import Reads, ReadSettings
+from muster_kv_coordinator.core.repairs import Repairs
+from muster_kv_coordinator.core.scans import Scans
+from muster_kv_coordinator.core.spread import Spreading
+from muster_kv_coordinator.core.tenants import Tenants
+from muster_kv_coordinator.core.writes import Writes
+from muster_kv_coordinator.grpc_face.credentials import Certificates
+from muster_kv_coordinator.grpc_face.server import GrpcFace, Transport
+from muster_kv_coordinator.health import HealthState
+from muster_kv_coordinator.http_face.server import HttpFace
+from muster_kv_coordinator.metrics import Metrics
+from muster_kv_coordinator.nodes.cluster import NodeSettings, StorageCluster
+from muster_kv_coordinator.redis_memory import RedisMemory
+from muster_kv_coordinator.store import signals
+from muster_kv_coordinator.store.database import LOST, Database, PoolLimits, is_outage
+from muster_kv_coordinator.store.migrate import SchemaError, migrate
+from muster_kv_coordinator.store.nodes import PostgresNodes
+from muster_kv_coordinator.store.ring import PostgresRing
+from muster_kv_coordinator.store.tenants import PostgresTenants
+from muster_kv_coordinator.tokens import Tokens
+from muster_runtime.config import ConfigError
+from muster_runtime.ops import OpsServer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where this process listens."""
+
+    grpc: int
+    http: int
+    ops: int
+
+
+class KvCoordinator:
+    """One replica of the coordinator.
+
+    Raises:
+        ConfigError: files that the configuration names can't be used.
+    """
+
+    def __init__(self, config: KvConfig, env: Mapping[str, str], version: str) -> None:
+        self._config = config
+        self._version = version
+        self._identity = config.server.identity(env)
+        self._dsn = config.database.dsn()
+        try:
+            self._tokens = Tokens(config.auth)
+        except ValueError as error:
+            raise ConfigError([str(error)]) from error
+        self._metrics = Metrics((*METHODS, "Stream"))
+        self._memory = (
+            RedisMemory(config.redis, self._metrics.redis_failed) if config.redis.host else None
+        )
+        self._storage = _node_settings(config, self._identity)
+        self.ports: Ports | None = None
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Serve until `stop` is set; the exit status."""
+        parts = _Parts(self._config, self._dsn, self._storage, self._metrics, self._memory)
+        state = HealthState(self._identity, parts.database, parts.cluster, self._memory)
+        metrics = self._config.metrics
+        ops = OpsServer(
+            service="muster-kv-coordinator",
+            version=self._version,
+            port=metrics.port,
+            registry=self._metrics.registry if metrics.enabled else CollectorRegistry(),
+            health=state.health,
+            ready=state.ready,
+        )
+        ops.add_check("/health/live", state.health)
+        ops.add_check("/health/ready", state.ready)
+        ops.add_metrics(metrics.path)
+        async with ops:
+            try:
+                if not await self._prepared(parts, stop):
+                    return 0 if stop.is_set() else 1
+                state.prepared = True
+                await self._serve(parts, state, stop, ops.bound_port)
+            finally:
+                await parts.close()
+        return 0
+
+    async def _prepared(self, parts: "_Parts", stop: asyncio.Event) -> bool:
+        """Wait for the metadata, and bring its schema up to date; False where that can't be."""
+        while not stop.is_set():
+            try:
+                await migrate(self._dsn)
+                await parts.database.open()
+                await parts.cluster.reload()
+                if self._memory is not None:
+                    await self._memory.open()
+                return True
+            except SchemaError as error:
+                log.error("the schema can't be served", extra={"error": str(error)})  # noqa: TRY400 - the text says it all
+                return False
+            except LOST as error:
+                if not is_outage(error):
+                    log.exception("the schema can't be made")
+                    return False
+                log.warning("waiting for the metadata store", extra={"error": repr(error)})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await stop.wait()
+        return False
+
+    async def _serve(
+        self, parts: "_Parts", state: HealthState, stop: asyncio.Event, ops_port: int
+    ) -> None:
+        service = parts.service(self._tokens)
+        server = self._config.server
+        grpc = GrpcFace(service, server.host, server.port, self._transport())
+        http = HttpFace(
+            service,
+            self._version,
+            address=(server.host, server.http_port),
+            seconds=max(server.read_timeout, server.write_timeout).total_seconds(),
+            tls=self._config.tls,
+            ready=state.is_ready,
+        )
+        interval = self._config.hash_ring.update_interval.total_seconds()
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(parts.cluster.run(interval)),
+                group.create_task(parts.signals(self._dsn).run()),
+                group.create_task(state.sample(self._metrics)),
+            ]
+            await grpc.start()
+            await http.start()
+            self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
+            _calm_the_collector()
+            log.info(
+                "serving",
+                extra={"coordinator_id": self._identity, "ports": asdict(self.ports)},
+            )
+            await stop.wait()
+            await self._drain(parts, state, grpc, http)
+            for task in background:
+                task.cancel()
+
+    async def _drain(
+        self, parts: "_Parts", state: HealthState, grpc: GrpcFace, http: HttpFace
+    ) -> None:
+        """Stop in order: readiness, requests under way to their end, hints and repairs."""
+        log.info("stopping")
+        state.stopping = True
+        end = time.monotonic() + self._config.server.shutdown_timeout.total_seconds()
+        await grpc.leave()
+        await asyncio.gather(grpc.stop(max(0.0, end - time.monotonic())), http.stop())
+        try:
+            async with asyncio.timeout(max(0.1, end - time.monotonic())):
+                await parts.hints.idle()
+                await parts.repairs.idle()
+        except TimeoutError:
+            log.warning("stopped before all hints and repairs were done")
+        log.info("stopped")
+
+    def _transport(self) -> Transport:
+        tls, auth = self._config.tls, self._config.auth
+        return Transport(
+            credentials=None if tls.mode == "disabled" else Certificates(tls).credentials,
+            tokens=auth.mode == "jwt",
+            certificates=tls.mode == "mutual" and bool(auth.admin_common_names),
+            most=self._config.server.max_connections,
+        )
+
+
+class _Parts:
+    """What serves requests, from the metadata to the service."""
+
+    def __init__(
+        self,
+        config: KvConfig,
+        dsn: str,
+        storage: NodeSettings,
+        metrics: Metrics,
+        memory: RedisMemory | None,
+    ) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._memory = memory
+        section = config.database
+        self.database = Database(
+            dsn,
+            PoolLimits(
+                section.max_connections,
+                section.min_connections,
+                section.conn_max_lifetime.total_seconds(),
+            ),
+        )
+        self.cluster = StorageCluster(storage, PostgresRing(self.database).ring, self._changed)
+        self.tenants = Tenants(
+            PostgresTenants(self.database),
+            metrics,
+            time.monotonic,
+            ttl=config.cache.tenant_config_ttl.total_seconds(),
+            size=config.cache.max_size,
+        )
+        self.hints = Hints(metrics, config.consistency.hint_queue)
+        self.repairs = Repairs(metrics, config.consistency.repair_queue)
+
+    def _changed(self, ring: Ring) -> None:
+        self._metrics.ring_version(ring.version)
+
+    def service(self, tokens: Tokens) -> Service:
+        """The service over these parts."""
+        config, cluster = self._config, self.cluster
+        section = config.consistency
+        spreading = Spreading(self.hints, self._metrics, section.hedge_after.total_seconds())
+        reading = min(section.read_timeout, config.server.read_timeout).total_seconds()
+        writing = min(section.write_timeout, config.server.write_timeout).total_seconds()
+        key_values = KeyValues(
+            self.tenants,
+            Buckets(time.monotonic),
+            Writes(cluster, spreading, self._memory, writing),
+            Reads(cluster, spreading, self.repairs, ReadSettings(reading, section.repair_async)),
+            Scans(cluster, self._metrics, reading),
+        )
+        default = Policy(
+            writes_per_minute=config.limits.writes_per_minute,
+            reads_per_minute=config.limits.reads_per_minute,
+        )
+        administration = Administration(
+            self.tenants,
+            PostgresNodes(self.database),
+            cluster,
+            default,
+            redis=self._memory is not None,
+            changed=cluster.reload,
+        )
+        return Service(
+            KeyValueCalls(key_values, tokens, section.default_level),
+            AdminCalls(administration, tokens, config.hash_ring.virtual_nodes),
+            self._metrics,
+        )
+
+    def signals(self, dsn: str) -> signals.Signals:
+        """What is heard of changes elsewhere."""
+        return signals.Signals(
+            dsn,
+            {signals.TENANTS: self.tenants.changed, signals.RING: self.cluster.wake},
+            self._look_again,
+        )
+
+    def _look_again(self) -> None:
+        """Notifications may have been missed."""
+        self.tenants.all_changed()
+        self.cluster.wake()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.cluster.close()
+        if self._memory is not None:
+            await self._memory.close()
+        await self.database.close()
+
+
+def _node_settings(config: KvConfig, identity: str) -> NodeSettings:
+    storage = config.storage
+    context = None
+    if storage.ca_file is not None:
+        try:
+            context = ssl.create_default_context(cafile=storage.ca_file)
+            if storage.cert_file is not None:
+                context.load_cert_chain(storage.cert_file, storage.key_file)
+        except (OSError, ssl.SSLError) as error:
+            text = f"storage.ca_file, cert_file, key_file: {error}; allowed: PEM files"
+            raise ConfigError([text]) from error
+    return NodeSettings(
+        Identity(identity, Role.COORDINATOR, storage.cluster, storage.token().encode()),
+        context,
+        config.consistency.suspect_after.total_seconds(),
+    )
+
+
+def _calm_the_collector() -> None:
+    """What was made at the start stays: the collector need not look at it with each of its runs."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -1,0 +1,1 @@
+"""What the coordinator decides: no SQL, no gRPC, no HTTP, no Redis."""

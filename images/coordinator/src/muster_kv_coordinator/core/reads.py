@@ -1,0 +1,203 @@
+"""Reads: what enough replicas hold, joined; those that are behind are repaired."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from muster_kv.consistency import Level, required
+from muster_kv.merging import merge
+from muster_kv.reading import shown, siblings
+from muster_kv.record import ABSENT, Record, Version, decode, encode, fingerprint
+from muster_kv.slots import slot, token_of
+from muster_kv.wire.messages import Digest, Found, Get, GetDigest
+from muster_kv_coordinator.core import failures, model
+from muster_kv_coordinator.core.asking import Answers, ask
+from muster_kv_coordinator.core.errors import KeyNotFoundError
+from muster_kv_coordinator.core.failures import StaleRingError
+from muster_kv_coordinator.core.model import ConflictResolution, Tenant
+from muster_kv_coordinator.core.ports import Cluster, Place, Replica
+from muster_kv_coordinator.core.repairs import Repairs
+from muster_kv_coordinator.core.spread import Spreading
+
+# Above this size one replica is asked for the value, and the others for its fingerprint.
+_LARGE_BYTES = 16 * 1024
+_LARGE_KEYS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """How reads are done.
+
+    Args:
+        seconds: for a read whose client gives it more.
+        repair_async: whether answers go out before replicas are repaired.
+    """
+
+    seconds: float
+    repair_async: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One read, in one version of the ring."""
+
+    where: bytes
+    place: Place
+    replicas: tuple[Replica, ...]
+    least: int
+    end: float
+
+
+class Reads:
+    """Reads single keys."""
+
+    def __init__(
+        self, cluster: Cluster, spreading: Spreading, repairs: Repairs, settings: ReadSettings
+    ) -> None:
+        self._cluster = cluster
+        self._spreading = spreading
+        self._meter = spreading.meter
+        self._repairs = repairs
+        self._settings = settings
+        # Keys whose values were large when they were read last.
+        self._large: OrderedDict[bytes, None] = OrderedDict()
+
+    async def read(
+        self, tenant: Tenant, key: str, asked: Level, seconds: float | None
+    ) -> model.Found:
+        """The values of a key.
+
+        Raises:
+            KvError: KEY_NOT_FOUND, QUORUM_NOT_REACHED.
+        """
+        limit = self._settings.seconds if seconds is None else min(seconds, self._settings.seconds)
+        end = asyncio.get_running_loop().time() + limit
+        where = slot(tenant.tenant_id, key)
+        while True:
+            try:
+                record = await self._record(self._reading(tenant, where, asked, end))
+            except StaleRingError as stale:
+                self._meter.stale_ring()
+                if asyncio.get_running_loop().time() >= end:
+                    text = "the ring has changed, and the new one did not come in time"
+                    raise failures.not_reached(text, (), unsure=False) from None
+                await self._cluster.refresh(stale.version)
+                continue
+            return self._found(tenant, key, record)
+
+    def _reading(self, tenant: Tenant, where: bytes, asked: Level, end: float) -> _Reading:
+        factor = tenant.replication_factor
+        place = self._cluster.place(token_of(where), factor, tenant.moving_to)
+        replicas = tuple(map(self._cluster.replica, place.placement.natural))
+        return _Reading(where, place, replicas, required(asked, factor), end)
+
+    async def _record(self, reading: _Reading) -> Record:
+        if reading.least > 1 and reading.where in self._large:
+            record = await self._by_digest(reading)
+            if record is not None:
+                return record
+        answers = await self._answers(reading, Get(reading.where))
+        records = {
+            node: answer.record
+            for node, answer in answers.good.items()
+            if isinstance(answer, Found)
+        }
+        kinds = set(records.values())
+        self._note_size(reading.where, max(map(len, kinds)))
+        if len(kinds) == 1:
+            return decode(kinds.pop(), reading.where)
+        return await self._joined(reading, records)
+
+    async def _answers(self, reading: _Reading, body: Get | GetDigest) -> Answers:
+        answers = await ask(
+            reading.replicas,
+            body,
+            reading.place.ring_version,
+            reading.least,
+            reading.end,
+            self._spreading,
+        )
+        if answers.stale is not None:
+            raise answers.stale
+        if len(answers.good) < reading.least:
+            self._meter.quorum_failed("read")
+            short = f"{len(answers.good)} of {reading.least} needed replicas answered"
+            raise failures.not_reached(short, answers.bad, unsure=False)
+        return answers
+
+    async def _by_digest(self, reading: _Reading) -> Record | None:
+        """The record, if those that are asked for fingerprints have it too."""
+        first, *others = sorted(reading.replicas, key=lambda replica: not replica.healthy)
+        left = max(0.001, reading.end - asyncio.get_running_loop().time())
+        version = reading.place.ring_version
+        # Both are on their way at once.
+        answered = ask(
+            tuple(others),
+            GetDigest(reading.where),
+            version,
+            reading.least - 1,
+            reading.end,
+            self._spreading,
+        )
+        found = await first.request(Get(reading.where), version, left)
+        answers = await answered
+        if not isinstance(found, Found) or len(answers.good) < reading.least - 1:
+            return None
+        record = decode(found.record, reading.where)
+        own = fingerprint(record)
+        for answer in answers.good.values():
+            if not isinstance(answer, Digest) or answer.fingerprint != own:
+                return None
+        self._note_size(reading.where, len(found.record))
+        return record
+
+    def _note_size(self, where: bytes, size: int) -> None:
+        if size < _LARGE_BYTES:
+            if self._large:
+                self._large.pop(where, None)
+            return
+        self._large[where] = None
+        self._large.move_to_end(where)
+        if len(self._large) > _LARGE_KEYS:
+            self._large.popitem(last=False)
+
+    async def _joined(self, reading: _Reading, records: dict[str, bytes]) -> Record:
+        held = {node: decode(data, reading.where) for node, data in records.items()}
+        joined = ABSENT
+        for record in held.values():
+            joined = merge(joined, record)
+        whole = fingerprint(joined)
+        behind = tuple(
+            self._cluster.replica(node)
+            for node, record in held.items()
+            if fingerprint(record) != whole
+        )
+        if behind:
+            await self._repair(reading, encode(joined, reading.where), behind)
+        return joined
+
+    async def _repair(self, reading: _Reading, record: bytes, behind: tuple[Replica, ...]) -> None:
+        version = reading.place.ring_version
+        if self._settings.repair_async:
+            self._repairs.start(reading.where, record, version, behind)
+            return
+        left = max(0.001, reading.end - asyncio.get_running_loop().time())
+        done = await self._repairs.wait_for(reading.where, record, version, behind, left)
+        if done < len(behind):
+            self._meter.quorum_failed("read")
+            short = f"{reading.least - len(behind) + done} of {reading.least} needed replicas agree"
+            raise failures.not_reached(short, (), unsure=False)
+
+    def _found(self, tenant: Tenant, key: str, record: Record) -> model.Found:
+        now_us = time.time_ns() // 1000
+        if tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS:
+            latest = shown(record, now_us, last_write_wins=True)
+            versions: tuple[Version, ...] = () if latest is None else (latest,)
+        else:
+            versions = siblings(record, now_us)
+        if not versions:
+            raise KeyNotFoundError(key, record.context)
+        if len(versions) > 1:
+            self._meter.conflict()
+        return model.Found(versions, record.context)

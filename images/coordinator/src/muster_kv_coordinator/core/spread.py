@@ -1,0 +1,294 @@
+"""One write on its way to its replicas: callbacks all the way, no task, no waiting for the slowest.
+
+A write of a tenant that keeps siblings is taken by one replica, which makes its dot, and merged by
+the others. While the taker is slow another is asked as well, under the same name of the operation:
+two that took it are one write. A write where the last one wins is merged by all at once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from msgspec.structs import replace
+
+from muster_kv.clock import VectorClock
+from muster_kv.consistency import Progress, State
+from muster_kv.errors import FailureCode
+from muster_kv.merging import Intent, Outcome
+from muster_kv.record import decode
+from muster_kv.wire.messages import Failure, Merge, Merged, ReplyBody, Take, Took
+from muster_kv_coordinator.core import failures
+from muster_kv_coordinator.core.errors import ErrorCode, KvError
+from muster_kv_coordinator.core.hints import Hints
+from muster_kv_coordinator.core.ports import Meter, Place, Replica
+
+# How long an operation that two replicas may have taken is remembered as one.
+_REMEMBER_US = 600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spreading:
+    """What every write needs.
+
+    Args:
+        hedge_seconds: how long a taker may take before another is asked.
+    """
+
+    hints: Hints
+    meter: Meter
+    hedge_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A write that enough replicas hold."""
+
+    outcome: Outcome
+    clock: VectorClock
+    replicas: int
+    siblings: int
+
+
+class SpreadingWrite:
+    """One write; `result` is set once, and what comes after it only makes hints.
+
+    Args:
+        writers: all nodes that get it, in the order of preference.
+        end: when replicas must have answered, by the loop's clock.
+    """
+
+    __slots__ = (
+        "_acked",
+        "_end",
+        "_failures",
+        "_hedge",
+        "_intent",
+        "_kept",
+        "_loop",
+        "_place",
+        "_progress",
+        "_record",
+        "_siblings",
+        "_slot",
+        "_takers",
+        "_taking",
+        "_told",
+        "_unmerged",
+        "_with",
+        "_writers",
+        "result",
+    )
+
+    def __init__(
+        self,
+        spreading: Spreading,
+        place: Place,
+        writers: tuple[Replica, ...],
+        slot: bytes,
+        progress: Progress,
+        end: float,
+    ) -> None:
+        self._with = spreading
+        self._place = place
+        self._writers = writers
+        self._slot = slot
+        self._progress = progress
+        self._end = end
+        self._loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[Spread] = self._loop.create_future()
+        self._failures: list[Failure] = []
+        self._takers: list[Replica] = []
+        self._taking = 0
+        self._hedge: asyncio.TimerHandle | None = None
+        self._intent: Intent | None = None
+        self._record = b""
+        self._kept: Replica | None = None
+        self._told: tuple[Outcome, VectorClock] = (Outcome.NEW, {})
+        self._siblings = 1
+        self._unmerged: list[Replica] = []
+
+    def take(self, intent: Intent, *, again: bool) -> None:
+        """Begin with one replica that takes the write, a healthy one if there is any.
+
+        Args:
+            again: whether a replica may have taken it before.
+        """
+        self._intent = _remembered(intent) if again else intent
+        natural = self._writers[: len(self._place.placement.natural)]
+        # The last is asked first.
+        self._takers = sorted(natural, key=lambda replica: not replica.healthy)[::-1]
+        self._ask()
+
+    def merge(
+        self, record: bytes, outcome: Outcome, clock: VectorClock, holders: tuple[str, ...] = ()
+    ) -> None:
+        """Begin with a record that is made already.
+
+        Args:
+            holders: nodes that have it.
+        """
+        self._told = (outcome, clock)
+        for node in holders:
+            self._progress = self._progress.ack(node)
+        self._begin(record)
+
+    def _ask(self) -> None:
+        if self._hedge is not None:
+            self._hedge.cancel()
+            self._hedge = None
+        if not self._takers or self._intent is None:
+            self._give_up()
+            return
+        replica = self._takers.pop()
+        self._taking += 1
+        body = Take(self._slot, self._intent)
+        # Whoever is asked next must know this operation for one that may be taken already.
+        self._intent = _remembered(self._intent)
+        if self._takers:
+            self._hedge = self._loop.call_later(self._with.hedge_seconds, self._hedged)
+        replica.submit(body, self._place.ring_version, self._left(), partial(self._took, replica))
+
+    def _hedged(self) -> None:
+        self._hedge = None
+        self._with.meter.hedged()
+        self._ask()
+
+    def _took(self, replica: Replica, reply: ReplyBody) -> None:
+        self._taking -= 1
+        if isinstance(reply, Took):
+            self._progress = self._progress.ack(replica.node_id)
+            if self._record:
+                self._judge()
+                return
+            if reply.outcome is Outcome.CONFLICT:
+                self._fail(conflict())
+                return
+            self._told = (reply.outcome, reply.clock)
+            self._kept = replica
+            self._begin(reply.record)
+            return
+        self._failures.append(_failure(reply))
+        if self._record:
+            # It was slow, and the record of another has been made: it gets that one.
+            self._unmerged.append(replica)
+            self._merge_to(replica)
+            return
+        if not self._settled():
+            self._ask()
+
+    def _settled(self) -> bool:
+        """Whether a failure ends the write before anything is known to have happened."""
+        error: Exception | None = failures.refused(self._failures)
+        error = error or failures.stale(self._failures)
+        if error is not None:
+            self._fail(error)
+        return error is not None
+
+    def _give_up(self) -> None:
+        if not self._taking and not self._record:
+            self._fail(self._short())
+
+    def _begin(self, record: bytes) -> None:
+        if self._hedge is not None:
+            self._hedge.cancel()
+            self._hedge = None
+        self._record = record
+        self._siblings = len(decode(record, self._slot).versions)
+        acked = self._progress.acked
+        rest = [replica for replica in self._writers if replica.node_id not in acked]
+        sick = [replica for replica in rest if not replica.healthy]
+        well = [replica for replica in rest if replica.healthy]
+        for replica in well:
+            self._merge_to(replica)
+        # Nothing is expected of the sick, so they are not asked, unless nobody else is left.
+        if sick and self._needs(sick):
+            for replica in sick:
+                self._merge_to(replica)
+        else:
+            for replica in sick:
+                self._missed(replica)
+        self._judge()
+
+    def _needs(self, sick: list[Replica]) -> bool:
+        without = self._progress
+        for replica in sick:
+            without = without.fail(replica.node_id)
+        return without.state is State.IMPOSSIBLE
+
+    def _merge_to(self, replica: Replica) -> None:
+        body = Merge(self._slot, self._record)
+        replica.submit(body, self._place.ring_version, self._left(), partial(self._merged, replica))
+
+    def _merged(self, replica: Replica, reply: ReplyBody) -> None:
+        if isinstance(reply, Merged):
+            if self._kept is None:
+                self._kept = replica
+                self._hint_missed()
+            self._progress = self._progress.ack(replica.node_id)
+        else:
+            self._failures.append(_failure(reply))
+            self._missed(replica)
+        self._judge()
+
+    def _missed(self, replica: Replica) -> None:
+        """A replica does not have the record: another keeps it for that one."""
+        self._progress = self._progress.fail(replica.node_id)
+        self._unmerged.append(replica)
+        self._hint_missed()
+
+    def _hint_missed(self) -> None:
+        if self._kept is None:
+            return
+        for replica in self._unmerged:
+            self._with.hints.add(replica.node_id, self._kept, (self._slot, self._record))
+        self._unmerged.clear()
+
+    def _judge(self) -> None:
+        if self.result.done():
+            return
+        state = self._progress.state
+        if state is State.REACHED:
+            outcome, clock = self._told
+            answered = self._progress.answered
+            self.result.set_result(Spread(outcome, clock, answered, self._siblings))
+        elif state is State.IMPOSSIBLE and not self._taking:
+            self._fail(failures.stale(self._failures) or self._short())
+
+    def _short(self) -> KvError:
+        unsure = bool(self._record) or any(failure.unknown for failure in self._failures)
+        return failures.not_reached(self._progress.shortfall(), self._failures, unsure=unsure)
+
+    def _fail(self, error: Exception) -> None:
+        if self._hedge is not None:
+            self._hedge.cancel()
+            self._hedge = None
+        if not self.result.done():
+            self.result.set_exception(error)
+
+    def _left(self) -> float:
+        return max(0.001, self._end - self._loop.time())
+
+
+def conflict() -> KvError:
+    """The error of an idempotency key that came with another value before."""
+    return KvError(
+        ErrorCode.IDEMPOTENCY_KEY_CONFLICT,
+        "this idempotency key came with another value before; a new value takes a new key",
+    )
+
+
+def _failure(reply: ReplyBody) -> Failure:
+    if isinstance(reply, Failure):
+        return reply
+    return Failure(FailureCode.INTERNAL, f"an answer to something else: {type(reply).__name__}")
+
+
+def _remembered(intent: Intent) -> Intent:
+    if intent.remember_until_us:
+        return intent
+    return replace(intent, remember_until_us=intent.timestamp_us + _REMEMBER_US)
+
+
+Start = Callable[[SpreadingWrite, bool], None]
+"""Begins a write; told whether a replica may have taken it before."""

@@ -1,0 +1,227 @@
+"""Writes: recognised if they happened before, spread to their replicas, tried with newer rings."""
+
+import asyncio
+import os
+import time
+from functools import partial
+
+from muster_kv.consistency import required, write_progress
+from muster_kv.merging import Intent, Outcome, lww_record
+from muster_kv.ops import OP_BYTES, fresh_op, op_of
+from muster_kv.record import encode, value_digest
+from muster_kv.slots import slot, token_of
+from muster_kv.wire.messages import Found, Get, Known, Lookup, ReplyBody
+from muster_kv_coordinator.core import failures
+from muster_kv_coordinator.core.asking import ask
+from muster_kv_coordinator.core.consistency import Level, overlapping
+from muster_kv_coordinator.core.errors import KvError, UnavailableError
+from muster_kv_coordinator.core.failures import StaleRingError
+from muster_kv_coordinator.core.model import ConflictResolution, Idempotency, Tenant, Write, Written
+from muster_kv_coordinator.core.ports import Cluster, Memory, Place, Remembered, Replica
+from muster_kv_coordinator.core.spread import (
+    Spread,
+    Spreading,
+    SpreadingWrite,
+    Start,
+    conflict,
+)
+
+_REMEMBERED_US = 24 * 3600 * 1_000_000
+
+
+class Writes:
+    """Takes writes.
+
+    Args:
+        memory: where tenants with `idempotency: Redis` are recognised; None where there is none.
+        seconds: for a write whose client gives it more.
+    """
+
+    def __init__(
+        self, cluster: Cluster, spreading: Spreading, memory: Memory | None, seconds: float
+    ) -> None:
+        self._cluster = cluster
+        self._spreading = spreading
+        self._meter = spreading.meter
+        self._memory = memory
+        self._seconds = seconds
+
+    async def write(self, tenant: Tenant, write: Write, seconds: float | None) -> Written:
+        """Take one write.
+
+        Raises:
+            KvError: QUORUM_NOT_REACHED within the time, where the write may have happened;
+                IDEMPOTENCY_KEY_CONFLICT; INVALID_REQUEST for a context that claims what never was.
+        """
+        limit = self._seconds if seconds is None else min(seconds, self._seconds)
+        end = asyncio.get_running_loop().time() + limit
+        where = slot(write.tenant, write.key)
+        intent = _intent(write)
+        if write.idempotency_key:
+            known = await self._recognise(tenant, write, where, intent, end)
+            if known is not None:
+                return known
+        spread = await self._fresh(
+            tenant, write, where, end, partial(_start, tenant, where, intent)
+        )
+        written = Written(
+            spread.clock,
+            spread.replicas,
+            # Without a key it is this very write, which two replicas took.
+            bool(write.idempotency_key) and spread.outcome is Outcome.DUPLICATE,
+            spread.siblings,
+        )
+        if written.duplicate:
+            self._meter.duplicate()
+        elif write.idempotency_key and self._remembers(tenant):
+            await self._remember(intent, written)
+        return written
+
+    async def _fresh(
+        self, tenant: Tenant, write: Write, where: bytes, end: float, start: Start
+    ) -> Spread:
+        """Spread a write, again with a newer ring where a replica knows of one."""
+        again = False
+        while True:
+            place = self._place(tenant, where)
+            progress = write_progress(
+                place.placement, write.level, tenant.replication_factor, tenant.moving_to
+            )
+            writers = tuple(map(self._cluster.replica, place.placement.writers))
+            spreading = SpreadingWrite(self._spreading, place, writers, where, progress, end)
+            start(spreading, again)
+            again = True
+            try:
+                return await spreading.result
+            except StaleRingError as stale:
+                await self._newer(stale, end)
+            except KvError as error:
+                if error.code is error.code.QUORUM_NOT_REACHED:
+                    self._meter.quorum_failed("write")
+                raise
+
+    def _place(self, tenant: Tenant, where: bytes) -> Place:
+        token = token_of(where)
+        return self._cluster.place(token, tenant.replication_factor, tenant.moving_to)
+
+    async def _newer(self, stale: StaleRingError, end: float) -> None:
+        self._meter.stale_ring()
+        if asyncio.get_running_loop().time() >= end:
+            text = "the ring has changed, and the new one did not come in time"
+            raise failures.not_reached(text, (), unsure=False)
+        await self._cluster.refresh(stale.version)
+
+    async def _recognise(
+        self, tenant: Tenant, write: Write, where: bytes, intent: Intent, end: float
+    ) -> Written | None:
+        """How an operation ended that has happened before; None for a new one."""
+        if self._remembers(tenant) and self._memory is not None:
+            try:
+                remembered = await self._memory.recall(intent.op)
+            except UnavailableError:
+                # Replicas know it too.
+                return await self._look_up(tenant, write, where, intent, end)
+            if remembered is None:
+                return None
+            if remembered.digest != intent.digest:
+                raise conflict()
+            self._meter.duplicate()
+            return Written(remembered.clock, tenant.replication_factor, duplicate=True)
+        return await self._look_up(tenant, write, where, intent, end)
+
+    async def _look_up(
+        self, tenant: Tenant, write: Write, where: bytes, intent: Intent, end: float
+    ) -> Written | None:
+        while True:
+            place = self._place(tenant, where)
+            replicas = tuple(map(self._cluster.replica, place.placement.natural))
+            majority = required(Level.QUORUM, tenant.replication_factor)
+            writes = max(majority, required(write.level, tenant.replication_factor))
+            least = min(overlapping(writes, len(replicas)), len(replicas))
+            answers = await ask(
+                replicas,
+                Lookup(where, intent.op, intent.digest, intent.timestamp_us),
+                place.ring_version,
+                least,
+                end,
+                self._spreading,
+            )
+            if answers.stale is not None:
+                await self._newer(answers.stale, end)
+                continue
+            if len(answers.good) < least:
+                self._meter.quorum_failed("write")
+                short = f"{len(answers.good)} of {least} needed replicas answered"
+                raise failures.not_reached(short, answers.bad, unsure=False)
+            return await self._judged(tenant, write, where, end, answers.good)
+
+    async def _judged(
+        self,
+        tenant: Tenant,
+        write: Write,
+        where: bytes,
+        end: float,
+        answers: dict[str, ReplyBody],
+    ) -> Written | None:
+        known = {node: one for node, one in answers.items() if isinstance(one, Known)}
+        if any(one.outcome is Outcome.CONFLICT for one in known.values()):
+            raise conflict()
+        holders = [node for node, one in known.items() if one.outcome is Outcome.DUPLICATE]
+        if not holders:
+            return None
+        # It may have been cut off on its way the first time: what is answered must be durable.
+        clock = known[holders[0]].clock
+        record = await self._held(tenant, where, self._cluster.replica(holders[0]), end)
+        if record is None:
+            return None
+        spread = await self._fresh(
+            tenant,
+            write,
+            where,
+            end,
+            lambda spreading, _: spreading.merge(record, Outcome.DUPLICATE, clock, (holders[0],)),
+        )
+        self._meter.duplicate()
+        return Written(spread.clock, spread.replicas, duplicate=True, siblings=spread.siblings)
+
+    async def _held(
+        self, tenant: Tenant, where: bytes, holder: Replica, end: float
+    ) -> bytes | None:
+        """A replica's record; None where it has gone away meanwhile."""
+        left = max(0.001, end - asyncio.get_running_loop().time())
+        version = self._place(tenant, where).ring_version
+        reply = await holder.request(Get(where), version, left)
+        return reply.record if isinstance(reply, Found) and reply.record else None
+
+    def _remembers(self, tenant: Tenant) -> bool:
+        return self._memory is not None and tenant.policy.idempotency is Idempotency.REDIS
+
+    async def _remember(self, intent: Intent, written: Written) -> None:
+        if self._memory is not None:
+            await self._memory.remember(intent.op, Remembered(intent.digest, written.clock))
+
+
+def _intent(write: Write) -> Intent:
+    now_us = time.time_ns() // 1000
+    if write.idempotency_key:
+        return Intent(
+            op_of(write.tenant, write.key, write.idempotency_key),
+            write.value,
+            now_us,
+            write.context,
+            write.expires_at_us,
+            value_digest(write.value),
+            now_us + _REMEMBERED_US,
+        )
+    op = fresh_op(os.urandom(OP_BYTES))
+    return Intent(op, write.value, now_us, write.context, write.expires_at_us)
+
+
+def _start(
+    tenant: Tenant, where: bytes, intent: Intent, spreading: SpreadingWrite, again: bool
+) -> None:
+    if tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS:
+        record = lww_record(intent)
+        spreading.merge(encode(record, where), Outcome.NEW, record.context)
+    else:
+        spreading.take(intent, again=again)

@@ -1,0 +1,1 @@
+"""The REST face: JSON to the messages of the service, and back."""

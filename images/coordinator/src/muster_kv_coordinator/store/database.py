@@ -1,0 +1,134 @@
+"""One pool of connections: every call has a deadline, every outage is `UnavailableError`."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+
+from muster_kv_coordinator.core.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+SERVER_SETTINGS = {
+    "application_name": "muster-kv-coordinator",
+    "statement_timeout": "5s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "5s",
+    "jit": "off",
+}
+
+LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""All that a connection raises, whoever is at fault; `is_outage` tells which."""
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    # Said between a server's goodbye on an idle connection and the end of that connection.
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether `error` says that the database is away, not that something is wrong with it."""
+    # asyncpg's errors about wrong arguments are ValueErrors besides.
+    return isinstance(error, _AWAY) and not isinstance(error, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds of the pool; times in seconds."""
+
+    max_connections: int = 50
+    min_connections: int = 0
+    max_lifetime: float = 1800.0
+    call: float = 5.0
+
+
+class Database:
+    """A pool of connections to the metadata; `open` it first.
+
+    The pool opens connections as they are needed, so that it can be made while the database is
+    away; calls then raise `UnavailableError`.
+    """
+
+    def __init__(self, dsn: str, limits: PoolLimits) -> None:
+        self._dsn = dsn
+        self._limits = limits
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Make the pool with its first connections.
+
+        Raises:
+            OSError, TimeoutError, asyncpg.PostgresError: the database is away.
+        """
+        self._pool = await asyncpg.create_pool(
+            self._dsn,
+            min_size=self._limits.min_connections,
+            max_size=self._limits.max_connections,
+            max_inactive_connection_lifetime=self._limits.max_lifetime,
+            command_timeout=self._limits.call,
+            timeout=self._limits.call,
+            server_settings=SERVER_SETTINGS,
+        )
+
+    async def close(self) -> None:
+        """Close what is open, at once where the server does not answer."""
+        if self._pool is not None:
+            try:
+                async with asyncio.timeout(self._limits.call):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection, for one statement.
+
+        Raises:
+            UnavailableError: the database is away.
+        """
+        if self._pool is None:
+            raise UnavailableError("the metadata store is not open yet")
+        try:
+            async with asyncio.timeout(self._limits.call), self._pool.acquire() as held:
+                yield held
+        except LOST as error:
+            if not is_outage(error):
+                raise
+            log.warning("the metadata store is away", extra={"error": repr(error)})
+            raise UnavailableError("the metadata store is away; come back later") from error
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction; as `connection`."""
+        async with self.connection() as held, held.transaction():
+            yield held
+
+    async def ping(self) -> None:
+        """Ask for anything.
+
+        Raises:
+            UnavailableError: the database is away.
+        """
+        async with self.connection() as held:
+            await held.execute("SELECT 1")

@@ -1,0 +1,219 @@
+"""Storage nodes in PostgreSQL: which are wanted, and what the ring needs for it.
+
+A node that comes while no tenant exists joins the ring at once, as there is no data to move; so do
+the first nodes of a cluster. Any other joins, and leaves, by a migration.
+"""
+
+import asyncpg
+from msgspec.structs import replace
+
+from muster_kv.ring import Member, MemberState, Phase, Ring
+from muster_kv_coordinator.core.errors import ErrorCode, KvError, invalid, shown
+from muster_kv_coordinator.core.model import (
+    Migration,
+    MigrationStatus,
+    MigrationType,
+    NodeSpec,
+    NodeStatus,
+    StoredNode,
+)
+from muster_kv_coordinator.store import migrations_table
+from muster_kv_coordinator.store.database import Connection, Database
+from muster_kv_coordinator.store.ring import locked_ring, store_ring
+
+
+class PostgresNodes:
+    """A `NodeStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def nodes(self) -> list[StoredNode]:
+        """All nodes, by name."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch("SELECT * FROM storage_nodes ORDER BY node_id")
+        return [_node(row) for row in rows]
+
+    async def migration(self, migration_id: str) -> Migration | None:
+        """One migration; None where there is none."""
+        async with self._database.connection() as connection:
+            return await migrations_table.migration(connection, migration_id)
+
+    async def cancel_migration(self, migration_id: str) -> Migration | None:
+        """Ask that a migration be cancelled; what was wanted by it is wanted no more."""
+        async with self._database.transaction() as connection:
+            await locked_ring(connection, "update")
+            found = await migrations_table.cancel(connection, migration_id)
+            if found is not None and found.status is MigrationStatus.CANCELLED:
+                await _want_no_more(connection, found)
+            return found
+
+    async def add(self, spec: NodeSpec) -> Migration:
+        """Want a node; the migration that brings it in, completed where nothing has to move.
+
+        Adding what is there already changes nothing but its address, and answers the migration
+        that brought it.
+
+        Raises:
+            KvError: NODE_IN_USE where a node of that name is there in another form, or leaves.
+        """
+        async with self._database.transaction() as connection:
+            ring = await locked_ring(connection, "update")
+            row = await connection.fetchrow(
+                "SELECT * FROM storage_nodes WHERE node_id = $1", spec.node_id
+            )
+            known = _node(row) if row else None
+            if known is not None and known.status is not NodeStatus.INACTIVE:
+                return await _again(connection, ring, known, spec)
+            tenants = await connection.fetchval("SELECT EXISTS (SELECT FROM tenants)")
+            status = NodeStatus.JOINING if tenants else NodeStatus.ACTIVE
+            await _store(connection, StoredNode(spec, status))
+            if not tenants:
+                await store_ring(connection, (*ring.members, _member(spec)))
+            return await migrations_table.add_migration(
+                connection, MigrationType.NODE_ADDITION, node_id=spec.node_id, done=not tenants
+            )
+
+    async def remove(self, node_id: str, *, force: bool) -> Migration:
+        """Want a node no more; the migration that moves its data away.
+
+        Args:
+            force: take it out of the ring at once; what only it holds is lost.
+
+        Raises:
+            KvError: INVALID_REQUEST where there is no such node; NODE_IN_USE where the others are
+                too few for the largest replication factor.
+        """
+        async with self._database.transaction() as connection:
+            ring = await locked_ring(connection, "update")
+            row = await connection.fetchrow(
+                "SELECT * FROM storage_nodes WHERE node_id = $1", node_id
+            )
+            if row is None or row["status"] == NodeStatus.INACTIVE:
+                raise invalid("node_id", node_id, "a node that ListStorageNodes shows")
+            node = _node(row)
+            under_way = await migrations_table.open_migration_of_node(connection, node_id)
+            if under_way is not None and not force:
+                if under_way.type is MigrationType.NODE_DELETION:
+                    return under_way
+                raise KvError(
+                    ErrorCode.NODE_IN_USE,
+                    f"node {shown(node_id)} is still joining; cancel migration "
+                    f"{under_way.migration_id}, or wait for it",
+                )
+            await _check_rest(connection, ring, node_id)
+            return await _leave(connection, ring, node, under_way, force=force)
+
+
+async def _again(
+    connection: Connection, ring: Ring, known: StoredNode, spec: NodeSpec
+) -> Migration:
+    if known.status is NodeStatus.DRAINING:
+        text = f"node {shown(spec.node_id)} is leaving; add it again when it has left"
+        raise KvError(ErrorCode.NODE_IN_USE, text)
+    if (known.spec.virtual_nodes, known.spec.zone) != (spec.virtual_nodes, spec.zone):
+        raise KvError(
+            ErrorCode.NODE_IN_USE,
+            f"node {shown(spec.node_id)} is a member with {known.spec.virtual_nodes} virtual nodes"
+            f" in zone {known.spec.zone!r}; remove it before it comes back as another",
+        )
+    if known.spec != spec:
+        await _store(connection, StoredNode(spec, known.status))
+        if any(member.node_id == spec.node_id for member in ring.members):
+            moved = (
+                replace(member, host=spec.host, port=spec.port)
+                if member.node_id == spec.node_id
+                else member
+                for member in ring.members
+            )
+            await store_ring(connection, tuple(moved), ring.phase)
+    found = await migrations_table.any_migration_of_node(connection, spec.node_id)
+    if found is None:
+        raise RuntimeError(f"node {spec.node_id} came without a migration")
+    return found
+
+
+async def _check_rest(connection: Connection, ring: Ring, node_id: str) -> None:
+    largest = await connection.fetchval(
+        "SELECT max(greatest(replication_factor, desired_replication_factor)) FROM tenants"
+    )
+    rest = sum(
+        1
+        for member in ring.members
+        if member.state is MemberState.NORMAL and member.node_id != node_id
+    )
+    if rest < (largest or 0):
+        raise KvError(
+            ErrorCode.NODE_IN_USE,
+            f"node {shown(node_id)} can't leave: {rest} would remain, and tenants want {largest} "
+            "replicas; add a node before",
+        )
+
+
+async def _leave(
+    connection: Connection,
+    ring: Ring,
+    node: StoredNode,
+    under_way: Migration | None,
+    *,
+    force: bool,
+) -> Migration:
+    node_id = node.spec.node_id
+    member = any(one.node_id == node_id for one in ring.members)
+    empty = not await connection.fetchval("SELECT EXISTS (SELECT FROM tenants)")
+    if member and ring.phase is not Phase.STABLE:
+        text = "members are changing; come back when the migration under way has ended"
+        raise KvError(ErrorCode.NODE_IN_USE, text, retry_after=10.0)
+    at_once = force or empty or not member
+    if under_way is not None:
+        await migrations_table.cancel(connection, under_way.migration_id)
+    status = NodeStatus.INACTIVE if at_once else NodeStatus.DRAINING
+    await _store(connection, StoredNode(node.spec, status))
+    if at_once and member:
+        await store_ring(connection, tuple(one for one in ring.members if one.node_id != node_id))
+    return await migrations_table.add_migration(
+        connection, MigrationType.NODE_DELETION, node_id=node_id, done=at_once
+    )
+
+
+async def _want_no_more(connection: Connection, cancelled: Migration) -> None:
+    """Undo what a migration that never began was asked for."""
+    if cancelled.type is MigrationType.REPLICATION_CHANGE:
+        await connection.execute(
+            "UPDATE tenants SET desired_replication_factor = replication_factor,"
+            " updated_at = now() WHERE tenant_id = $1",
+            cancelled.tenant_id,
+        )
+        return
+    joining = cancelled.type is MigrationType.NODE_ADDITION
+    await connection.execute(
+        "UPDATE storage_nodes SET status = $2, updated_at = now() WHERE node_id = $1",
+        cancelled.node_id,
+        NodeStatus.INACTIVE if joining else NodeStatus.ACTIVE,
+    )
+
+
+async def _store(connection: Connection, node: StoredNode) -> None:
+    spec = node.spec
+    await connection.execute(
+        "INSERT INTO storage_nodes (node_id, host, port, virtual_nodes, zone, status)"
+        " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (node_id) DO UPDATE SET host = $2,"
+        " port = $3, virtual_nodes = $4, zone = $5, status = $6, updated_at = now()",
+        spec.node_id,
+        spec.host,
+        spec.port,
+        spec.virtual_nodes,
+        spec.zone,
+        node.status,
+    )
+
+
+def _member(spec: NodeSpec) -> Member:
+    return Member(spec.node_id, spec.host, spec.port, spec.virtual_nodes, spec.zone)
+
+
+def _node(row: asyncpg.Record) -> StoredNode:
+    return StoredNode(
+        NodeSpec(row["node_id"], row["host"], row["port"], row["virtual_nodes"], row["zone"]),
+        NodeStatus(row["status"]),
+    )
