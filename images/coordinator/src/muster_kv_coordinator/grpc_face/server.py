@@ -124,10 +124,13 @@ class GrpcFace:
     def _stream(
         self, service: Service
     ) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[pb.BatchResponse]]:
-        def handle(
+        # gRPC tells a generator by its code.
+        async def handle(
             batches: AsyncIterator[bytes], context: Context
         ) -> AsyncIterator[pb.BatchResponse]:
-            return outcomes(service, _parsed(batches, context), self._caller(context))
+            parsed = _parsed(batches, context)
+            async for answer in outcomes(service, parsed, self._caller(context)):
+                yield answer
 
         return handle
 

@@ -1,0 +1,254 @@
+"""What becomes of requests while replicas fail; storage nodes are on the real wire, in memory."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from muster_kv.errors import FailureCode
+from muster_kv.slots import slot
+from muster_kv.wire.messages import Get, Lookup, Merge, Stat, Take
+from muster_protos import kv_pb2 as pb
+from muster_testing.waiting import eventually
+
+from .harness import Coordinator, serving, settings
+from .nodes import MemoryNode, memory_nodes
+
+pytestmark = pytest.mark.integration
+
+FAST = {
+    "write_timeout": "1s",
+    "read_timeout": "1s",
+    "hedge_after": "50ms",
+    "suspect_after": "300ms",
+}
+
+
+@asynccontextmanager
+async def cluster(
+    dsn: str, home: Path, names: tuple[str, ...] = ("n-1", "n-2", "n-3"), **consistency: Any
+) -> AsyncIterator[tuple[Coordinator, list[MemoryNode]]]:
+    """A coordinator over nodes in memory, with the tenant `t`."""
+    async with memory_nodes(*names) as nodes:
+        document = settings(dsn, consistency=FAST | consistency)
+        async with serving(document, home) as kv:
+            await kv.join(*(node.member for node in nodes))
+            made = await kv.grpc.call("CreateTenant", tenant_id="t")
+            assert made.success, made.error_message
+            yield kv, nodes
+
+
+def _holders(nodes: list[MemoryNode], key: str) -> list[MemoryNode]:
+    return [node for node in nodes if slot("t", key) in node.records]
+
+
+async def _dies(kv: Coordinator, node: MemoryNode, left: int) -> None:
+    await node.server.close(grace=0.1)
+    await kv.healthy(left)
+
+
+async def test_a_dead_replica_is_not_missed_and_gets_a_hint(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        await _dies(kv, nodes[0], 2)
+        for n in range(10):
+            written = await kv.grpc.write(f"k{n}", b"1")
+            assert written.success, written.error_message
+            assert written.replica_count == 2
+            assert (await kv.grpc.read(f"k{n}")).value == b"1"
+
+        def hinted() -> bool:
+            hints = {hint for node in nodes[1:] for hint in node.hints}
+            return hints == {("n-1", slot("t", f"k{n}")) for n in range(10)}
+
+        await eventually(hinted, what="every write is hinted")
+        assert await kv.metric('coordinator_hints_total{outcome="stored"}') == 10
+
+
+async def test_without_a_quorum_the_answer_comes_in_time(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        await _dies(kv, nodes[0], 2)
+        await _dies(kv, nodes[1], 1)
+        begun = time.monotonic()
+        written = await kv.grpc.write("a", b"1")
+        read = await kv.grpc.read("a")
+        assert time.monotonic() - begun < 3
+        assert written.error_code == read.error_code == pb.QUORUM_NOT_REACHED
+        assert "1 of 2 needed replicas answered" in written.error_message
+        assert "may have happened" in written.error_message
+        assert "may have happened" not in read.error_message
+        assert (await kv.grpc.read("a", consistency="one")).value == b"1"
+        assert await kv.metric('coordinator_quorum_failures_total{operation="write"}') == 1
+        assert await kv.metric('coordinator_quorum_failures_total{operation="read"}') == 1
+
+
+async def test_silent_replicas_end_in_a_failed_quorum_at_the_deadline(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        for node in nodes:
+            node.silent |= {Take, Merge, Get}
+        begun = time.monotonic()
+        written = await kv.grpc.write("a", b"1")
+        took = time.monotonic() - begun
+        assert written.error_code == pb.QUORUM_NOT_REACHED
+        assert "TIMEOUT" in written.error_message
+        assert "may have happened" in written.error_message
+        assert took < 2
+
+
+async def test_a_slow_taker_is_not_waited_for(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        assert (await kv.grpc.write("warm", b"1")).success
+        nodes[1].silent.add(Take)
+        nodes[1].silent.add(Merge)
+        for n in range(12):
+            begun = time.monotonic()
+            assert (await kv.grpc.write(f"k{n}", b"1")).success
+            assert time.monotonic() - begun < 0.6
+            assert not (await kv.grpc.read(f"k{n}")).siblings
+        assert await kv.metric("coordinator_hedged_requests_total") > 0
+
+
+async def test_a_slow_reader_is_not_waited_for(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        for n in range(12):
+            await kv.grpc.write(f"k{n}", b"1", consistency="all")
+        nodes[2].silent.add(Get)
+        for n in range(12):
+            begun = time.monotonic()
+            assert (await kv.grpc.read(f"k{n}")).value == b"1"
+            assert time.monotonic() - begun < 0.6
+
+
+async def test_a_replica_that_stops_answering_is_asked_for_nothing_more(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        nodes[0].silent |= {Stat, Take, Merge, Get}
+        await kv.healthy(2)
+        seen = len(nodes[0].seen)
+        for n in range(10):
+            assert (await kv.grpc.write(f"k{n}", b"1")).success
+        assert len(nodes[0].seen) == seen
+
+
+async def test_a_full_disk_is_said_as_the_reason(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        for node in nodes:
+            node.refuses = {Take: FailureCode.DISK_FULL, Merge: FailureCode.DISK_FULL}
+        written = await kv.grpc.write("a", b"1")
+        assert written.error_code == pb.QUORUM_NOT_REACHED
+        assert "DISK_FULL" in written.error_message
+        assert "may have happened" not in written.error_message
+
+
+async def test_what_every_replica_refuses_is_an_invalid_request(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        for node in nodes:
+            node.refuses = {Take: FailureCode.INVALID}
+        assert (await kv.grpc.write("a", b"1")).error_code == pb.INVALID_REQUEST
+
+
+async def test_a_newer_ring_is_fetched_and_the_request_tried_again(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        connection = await asyncpg.connect(dsn)
+        try:
+            # Nobody is told.
+            await connection.execute("ALTER TABLE ring DISABLE TRIGGER ring_notify")
+            query = "UPDATE ring SET version = version + 1 RETURNING version"
+            version = await connection.fetchval(query)
+        finally:
+            await connection.close()
+        for node in nodes:
+            node.ring_version = version
+        assert (await kv.grpc.write("a", b"1")).success
+        assert (await kv.grpc.read("a")).value == b"1"
+        assert await kv.metric("coordinator_stale_ring_total") >= 1
+        assert await kv.metric("coordinator_ring_version") == version
+
+
+async def _differing(kv: Coordinator, nodes: list[MemoryNode]) -> MemoryNode:
+    """Write twice, the second time past one replica; that one."""
+    await kv.grpc.write("a", b"1", consistency="all")
+    behind = nodes[0]
+    old = behind.records[slot("t", "a")]
+    await kv.grpc.write("a", b"2", consistency="all")
+    behind.records[slot("t", "a")] = old
+    return behind
+
+
+async def test_a_replica_that_is_behind_is_repaired_by_a_read(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        behind = await _differing(kv, nodes)
+        assert (await kv.grpc.read("a", consistency="all")).value == b"2"
+        whole = nodes[1].records[slot("t", "a")]
+        await eventually(lambda: behind.records[slot("t", "a")].versions == whole.versions)
+        assert await kv.metric("coordinator_repairs_triggered_total") == 1
+        await kv.grpc.read("a", consistency="all")
+        assert await kv.metric("coordinator_repairs_triggered_total") == 1
+
+
+async def test_repair_before_the_answer_where_it_is_asked_for(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path, repair_async=False) as (kv, nodes):
+        behind = await _differing(kv, nodes)
+        assert (await kv.grpc.read("a", consistency="all")).value == b"2"
+        assert behind.records[slot("t", "a")] == nodes[1].records[slot("t", "a")]
+        behind = await _differing(kv, nodes)
+        behind.refuses = {Merge: FailureCode.DISK_FULL}
+        read = await kv.grpc.read("a", consistency="all")
+        assert read.error_code == pb.QUORUM_NOT_REACHED
+
+
+async def test_a_retry_of_a_write_that_was_cut_off_makes_it_durable(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        for node in nodes:
+            node.refuses = {Merge: FailureCode.DISK_FULL}
+        first = await kv.grpc.write("a", b"1", idempotency_key="k")
+        assert first.error_code == pb.QUORUM_NOT_REACHED
+        (taker,) = _holders(nodes, "a")
+        for node in nodes:
+            node.refuses = {}
+        again = await kv.grpc.write("a", b"1", idempotency_key="k")
+        assert again.success, again.error_message
+        assert again.replica_count >= 2
+        await eventually(lambda: len(_holders(nodes, "a")) == 3)
+        read = await kv.grpc.read("a")
+        assert (read.value, len(read.siblings)) == (b"1", 0)
+        assert taker in _holders(nodes, "a")
+
+
+async def test_a_retry_is_not_taken_while_it_can_not_be_recognised(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        for node in nodes[:2]:
+            node.refuses = {Lookup: FailureCode.NOT_READY}
+        written = await kv.grpc.write("a", b"1", idempotency_key="k")
+        assert written.error_code == pb.QUORUM_NOT_REACHED
+        assert "may have happened" not in written.error_message
+        assert not any(node.writes for node in nodes)
+
+
+async def test_many_writers_of_one_key_lose_nothing(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, _):
+        empty = pb.VectorClock()
+        await asyncio.gather(*(kv.grpc.write("a", b"%d" % n, context=empty) for n in range(20)))
+        read = await kv.grpc.read("a", consistency="all")
+        assert {sibling.value for sibling in read.siblings} == {b"%d" % n for n in range(20)}
+        assert await kv.metric("coordinator_conflicts_detected_total") == 1
+
+
+async def test_a_cluster_without_nodes_says_so(dsn: str, tmp_path: Path) -> None:
+    async with serving(settings(dsn), tmp_path) as kv:
+        made = await kv.grpc.call("CreateTenant", tenant_id="t", replication_factor=1)
+        assert made.error_code == pb.INVALID_REPLICATION_FACTOR
+        assert "at most the number of nodes, 0" in made.error_message

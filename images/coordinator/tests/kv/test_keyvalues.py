@@ -1,0 +1,204 @@
+"""Reading and writing through a coordinator; storage nodes are on the real wire, in memory."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from muster_protos import kv_pb2 as pb
+from muster_testing.postgres import PostgresServer
+
+from .harness import Coordinator, serving, settings
+from .nodes import MemoryNode, memory_nodes
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nodes() -> AsyncIterator[list[MemoryNode]]:
+    """Three storage nodes."""
+    async with memory_nodes("n-1", "n-2", "n-3") as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kv(
+    postgres: PostgresServer, nodes: list[MemoryNode], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Coordinator]:
+    """A coordinator with tenants `t` and `lww`."""
+    home: Path = tmp_path_factory.mktemp("kv")
+    async with serving(settings(await postgres.create_database()), home) as coordinator:
+        await coordinator.join(*(node.member for node in nodes))
+        for tenant, policy in (
+            ("t", pb.TenantPolicy()),
+            ("lww", pb.TenantPolicy(conflict_resolution="LastWriteWins")),
+        ):
+            made = await coordinator.grpc.call("CreateTenant", tenant_id=tenant, policy=policy)
+            assert made.success, made.error_message
+            assert made.replication_factor == 3
+        yield coordinator
+
+
+async def test_what_was_written_is_read(kv: Coordinator) -> None:
+    written = await kv.grpc.write("a", b"1")
+    assert written.success, written.error_message
+    assert written.replica_count >= 2
+    assert written.consistency == "quorum"
+    read = await kv.grpc.read("a")
+    assert (read.success, read.value, read.key) == (True, b"1", "a")
+    assert read.vector_clock == written.vector_clock
+
+
+async def test_an_empty_value_is_a_value(kv: Coordinator) -> None:
+    assert (await kv.grpc.write("empty", b"")).success
+    read = await kv.grpc.read("empty")
+    assert (read.success, read.value) == (True, b"")
+
+
+async def test_a_missing_key_is_not_a_failed_quorum(kv: Coordinator) -> None:
+    for level in ("one", "quorum", "all"):
+        read = await kv.grpc.read("missing", consistency=level)
+        assert not read.success
+        assert read.error_code == pb.KEY_NOT_FOUND
+        assert read.error_message.startswith("KEY_NOT_FOUND: ")
+
+
+async def test_a_write_without_context_replaces_what_is_there(kv: Coordinator) -> None:
+    for value in (b"1", b"2", b"3"):
+        assert (await kv.grpc.write("seq", value)).sibling_count == 1
+    read = await kv.grpc.read("seq", consistency="all")
+    assert read.value == b"3"
+    assert not read.siblings
+
+
+async def test_an_empty_context_makes_a_sibling_and_a_joined_one_ends_it(kv: Coordinator) -> None:
+    await kv.grpc.write("sib", b"1")
+    second = await kv.grpc.write("sib", b"2", context=pb.VectorClock())
+    assert second.sibling_count == 2
+    read = await kv.grpc.read("sib")
+    assert {sibling.value for sibling in read.siblings} == {b"1", b"2"}
+    assert read.siblings[0].value == read.value == b"2"
+    joined = await kv.grpc.write("sib", b"12", context=read.vector_clock)
+    assert joined.sibling_count == 1
+    assert not (await kv.grpc.read("sib")).siblings
+
+
+async def test_the_clock_of_a_write_covers_no_sibling_unseen(kv: Coordinator) -> None:
+    await kv.grpc.write("unseen", b"1")
+    own = await kv.grpc.write("unseen", b"2", context=pb.VectorClock())
+    await kv.grpc.write("unseen", b"3", context=own.vector_clock)
+    read = await kv.grpc.read("unseen")
+    assert b"1" in {sibling.value for sibling in read.siblings}
+
+
+async def test_what_is_deleted_is_gone_and_can_be_written_again(kv: Coordinator) -> None:
+    await kv.grpc.write("del", b"1")
+    deleted = await kv.grpc.delete("del")
+    assert deleted.success, deleted.error_message
+    gone = await kv.grpc.read("del")
+    assert gone.error_code == pb.KEY_NOT_FOUND
+    assert gone.vector_clock.entries
+    await kv.grpc.write("del", b"2", context=gone.vector_clock)
+    assert (await kv.grpc.read("del")).value == b"2"
+
+
+async def test_a_retry_with_the_same_key_happens_once(kv: Coordinator) -> None:
+    first = await kv.grpc.write("idem", b"1", idempotency_key="k")
+    await kv.grpc.write("idem", b"2")
+    again = await kv.grpc.write("idem", b"1", idempotency_key="k")
+    assert again.success
+    assert again.is_duplicate
+    assert again.vector_clock == first.vector_clock
+    assert (await kv.grpc.read("idem")).value == b"2"
+    other = await kv.grpc.write("idem", b"3", idempotency_key="k")
+    assert other.error_code == pb.IDEMPOTENCY_KEY_CONFLICT
+
+
+async def test_the_last_write_wins_where_the_tenant_wants_it(kv: Coordinator) -> None:
+    await kv.grpc.write("a", b"1", tenant="lww")
+    await kv.grpc.write("a", b"2", tenant="lww", context=pb.VectorClock())
+    read = await kv.grpc.read("a", tenant="lww")
+    assert read.value == b"2"
+    assert not read.siblings
+    again = await kv.grpc.write("a", b"3", tenant="lww", idempotency_key="k")
+    assert not again.is_duplicate
+    assert (await kv.grpc.write("a", b"3", tenant="lww", idempotency_key="k")).is_duplicate
+    await kv.grpc.delete("a", tenant="lww")
+    assert (await kv.grpc.read("a", tenant="lww")).error_code == pb.KEY_NOT_FOUND
+
+
+async def test_a_value_with_an_end_is_gone_after_it(kv: Coordinator) -> None:
+    written = await kv.grpc.write("ttl", b"1", ttl_seconds=3600)
+    assert written.success
+    assert (await kv.grpc.read("ttl")).expires_at_us > 0
+
+
+async def test_tenants_have_keys_of_their_own(kv: Coordinator) -> None:
+    await kv.grpc.write("own", b"t")
+    assert (await kv.grpc.read("own", tenant="lww")).error_code == pb.KEY_NOT_FOUND
+
+
+async def test_a_batch_answers_each_operation(kv: Coordinator) -> None:
+    batch = await kv.grpc.call(
+        "Batch",
+        operations=[
+            pb.Operation(id=7, write=pb.WriteKeyValueRequest(tenant_id="t", key="b1", value=b"1")),
+            pb.Operation(id=8, read=pb.ReadKeyValueRequest(tenant_id="t", key="nothing")),
+            pb.Operation(id=9, delete=pb.DeleteKeyValueRequest(tenant_id="t", key="b2")),
+        ],
+    )
+    assert [outcome.id for outcome in batch.outcomes] == [7, 8, 9]
+    assert batch.outcomes[0].write.success
+    assert batch.outcomes[1].read.error_code == pb.KEY_NOT_FOUND
+    assert batch.outcomes[2].delete.success
+
+
+async def test_a_stream_answers_operations_by_their_ids(kv: Coordinator) -> None:
+    async def batches() -> AsyncIterator[pb.BatchRequest]:
+        for at in range(0, 300, 100):
+            yield pb.BatchRequest(
+                operations=[
+                    pb.Operation(
+                        id=n,
+                        write=pb.WriteKeyValueRequest(tenant_id="t", key=f"s{n}", value=b"%d" % n),
+                    )
+                    for n in range(at, at + 100)
+                ]
+            )
+
+    seen = [
+        outcome async for answer in kv.grpc.stream(batches()) for outcome in answer.outcomes
+    ]
+    assert sorted(outcome.id for outcome in seen) == list(range(300))
+    assert all(outcome.write.success for outcome in seen)
+    assert (await kv.grpc.read("s299")).value == b"299"
+
+
+async def test_a_scan_finds_all_keys_with_the_prefix_once(kv: Coordinator) -> None:
+    for n in range(25):
+        await kv.grpc.write(f"scan/{n}", b"%d" % n)
+    await kv.grpc.delete("scan/3")
+    found: dict[str, bytes] = {}
+    token = ""
+    while True:
+        page = await kv.grpc.call(
+            "ScanKeyValues", tenant_id="t", prefix="scan/", page_size=10, page_token=token
+        )
+        assert page.success, page.error_message
+        assert len(page.entries) <= 10
+        assert not found.keys() & {entry.key for entry in page.entries}
+        found |= {entry.key: entry.value for entry in page.entries}
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == {f"scan/{n}": b"%d" % n for n in range(25) if n != 3}
+
+
+async def test_large_values_are_read_by_digest(kv: Coordinator) -> None:
+    value = b"x" * 100_000
+    await kv.grpc.write("large", value)
+    for _ in range(3):
+        assert (await kv.grpc.read("large")).value == value
+    await kv.grpc.write("large", b"small")
+    assert (await kv.grpc.read("large")).value == b"small"
