@@ -181,30 +181,6 @@ async def test_a_policy_is_changed_and_known_to_all_at_once(dsn: str, tmp_path: 
         assert missing.error_code == pb.TENANT_NOT_FOUND
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("node_id", ""),
-        ("node_id", "a b"),
-        ("node_id", "a#b"),
-        ("host", ""),
-        ("host", "a/b"),
-        ("port", 0),
-        ("port", 65536),
-        ("virtual_nodes", -1),
-        ("virtual_nodes", 4097),
-        ("zone", "a b"),
-    ],
-)
-async def test_what_can_not_be_a_node(
-    dsn: str, tmp_path: Path, field: str, value: object
-) -> None:
-    async with serving(settings(dsn), tmp_path) as kv:
-        answer = await _add(kv, "n-1", **{field: value})
-        assert answer.error_code == pb.INVALID_REQUEST
-        assert answer.error_message.startswith(f"INVALID_REQUEST: {field}: got ")
-
-
 async def test_known_tenants_are_served_while_postgres_is_away(tmp_path: Path) -> None:
     with PostgresServer() as postgres:
         dsn = await postgres.create_database()

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 # A value of the largest size in base64, and what is around it.
 _BODY_BYTES = VALUE_BYTES * 4 // 3 + 64 * 1024
+_ID = web.RequestKey("request_id", str)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 Check = Callable[[], Awaitable[bool]]
@@ -96,7 +97,7 @@ class HttpFace:
     ) -> web.StreamResponse:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        request["id"] = request_id
+        request[_ID] = request_id
         with bind(request_id=request_id):
             try:
                 async with asyncio.timeout(self._seconds):
@@ -194,7 +195,7 @@ def _error(
         "status": "error",
         "error_code": error.code.name,
         "message": error.message,
-        "request_id": request["id"],
+        "request_id": request[_ID],
         **(more or {}),
     }
     return web.json_response(body, status=status, headers=headers)
