@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from muster_kv.errors import FailureCode
-from muster_kv.merging import Outcome, merge, take
+from muster_kv.merging import Outcome, OverclaimError, merge, take
 from muster_kv.record import ABSENT, Record, decode, encode, fingerprint
 from muster_kv.ring import Member
 from muster_kv.slots import parse
@@ -75,7 +75,10 @@ class MemoryNode:
             return Failure(self.refuses[type(body)], "as the test wants", self.ring_version)
         if 0 < call.ring_version < self.ring_version:
             return Failure(FailureCode.STALE_RING, "an older ring", self.ring_version)
-        return self._do(body)
+        try:
+            return self._do(body)
+        except OverclaimError as error:
+            return Failure(FailureCode.INVALID, str(error))
 
     def _do(self, body: RequestBody) -> ReplyBody:
         match body:

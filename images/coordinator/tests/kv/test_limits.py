@@ -38,7 +38,7 @@ def test_a_node_as_it_should_be() -> None:
     ],
 )
 def test_what_can_not_be_a_node(field: str, value: object) -> None:
-    with pytest.raises(KvError, match=f"^{field}: got .*; allowed: ") as refused:
+    with pytest.raises(KvError, match=f"^INVALID_REQUEST: {field}: got .*; allowed: ") as refused:
         limits.check_node(**NODE | {field: value})
     assert refused.value.code is ErrorCode.INVALID_REQUEST
 
@@ -59,7 +59,7 @@ def test_sizes(check: Any, good: list[Any], bad: list[Any], field: str) -> None:
     for value in good:
         check(value)
     for value in bad:
-        with pytest.raises(KvError, match=f"^{field}: .*; allowed: ") as refused:
+        with pytest.raises(KvError, match=f"^INVALID_REQUEST: {field}: .*; allowed: ") as refused:
             check(value)
         assert refused.value.code is ErrorCode.INVALID_REQUEST
         assert len(str(refused.value)) < 300
@@ -68,5 +68,5 @@ def test_sizes(check: Any, good: list[Any], bad: list[Any], field: str) -> None:
 def test_batches() -> None:
     limits.check_batch(1000, limits.BATCH_BYTES)
     for items, size in ((0, 0), (1001, 0), (1, limits.BATCH_BYTES + 1)):
-        with pytest.raises(KvError, match="^batch: .*; allowed: "):
+        with pytest.raises(KvError, match="^INVALID_REQUEST: batch: .*; allowed: "):
             limits.check_batch(items, size)

@@ -1,0 +1,75 @@
+"""Clients that write one after the other, as fast as they are answered."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from .harness import Client
+
+
+class Load:
+    """Writes through all clients while its context is open.
+
+    `done` are the moments of successes, `failed` the messages of the others, `written` what each
+    key was written with last. Keys are never shared by two writers.
+    """
+
+    def __init__(self, clients: Sequence[Client], writers: int = 16) -> None:
+        self._clients = clients
+        self._writers = writers
+        self._tasks: list[asyncio.Task[None]] = []
+        self.done: list[float] = []
+        self.failed: list[str] = []
+        self.written: dict[str, bytes] = {}
+        self.slowest = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [
+            asyncio.create_task(self._write(n, self._clients[n % len(self._clients)]))
+            for n in range(self._writers)
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _write(self, writer: int, client: Client) -> None:
+        number = 0
+        while True:
+            number += 1
+            key, value = f"w{writer}/{number % 50}", b"%d" % number
+            begun = time.monotonic()
+            try:
+                answer = await client.write(key, value)
+            except grpc.aio.AioRpcError as error:
+                self.failed.append(str(error.code()))
+                continue
+            self.slowest = max(self.slowest, time.monotonic() - begun)
+            if answer.success:
+                self.written[key] = value
+                self.done.append(time.monotonic())
+            else:
+                # It may have happened.
+                self.written.pop(key, None)
+                self.failed.append(answer.error_message)
+
+    def rate(self, begin: float, end: float) -> float:
+        """Successes a second between two moments."""
+        return sum(begin <= moment < end for moment in self.done) / (end - begin)
+
+    def best(self, begin: float, end: float, window: float = 0.5) -> float:
+        """The greatest rate of any window between two moments."""
+        steps = int((end - begin - window) / 0.1) + 1
+        starts = [begin + 0.1 * step for step in range(max(1, steps))]
+        return max(self.rate(start, start + window) for start in starts)
