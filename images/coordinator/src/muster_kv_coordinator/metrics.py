@@ -1,6 +1,6 @@
 """Prometheus metrics. Counters exist at 0 from the start, so that a rate never misses the first."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,16 +24,20 @@ _QUORUMS = ("read", "write", "scan")
 class Metrics:
     """All metrics of a coordinator, in a registry of their own."""
 
-    def __init__(self, methods: Iterable[str]) -> None:
+    def __init__(self, methods: Sequence[str]) -> None:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._make_requests()
         self._make_replicas()
-        for method in methods:
-            self._duration.labels(method)
-            for code in ("OK", *(code.name for code in ErrorCode)):
-                self._requests.labels(method, code)
+        codes = ("OK", "CANCELLED", *(code.name for code in ErrorCode))
+        # Looking a sample up by its labels costs as much as all else that a metric does.
+        self._counted = {
+            (method, code): self._requests.labels(method, code)
+            for method in methods
+            for code in codes
+        }
+        self._timed = {method: self._duration.labels(method) for method in methods}
 
     def _make_requests(self) -> None:
         registry = self.registry
@@ -114,8 +118,8 @@ class Metrics:
 
     def request(self, method: str, code: str, seconds: float) -> None:
         """A call ended with a code of the contract, or `OK`."""
-        self._requests.labels(method, code).inc()
-        self._duration.labels(method).observe(seconds)
+        self._counted[method, code].inc()
+        self._timed[method].observe(seconds)
 
     def cache(self, *, hit: bool) -> None:
         """One tenant was looked up, and was in the cache or not."""
