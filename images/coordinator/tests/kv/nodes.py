@@ -33,7 +33,8 @@ from muster_kv.wire.messages import (
     Take,
     Took,
 )
-from muster_kv.wire.server import Call, Limits, Server
+from muster_kv.wire.peer import Call
+from muster_kv.wire.server import Limits, Server
 
 
 class MemoryNode:
@@ -95,16 +96,16 @@ class MemoryNode:
                 return Found(encode(held, body.slot) if held is not None else b"")
             case GetDigest():
                 return Digest(fingerprint(self._held(body.slot)), 1)
+        return self._keep_or_tell(body)
+
+    def _keep_or_tell(self, body: RequestBody) -> ReplyBody:
+        match body:
             case StoreHint():
                 self.hints += [(body.target, slot) for slot, _ in body.items]
                 return Done()
             case SetRing():
                 self.ring_version = body.ring.version
                 return Done()
-        return self._look(body)
-
-    def _look(self, body: RequestBody) -> ReplyBody:
-        match body:
             case Stat():
                 return Status(
                     self.node_id,
@@ -156,6 +157,3 @@ async def memory_nodes(*names: str) -> AsyncIterator[list[MemoryNode]]:
     finally:
         for node in nodes:
             await node.server.close(grace=0.1)
-
-
-

@@ -12,15 +12,11 @@ from muster_testing.waiting import eventually
 
 
 class RedisServer:
-    """A server on a free port of the loopback address; keeps nothing.
+    """A server on a free port of the loopback address; keeps nothing, and asks for a password."""
 
-    Args:
-        password: that it asks for.
-    """
-
-    def __init__(self, home: Path, password: str = "secret") -> None:
+    def __init__(self, home: Path) -> None:
         self._home = home
-        self.password = password
+        self.password = "opensesame"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,7 +39,7 @@ class RedisServer:
             raise RuntimeError("no redis-server; install it (Debian: apt-get install redis-server)")
         own = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._home)]
         kept = ["--save", "", "--appendonly", "no", "--requirepass", self.password]
-        self._process = subprocess.Popen([program, *own, *kept], stdout=subprocess.DEVNULL)
+        self._process = _spawn([program, *own, *kept])
 
         def listens() -> bool:
             with socket.socket() as probe:
@@ -57,3 +53,7 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _spawn(command: list[str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)

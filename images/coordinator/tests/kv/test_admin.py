@@ -1,6 +1,8 @@
 """Tenants, storage nodes, migrations; and what is left while PostgreSQL is away."""
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -15,8 +17,8 @@ from .nodes import memory_nodes
 pytestmark = pytest.mark.integration
 
 
-async def _add(kv: Coordinator, node_id: str, **fields: object) -> pb.AddStorageNodeResponse:
-    given = {"host": "127.0.0.1", "port": 1, "node_id": node_id} | fields
+async def _add(kv: Coordinator, node_id: str, **fields: Any) -> pb.AddStorageNodeResponse:
+    given: dict[str, Any] = {"host": "127.0.0.1", "port": 1, "node_id": node_id} | fields
     answer: pb.AddStorageNodeResponse = await kv.grpc.call("AddStorageNode", **given)
     return answer
 
@@ -121,7 +123,7 @@ async def test_another_replication_factor_is_a_migration(dsn: str, tmp_path: Pat
         for name in ("n-1", "n-2", "n-3"):
             await _add(kv, name)
         await kv.grpc.call("CreateTenant", tenant_id="t", replication_factor=1)
-        change = {"tenant_id": "t", "new_replication_factor": 3}
+        change: dict[str, Any] = {"tenant_id": "t", "new_replication_factor": 3}
         asked = await kv.grpc.call("UpdateReplicationFactor", **change)
         assert (asked.old_replication_factor, asked.new_replication_factor) == (1, 3)
         status = await _status(kv, asked.migration_id)
@@ -165,13 +167,14 @@ async def test_a_policy_is_changed_and_known_to_all_at_once(dsn: str, tmp_path: 
                 return bool(answer.error_code == pb.RATE_LIMIT_EXCEEDED)
 
             await eventually(limited, deadline=5.0, what="the other coordinator knows it")
-        for field, value in (
+        wrongs: tuple[tuple[str, Any], ...] = (
             ("conflict_resolution", "Newest"),
             ("durability", "Maybe"),
             ("idempotency", "Redis"),
             ("idempotency", "Sometimes"),
             ("writes_per_minute", -2),
-        ):
+        )
+        for field, value in wrongs:
             wrong = await kv.grpc.call(
                 "UpdateTenantPolicy", tenant_id="t", policy=pb.TenantPolicy(**{field: value})
             )
@@ -227,5 +230,5 @@ async def test_it_waits_for_its_database_and_stops_when_told(tmp_path: Path) -> 
     document = settings("postgresql://muster@127.0.0.1:1/none")
     with process(document, tmp_path / "c-0") as replica:
         await eventually(lambda: replica.said("waiting for the metadata store"))
-        replica.send(15)
+        replica.send(signal.SIGTERM)
         assert await replica.exit_status() == 0

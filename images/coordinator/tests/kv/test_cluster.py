@@ -50,7 +50,9 @@ class Cluster:
     async def whole(self) -> None:
         """Start what is not running, and wait until both coordinators see it."""
         for node in self.nodes:
-            if not node.running:
+            if node.running:
+                node.thaw()
+            else:
                 await node.start()
         for coordinator in self.coordinators:
             await coordinator.healthy(3)
@@ -193,15 +195,17 @@ async def test_a_node_that_ends_under_load_is_not_missed(cluster: Cluster, end: 
         before = load.rate(now - 1.5, now)
         getattr(node, end)()
         died = time.monotonic()
-        await _passes(died + 3.0)
-        # A second that began at most two after the death.
-        after = load.best(died, died + 3.0, window=1.0)
-        assert after >= 0.8 * before, (before, after)
-        if end == "freeze":
-            node.thaw()
-        else:
-            await node.start()
-        await cluster.whole()
+        try:
+            await _passes(died + 3.0)
+        finally:
+            await cluster.whole()
+        back = time.monotonic()
+        await _passes(back + 1.5)
+        # A second that began at most two after the death, beside a whole cluster on both sides of
+        # it: what else the machine does changes too.
+        during = load.best(died, died + 3.0, window=1.0)
+        whole = min(before, load.rate(back, back + 1.5))
+        assert during >= 0.8 * whole, (before, during, whole)
     assert not [message for message in load.failed if "may have happened" not in message]
     assert load.slowest < 5.0
 
@@ -238,9 +242,7 @@ async def test_a_node_that_comes_back_gets_what_it_missed(cluster: Cluster) -> N
 
             await eventually(has, what=f"missed/{n} is there")
     finally:
-        for other in others:
-            other.thaw()
-    await cluster.whole()
+        await cluster.whole()
 
 
 async def test_without_a_quorum_it_is_said_in_time(cluster: Cluster) -> None:
@@ -254,9 +256,7 @@ async def test_without_a_quorum_it_is_said_in_time(cluster: Cluster) -> None:
         assert time.monotonic() - begun < 13
         assert written.error_code == read.error_code == pb.QUORUM_NOT_REACHED
     finally:
-        for node in cluster.nodes[:2]:
-            node.thaw()
-    await cluster.whole()
+        await cluster.whole()
     assert (await cluster.two.grpc.read("lost")).value in {b"1", b"2"}
 
 
@@ -268,6 +268,7 @@ async def test_a_coordinator_ends_in_order_under_load(cluster: Cluster) -> None:
         assert await cluster.processes[1].exit_status() == 0
         assert cluster.processes[1].said("stopped")
     # What was under way was answered; what came after was not taken.
-    assert all("UNAVAILABLE" in message for message in load.failed), load.failed[:3]
+    codes = {"StatusCode.UNAVAILABLE", "StatusCode.CANCELLED"}
+    assert set(load.failed) <= codes
     for key, value in load.written.items():
         assert (await cluster.one.grpc.read(key)).value == value

@@ -24,17 +24,20 @@ async def kv(
 ) -> AsyncIterator[Coordinator]:
     """A coordinator with three nodes and the tenant `t`."""
     home: Path = tmp_path_factory.mktemp("http")
-    async with memory_nodes("n-1", "n-2", "n-3") as nodes:
-        async with serving(settings(await postgres.create_database()), home) as coordinator:
-            for node in nodes:
-                body = {"node_id": node.node_id, "host": "127.0.0.1", "port": node.member.port}
-                answer = await coordinator.http.post("/v1/admin/storage-nodes", json=body)
-                assert answer.status_code == 202, answer.text
-            await coordinator.healthy(3)
-            made = await coordinator.http.post("/v1/tenants", json={"tenant_id": "t"})
-            assert made.status_code == 201, made.text
-            assert made.json()["replication_factor"] == 3
-            yield coordinator
+    document = settings(await postgres.create_database())
+    async with (
+        memory_nodes("n-1", "n-2", "n-3") as nodes,
+        serving(document, home) as coordinator,
+    ):
+        for node in nodes:
+            body = {"node_id": node.node_id, "host": "127.0.0.1", "port": node.member.port}
+            answer = await coordinator.http.post("/v1/admin/storage-nodes", json=body)
+            assert answer.status_code == 202, answer.text
+        await coordinator.healthy(3)
+        made = await coordinator.http.post("/v1/tenants", json={"tenant_id": "t"})
+        assert made.status_code == 201, made.text
+        assert made.json()["replication_factor"] == 3
+        yield coordinator
 
 
 async def _put(kv: Coordinator, key: str, value: str, **more: Any) -> Any:
@@ -90,7 +93,7 @@ async def test_idempotency_keys(kv: Coordinator) -> None:
 async def test_scans(kv: Coordinator) -> None:
     for n in range(5):
         await _put(kv, f"scan/{n}", str(n))
-    params = {"tenant_id": "t", "prefix": "scan/", "page_size": 3}
+    params: dict[str, Any] = {"tenant_id": "t", "prefix": "scan/", "page_size": 3}
     first = (await kv.http.get("/v1/key-values", params=params)).json()
     assert len(first["entries"]) == 3
     params["page_token"] = first["next_page_token"]
@@ -131,9 +134,7 @@ async def test_topology(kv: Coordinator) -> None:
     assert (status["status"], status["migration_status"]) == ("success", "pending")
     cancelled = await kv.http.post(f"{where}/cancel")
     assert cancelled.json()["migration_status"] == "cancelled"
-    changed = await kv.http.put(
-        "/v1/tenants/t/replication-factor", json={"replication_factor": 9}
-    )
+    changed = await kv.http.put("/v1/tenants/t/replication-factor", json={"replication_factor": 9})
     assert changed.status_code == 400
     assert changed.json()["error_code"] == "INVALID_REPLICATION_FACTOR"
     removed = await kv.http.delete("/v1/admin/storage-nodes/n-1", params={"force": "true"})

@@ -167,9 +167,7 @@ async def test_a_stream_answers_operations_by_their_ids(kv: Coordinator) -> None
                 ]
             )
 
-    seen = [
-        outcome async for answer in kv.grpc.stream(batches()) for outcome in answer.outcomes
-    ]
+    seen = [outcome async for answer in kv.grpc.stream(batches()) for outcome in answer.outcomes]
     assert sorted(outcome.id for outcome in seen) == list(range(300))
     assert all(outcome.write.success for outcome in seen)
     assert (await kv.grpc.read("s299")).value == b"299"

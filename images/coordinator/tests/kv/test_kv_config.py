@@ -20,11 +20,8 @@ def _load(tmp_path: Path, document: dict[str, Any], env: dict[str, str] | None =
 
 def test_defaults() -> None:
     config = load(KvConfig, None, {})
-    assert (config.server.host, config.server.port, config.server.http_port) == (
-        "0.0.0.0",
-        50051,
-        8080,
-    )
+    assert config.server.host == "0.0.0.0"  # noqa: S104
+    assert (config.server.port, config.server.http_port) == (50051, 8080)
     assert config.server.max_connections == 1000
     assert config.server.read_timeout == config.server.write_timeout == timedelta(seconds=10)
     assert config.server.shutdown_timeout == timedelta(seconds=30)

@@ -68,5 +68,5 @@ def test_sizes(check: Any, good: list[Any], bad: list[Any], field: str) -> None:
 def test_batches() -> None:
     limits.check_batch(1000, limits.BATCH_BYTES)
     for items, size in ((0, 0), (1001, 0), (1, limits.BATCH_BYTES + 1)):
-        with pytest.raises(KvError, match="^INVALID_REQUEST: batch: .*; allowed: "):
+        with pytest.raises(KvError, match=r"^INVALID_REQUEST: batch: .*; allowed: "):
             limits.check_batch(items, size)

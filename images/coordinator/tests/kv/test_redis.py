@@ -28,13 +28,15 @@ async def _cluster(
         "password_file": str(home / "password"),
         "min_idle_conns": 1,
     }
-    async with memory_nodes("n-1", "n-2", "n-3") as nodes:
-        async with serving(settings(dsn, redis=section), home) as kv:
-            await kv.join(*(node.member for node in nodes))
-            policy = pb.TenantPolicy(idempotency="Redis")
-            made = await kv.grpc.call("CreateTenant", tenant_id="t", policy=policy)
-            assert made.success, made.error_message
-            yield kv, nodes
+    async with (
+        memory_nodes("n-1", "n-2", "n-3") as nodes,
+        serving(settings(dsn, redis=section), home) as kv,
+    ):
+        await kv.join(*(node.member for node in nodes))
+        policy = pb.TenantPolicy(idempotency="Redis")
+        made = await kv.grpc.call("CreateTenant", tenant_id="t", policy=policy)
+        assert made.success, made.error_message
+        yield kv, nodes
 
 
 def _lookups(nodes: list[MemoryNode]) -> int:
@@ -42,38 +44,35 @@ def _lookups(nodes: list[MemoryNode]) -> int:
 
 
 async def test_a_retry_is_recognised_without_asking_replicas(dsn: str, tmp_path: Path) -> None:
-    async with RedisServer(tmp_path) as redis:
-        async with _cluster(dsn, redis, tmp_path) as (kv, nodes):
-            first = await kv.grpc.write("a", b"1", idempotency_key="k")
-            assert first.success, first.error_message
-            again = await kv.grpc.write("a", b"1", idempotency_key="k")
-            assert again.is_duplicate
-            assert again.vector_clock == first.vector_clock
-            other = await kv.grpc.write("a", b"2", idempotency_key="k")
-            assert other.error_code == pb.IDEMPOTENCY_KEY_CONFLICT
-            assert _lookups(nodes) == 0
+    async with RedisServer(tmp_path) as redis, _cluster(dsn, redis, tmp_path) as (kv, nodes):
+        first = await kv.grpc.write("a", b"1", idempotency_key="k")
+        assert first.success, first.error_message
+        again = await kv.grpc.write("a", b"1", idempotency_key="k")
+        assert again.is_duplicate
+        assert again.vector_clock == first.vector_clock
+        other = await kv.grpc.write("a", b"2", idempotency_key="k")
+        assert other.error_code == pb.IDEMPOTENCY_KEY_CONFLICT
+        assert _lookups(nodes) == 0
 
 
 async def test_replicas_recognise_what_redis_has_forgotten(dsn: str, tmp_path: Path) -> None:
-    async with RedisServer(tmp_path) as redis:
-        async with _cluster(dsn, redis, tmp_path) as (kv, _):
-            await kv.grpc.write("a", b"1", idempotency_key="k")
-            await kv.grpc.write("a", b"2")
-            redis.stop()
-            await redis.start()
-            again = await kv.grpc.write("a", b"1", idempotency_key="k")
-            assert again.is_duplicate
-            assert (await kv.grpc.read("a")).value == b"2"
+    async with RedisServer(tmp_path) as redis, _cluster(dsn, redis, tmp_path) as (kv, _):
+        await kv.grpc.write("a", b"1", idempotency_key="k")
+        await kv.grpc.write("a", b"2")
+        redis.stop()
+        await redis.start()
+        again = await kv.grpc.write("a", b"1", idempotency_key="k")
+        assert again.is_duplicate
+        assert (await kv.grpc.read("a")).value == b"2"
 
 
 async def test_replicas_are_asked_while_redis_is_away(dsn: str, tmp_path: Path) -> None:
-    async with RedisServer(tmp_path) as redis:
-        async with _cluster(dsn, redis, tmp_path) as (kv, nodes):
-            await kv.grpc.write("a", b"1", idempotency_key="k")
-            redis.stop()
-            again = await kv.grpc.write("a", b"1", idempotency_key="k")
-            assert again.is_duplicate, again.error_message
-            assert _lookups(nodes) > 0
-            assert (await kv.grpc.write("b", b"1", idempotency_key="k")).success
-            assert await kv.metric("coordinator_redis_failures_total") >= 2
-            assert (await kv.ops.get("/health/ready")).status_code == 200
+    async with RedisServer(tmp_path) as redis, _cluster(dsn, redis, tmp_path) as (kv, nodes):
+        await kv.grpc.write("a", b"1", idempotency_key="k")
+        redis.stop()
+        again = await kv.grpc.write("a", b"1", idempotency_key="k")
+        assert again.is_duplicate, again.error_message
+        assert _lookups(nodes) > 0
+        assert (await kv.grpc.write("b", b"1", idempotency_key="k")).success
+        assert await kv.metric("coordinator_redis_failures_total") >= 2
+        assert (await kv.ops.get("/health/ready")).status_code == 200

@@ -39,10 +39,11 @@ def _refused(tokens: Tokens, token: str) -> str:
 def test_a_tenant_reaches_its_own_data_only(tmp_path: Path) -> None:
     identity = _by_secret(tmp_path).judge(f"Bearer {_token(tenant='t')}")
     identity.check_tenant("t")
-    for check in (lambda: identity.check_tenant("u"), identity.check_admin):
-        with pytest.raises(KvError) as refused:
-            check()
-        assert refused.value.code is ErrorCode.FORBIDDEN
+    with pytest.raises(KvError) as other:
+        identity.check_tenant("u")
+    with pytest.raises(KvError) as admin:
+        identity.check_admin()
+    assert other.value.code is admin.value.code is ErrorCode.FORBIDDEN
 
 
 def test_an_administrator_reaches_all(tmp_path: Path) -> None:
@@ -72,8 +73,7 @@ def test_tokens_that_are_refused(tmp_path: Path) -> None:
     _refused(tokens, "")
     _refused(tokens, "nonsense")
     _refused(tokens, _token("x" * 32, tenant="t"))
-    unsigned = jwt.encode({"tenant": "t", "exp": time.time() + 60}, None, algorithm="none")
-    _refused(tokens, unsigned)
+    _refused(tokens, _token("", "none", tenant="t"))
     with pytest.raises(KvError):
         tokens.judge("Basic dDp0")
 
@@ -86,9 +86,7 @@ def test_issuer_and_audience(tmp_path: Path) -> None:
     _refused(tokens, _token(tenant="t"))
 
 
-def test_a_token_is_known_until_it_expires(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_is_known_until_it_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = _by_secret(tmp_path)
     token = _token(tenant="t")
     known = tokens.judge(f"Bearer {token}")

@@ -77,9 +77,9 @@ def policy_change(message: pb.TenantPolicy) -> PolicyChange:
 def policy_message(policy: Policy) -> pb.TenantPolicy:
     """A policy for a client."""
     return pb.TenantPolicy(
-        conflict_resolution=policy.conflict_resolution,
-        durability=policy.durability,
-        idempotency=policy.idempotency,
+        conflict_resolution=policy.conflict_resolution.value,
+        durability=policy.durability.value,
+        idempotency=policy.idempotency.value,
         writes_per_minute=policy.writes_per_minute,
         reads_per_minute=policy.reads_per_minute,
     )

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Protocol, TypeVar
 
+from muster_kv.tenants import Idempotency
 from muster_kv_coordinator.core import limits
 from muster_kv_coordinator.core.errors import ErrorCode, KvError, UnavailableError, invalid, shown
 from muster_kv_coordinator.core.model import (
-    Idempotency,
     Migration,
     NodeSpec,
     NodeView,
@@ -85,7 +85,7 @@ class PolicyChange:
         )
 
 
-E = TypeVar("E", bound=StrEnum)
+E = TypeVar("E", bound=Enum)
 
 
 def _choice(field: str, asked: str | None, held: E) -> E:
@@ -94,7 +94,8 @@ def _choice(field: str, asked: str | None, held: E) -> E:
     try:
         return type(held)(asked)
     except ValueError:
-        raise invalid(f"policy.{field}", asked, ", ".join(type(held))) from None
+        allowed = ", ".join(member.value for member in type(held))
+        raise invalid(f"policy.{field}", asked, allowed) from None
 
 
 class Administration:

@@ -6,32 +6,12 @@ from enum import StrEnum
 
 from muster_kv.clock import VectorClock
 from muster_kv.consistency import Level
+from muster_kv.rates import DEFAULT_READS, DEFAULT_WRITES
 from muster_kv.record import Version
+from muster_kv.tenants import ConflictResolution, Durability, Idempotency
 
-
-class ConflictResolution(StrEnum):
-    """What becomes of writes that did not know of each other."""
-
-    SIBLINGS = "Siblings"
-    LAST_WRITE_WINS = "LastWriteWins"
-
-
-class Durability(StrEnum):
-    """What an acknowledgement promises: on disk, or in the memory of that many replicas."""
-
-    SYNC = "Sync"
-    ASYNC = "Async"
-
-
-class Idempotency(StrEnum):
-    """Where retried writes are recognised first; the replicas do in any case."""
-
-    REPLICAS = "Replicas"
-    REDIS = "Redis"
-
-
-WRITES_PER_MINUTE = 1_000
-READS_PER_MINUTE = 10_000
+WRITES_PER_MINUTE = DEFAULT_WRITES.limit
+READS_PER_MINUTE = DEFAULT_READS.limit
 UNLIMITED = -1
 
 

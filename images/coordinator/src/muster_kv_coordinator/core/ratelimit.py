@@ -5,6 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from muster_kv.rates import Bucket, Rate
+
+_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -26,16 +30,8 @@ class Allowance:
 NO_LIMIT = Allowance(0, 0, 0)
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    at: float
-
-
 class Buckets:
     """Token buckets by tenant and kind; one that would be full again is forgotten.
-
-    A full bucket holds a minute's worth, and fills in a minute.
 
     Args:
         clock: seconds, never going back.
@@ -44,7 +40,7 @@ class Buckets:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         # In the order of their last use, so that the full ones are in front.
-        self._buckets: OrderedDict[tuple[str, bool], _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, bool], Bucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -59,29 +55,21 @@ class Buckets:
             return NO_LIMIT
         now = self._clock()
         self._forget(now)
-        bucket = self._buckets.setdefault((tenant, write), _Bucket(per_minute, now))
-        self._buckets.move_to_end((tenant, write))
-        rate = per_minute / 60
-        bucket.tokens = min(per_minute, bucket.tokens + (now - bucket.at) * rate)
-        bucket.at = now
-        granted = bucket.tokens >= tokens
-        if granted:
-            bucket.tokens -= tokens
-        missing = per_minute - bucket.tokens
+        key = (tenant, write)
+        bucket = self._buckets.get(key) or Bucket(0.0, now)
+        verdict = bucket.ask(Rate(per_minute, _SECONDS), now, tokens)
+        self._buckets[key] = verdict.bucket
+        self._buckets.move_to_end(key)
         return Allowance(
-            limit=per_minute,
-            remaining=int(bucket.tokens),
-            reset=math.ceil(missing / rate) if rate else 0,
-            retry_after=None if granted else self._wait(tokens - bucket.tokens, rate),
+            per_minute,
+            verdict.remaining,
+            math.ceil(verdict.reset_seconds),
+            None if verdict.allowed else max(0.001, verdict.retry_seconds),
         )
-
-    @staticmethod
-    def _wait(missing: float, rate: float) -> float:
-        return max(0.001, missing / rate) if rate else 60.0
 
     def _forget(self, now: float) -> None:
         while self._buckets:
             key, bucket = next(iter(self._buckets.items()))
-            if bucket.at > now - 60:
+            if bucket.at > now - _SECONDS:
                 return
             del self._buckets[key]

@@ -10,12 +10,13 @@ from muster_kv.merging import merge
 from muster_kv.reading import shown, siblings
 from muster_kv.record import ABSENT, Record, Version, decode, encode, fingerprint
 from muster_kv.slots import slot, token_of
+from muster_kv.tenants import ConflictResolution
 from muster_kv.wire.messages import Digest, Found, Get, GetDigest
 from muster_kv_coordinator.core import failures, model
 from muster_kv_coordinator.core.asking import Answers, ask
 from muster_kv_coordinator.core.errors import KeyNotFoundError
 from muster_kv_coordinator.core.failures import StaleRingError
-from muster_kv_coordinator.core.model import ConflictResolution, Tenant
+from muster_kv_coordinator.core.model import Tenant
 from muster_kv_coordinator.core.ports import Cluster, Place, Replica
 from muster_kv_coordinator.core.repairs import Repairs
 from muster_kv_coordinator.core.spread import Spreading

@@ -17,11 +17,12 @@ from muster_kv.ranges import WHOLE_RING
 from muster_kv.reading import shown, siblings
 from muster_kv.record import ABSENT, Record, Version, decode
 from muster_kv.slots import parse, token_of
+from muster_kv.tenants import ConflictResolution
 from muster_kv.wire.messages import Failure, Page, ReplyBody, ScanRange, Tenants
 from muster_kv_coordinator.core import failures, model
 from muster_kv_coordinator.core.errors import invalid
 from muster_kv_coordinator.core.failures import StaleRingError
-from muster_kv_coordinator.core.model import ConflictResolution, Found, Tenant
+from muster_kv_coordinator.core.model import Found, Tenant
 from muster_kv_coordinator.core.ports import Cluster, Meter
 
 _PAGE_BYTES = 1 << 20

@@ -10,13 +10,14 @@ from muster_kv.merging import Intent, Outcome, lww_record
 from muster_kv.ops import OP_BYTES, fresh_op, op_of
 from muster_kv.record import encode, value_digest
 from muster_kv.slots import slot, token_of
+from muster_kv.tenants import ConflictResolution, Idempotency
 from muster_kv.wire.messages import Found, Get, Known, Lookup, ReplyBody
 from muster_kv_coordinator.core import failures
 from muster_kv_coordinator.core.asking import ask
 from muster_kv_coordinator.core.consistency import Level, overlapping
 from muster_kv_coordinator.core.errors import KvError, UnavailableError
 from muster_kv_coordinator.core.failures import StaleRingError
-from muster_kv_coordinator.core.model import ConflictResolution, Idempotency, Tenant, Write, Written
+from muster_kv_coordinator.core.model import Tenant, Write, Written
 from muster_kv_coordinator.core.ports import Cluster, Memory, Place, Remembered, Replica
 from muster_kv_coordinator.core.spread import (
     Spread,

@@ -1,18 +1,13 @@
 """Tenants in PostgreSQL."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
 
 import asyncpg
+import msgspec
 
 from muster_kv.ring import MemberState
 from muster_kv_coordinator.core.errors import ErrorCode, KvError, shown
 from muster_kv_coordinator.core.model import (
-    ConflictResolution,
-    Durability,
-    Idempotency,
     Migration,
     MigrationType,
     Policy,
@@ -55,8 +50,7 @@ class PostgresTenants:
         """Make one."""
         async with self._database.transaction() as connection:
             await _check_factor(connection, factor)
-            document = json.dumps(asdict(policy))
-            row = await connection.fetchrow(_INSERT, tenant_id, factor, document)
+            row = await connection.fetchrow(_INSERT, tenant_id, factor, _document(policy))
         if row is None:
             raise KvError(ErrorCode.TENANT_EXISTS, f"tenant {shown(tenant_id)} exists already")
         return _tenant(row)
@@ -69,7 +63,7 @@ class PostgresTenants:
             row = await connection.fetchrow(f"{_SELECT} FOR UPDATE", tenant_id)
             if row is None:
                 return None
-            document = json.dumps(asdict(change(_tenant(row).policy)))
+            document = _document(change(_tenant(row).policy))
             (changed,) = await connection.fetch(_UPDATE_POLICY, tenant_id, document)
         return _tenant(changed)
 
@@ -115,17 +109,11 @@ def _tenant(row: asyncpg.Record) -> Tenant:
         row["replication_factor"],
         row["desired_replication_factor"],
         row["moving_to"],
-        _policy(json.loads(row["policy"])),
+        msgspec.json.decode(row["policy"], type=Policy),
         row["created_at"],
         row["updated_at"],
     )
 
 
-def _policy(document: dict[str, Any]) -> Policy:
-    return Policy(
-        ConflictResolution(document["conflict_resolution"]),
-        Durability(document["durability"]),
-        Idempotency(document["idempotency"]),
-        document["writes_per_minute"],
-        document["reads_per_minute"],
-    )
+def _document(policy: Policy) -> str:
+    return msgspec.json.encode(policy).decode()
