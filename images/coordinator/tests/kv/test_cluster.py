@@ -176,8 +176,11 @@ async def _under_load(cluster: Cluster) -> AsyncIterator[Load]:
         await eventually(lambda: time.monotonic() > begun + 1.5)
         yield load
     assert len(load.written) > 100
-    for at, (key, value) in enumerate(sorted(load.written.items())):
-        read = await cluster.coordinators[at % 2].grpc.read(key)
+    told = sorted(load.written.items())
+    reads = await asyncio.gather(
+        *(cluster.coordinators[at % 2].grpc.read(key) for at, (key, _) in enumerate(told))
+    )
+    for (_, value), read in zip(told, reads, strict=True):
         assert read.success, read.error_message
         # The writers were cut off: a last write that nobody was told of may be there.
         assert int(read.value) in {int(value), int(value) + 50}

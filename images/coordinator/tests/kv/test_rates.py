@@ -72,4 +72,4 @@ def test_full_buckets_are_forgotten() -> None:
 def test_another_rate_counts_at_once() -> None:
     buckets = Buckets(Clock())
     assert buckets.take("t", write=True, per_minute=1000).remaining == 999
-    assert buckets.take("t", write=True, per_minute=10).remaining == 9
+    assert buckets.take("t", write=True, per_minute=10).remaining == 8
