@@ -21,6 +21,7 @@ from muster_kv_coordinator.core.administration import Administration
 from muster_kv_coordinator.core.hints import Hints
 from muster_kv_coordinator.core.keyvalues import KeyValues
 from muster_kv_coordinator.core.model import Policy
+from muster_kv_coordinator.core.patience import Patience
 from muster_kv_coordinator.core.ratelimit import Buckets
 from muster_kv_coordinator.core.reads import Reads, ReadSettings
 from muster_kv_coordinator.core.repairs import Repairs
@@ -231,7 +232,8 @@ class _Parts:
         """The service over these parts."""
         config, cluster = self._config, self.cluster
         section = config.consistency
-        spreading = Spreading(self.hints, self._metrics, section.hedge_after.total_seconds())
+        hedge = section.hedge_after.total_seconds()
+        spreading = Spreading(self.hints, self._metrics, Patience(hedge), hedge)
         reading = min(section.read_timeout, config.server.read_timeout).total_seconds()
         writing = min(section.write_timeout, config.server.write_timeout).total_seconds()
         key_values = KeyValues(

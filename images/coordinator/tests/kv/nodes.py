@@ -40,8 +40,8 @@ from muster_kv.wire.server import Limits, Server
 class MemoryNode:
     """Keeps records as a storage node does, in a dict.
 
-    `refuses` answers a kind of request with a failure, `silent` kinds are never answered, `seen`
-    counts what came.
+    `refuses` answers a kind of request with a failure, `silent` kinds are never answered, `loses`
+    are done but answered as if nobody knew, `seen` is what came.
     """
 
     def __init__(self, node_id: str) -> None:
@@ -51,6 +51,7 @@ class MemoryNode:
         self.ring_version = 0
         self.refuses: dict[type, FailureCode] = {}
         self.silent: set[type] = set()
+        self.loses: set[type] = set()
         self.seen: list[type] = []
         self.server = Server(self._handle, Identity(node_id, Role.STORAGE, "muster"), Limits())
 
@@ -77,14 +78,20 @@ class MemoryNode:
         if 0 < call.ring_version < self.ring_version:
             return Failure(FailureCode.STALE_RING, "an older ring", self.ring_version)
         try:
-            return self._do(body)
+            done = self._do(body)
+            if type(body) in self.loses:
+                return Failure(FailureCode.INTERNAL, "the answer is lost")
+            return done
         except OverclaimError as error:
             return Failure(FailureCode.INVALID, str(error))
 
     def _do(self, body: RequestBody) -> ReplyBody:
         match body:
             case Take():
-                taken = take(self._held(body.slot), body.intent, f"{self.node_id}#00000000")
+                before = self._held(body.slot)
+                if body.base:
+                    before = merge(before, decode(body.base, body.slot))
+                taken = take(before, body.intent, f"{self.node_id}#00000000")
                 self.records[body.slot] = taken.record
                 return Took(encode(taken.record, body.slot), taken.outcome, taken.clock)
             case Merge():

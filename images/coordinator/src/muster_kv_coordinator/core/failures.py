@@ -1,6 +1,7 @@
 """What the failures of replicas mean for a request."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from muster_kv.errors import FailureCode
 from muster_kv.wire.messages import Failure
@@ -10,11 +11,16 @@ _UNSURE = "; the write may have happened: read, or try again with the same idemp
 
 
 class StaleRingError(Exception):
-    """A replica holds a newer ring; `version` is its."""
+    """A replica holds a newer ring; `version` is its.
+
+    Attributes:
+        made: goes on with a write whose record is made already; None where none is.
+    """
 
     def __init__(self, version: int) -> None:
         super().__init__(version)
         self.version = version
+        self.made: Callable[[Any], None] | None = None
 
 
 def refused(failures: Iterable[Failure]) -> KvError | None:

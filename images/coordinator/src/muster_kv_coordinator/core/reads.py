@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from muster_kv.clock import EMPTY
 from muster_kv.consistency import Level, required
 from muster_kv.merging import merge
 from muster_kv.reading import shown, siblings
@@ -48,6 +49,7 @@ class _Reading:
     replicas: tuple[Replica, ...]
     least: int
     end: float
+    last_wins: bool
 
 
 class Reads:
@@ -91,7 +93,8 @@ class Reads:
         factor = tenant.replication_factor
         place = self._cluster.place(token_of(where), factor, tenant.moving_to)
         replicas = tuple(map(self._cluster.replica, place.placement.natural))
-        return _Reading(where, place, replicas, required(asked, factor), end)
+        last_wins = tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS
+        return _Reading(where, place, replicas, required(asked, factor), end, last_wins)
 
     async def _record(self, reading: _Reading) -> Record:
         if reading.least > 1 and reading.where in self._large:
@@ -174,21 +177,30 @@ class Reads:
             for node, record in held.items()
             if fingerprint(record) != whole
         )
-        if behind:
-            await self._repair(reading, encode(joined, reading.where), behind)
+        if behind and not await self._repair(reading, encode(joined, reading.where), behind):
+            # A context that no quorum knows is none to write with: an empty one makes siblings.
+            return Record(joined.versions, EMPTY)
         return joined
 
-    async def _repair(self, reading: _Reading, record: bytes, behind: tuple[Replica, ...]) -> None:
+    async def _repair(self, reading: _Reading, record: bytes, behind: tuple[Replica, ...]) -> bool:
+        """Bring the joined record to replicas; whether a quorum has it, or need not.
+
+        A reader at a quorum gets a context to write with, so it waits until a quorum knows what
+        that names. All that goes beyond is done in the background, if it may be.
+        """
         version = reading.place.ring_version
-        if self._settings.repair_async:
+        quorum = len(reading.place.placement.natural) // 2 + 1
+        if self._settings.repair_async and (reading.least < quorum or reading.last_wins):
             self._repairs.start(reading.where, record, version, behind)
-            return
+            return True
         left = max(0.001, reading.end - asyncio.get_running_loop().time())
         done = await self._repairs.wait_for(reading.where, record, version, behind, left)
-        if done < len(behind):
+        agree = reading.least - len(behind) + done
+        if not self._settings.repair_async and agree < reading.least:
             self._meter.quorum_failed("read")
-            short = f"{reading.least - len(behind) + done} of {reading.least} needed replicas agree"
+            short = f"{agree} of {reading.least} needed replicas agree"
             raise failures.not_reached(short, (), unsure=False)
+        return agree >= quorum
 
     def _found(self, tenant: Tenant, key: str, record: Record) -> model.Found:
         now_us = time.time_ns() // 1000

@@ -1,16 +1,15 @@
 """One write on its way to its replicas: callbacks all the way, no task, no waiting for the slowest.
 
 A write of a tenant that keeps siblings is taken by one replica, which makes its dot, and merged by
-the others. While the taker is slow another is asked as well, under the same name of the operation:
-two that took it are one write. A write where the last one wins is merged by all at once.
+the others. A take has a deadline of its own, which its node keeps to. It is short, since
+nobody else may take the write before it has passed: a late take would replace what came after it.
+A write where the last one wins is merged by all at once.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-
-from msgspec.structs import replace
 
 from muster_kv.clock import VectorClock
 from muster_kv.consistency import Progress, State
@@ -21,10 +20,17 @@ from muster_kv.wire.messages import Failure, Merge, Merged, ReplyBody, Take, Too
 from muster_kv_coordinator.core import failures
 from muster_kv_coordinator.core.errors import ErrorCode, KvError
 from muster_kv_coordinator.core.hints import Hints
+from muster_kv_coordinator.core.patience import Patience
 from muster_kv_coordinator.core.ports import Meter, Place, Replica
 
-# How long an operation that two replicas may have taken is remembered as one.
-_REMEMBER_US = 600 * 1_000_000
+
+class UnsureError(Exception):
+    """The node `late` may have taken the write, or not, and will not from now on."""
+
+    def __init__(self, error: KvError, late: str) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.late = late
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,12 @@ class Spreading:
     """What every write needs.
 
     Args:
-        hedge_seconds: how long a taker may take before another is asked.
+        hedge_seconds: how long a replica may take to answer a read before another is asked.
     """
 
     hints: Hints
     meter: Meter
+    patience: Patience
     hedge_seconds: float
 
 
@@ -62,8 +69,6 @@ class SpreadingWrite:
         "_acked",
         "_end",
         "_failures",
-        "_hedge",
-        "_intent",
         "_kept",
         "_loop",
         "_place",
@@ -72,7 +77,6 @@ class SpreadingWrite:
         "_siblings",
         "_slot",
         "_takers",
-        "_taking",
         "_told",
         "_unmerged",
         "_with",
@@ -99,26 +103,23 @@ class SpreadingWrite:
         self.result: asyncio.Future[Spread] = self._loop.create_future()
         self._failures: list[Failure] = []
         self._takers: list[Replica] = []
-        self._taking = 0
-        self._hedge: asyncio.TimerHandle | None = None
-        self._intent: Intent | None = None
         self._record = b""
         self._kept: Replica | None = None
         self._told: tuple[Outcome, VectorClock] = (Outcome.NEW, {})
         self._siblings = 1
         self._unmerged: list[Replica] = []
 
-    def take(self, intent: Intent, *, again: bool) -> None:
+    def take(self, intent: Intent, base: bytes = b"", late: Collection[str] = ()) -> None:
         """Begin with one replica that takes the write, a healthy one if there is any.
 
         Args:
-            again: whether a replica may have taken it before.
+            base: a record that it joins before.
+            late: nodes that were asked before, and did not say in time; they come last.
         """
-        self._intent = _remembered(intent) if again else intent
         natural = self._writers[: len(self._place.placement.natural)]
         # The last is asked first.
-        self._takers = sorted(natural, key=lambda replica: not replica.healthy)[::-1]
-        self._ask()
+        self._takers = sorted(natural, key=lambda replica: self._rank(replica, late))[::-1]
+        self._ask(Take(self._slot, intent, base))
 
     def merge(
         self, record: bytes, outcome: Outcome, clock: VectorClock, holders: tuple[str, ...] = ()
@@ -133,66 +134,46 @@ class SpreadingWrite:
             self._progress = self._progress.ack(node)
         self._begin(record)
 
-    def _ask(self) -> None:
-        if self._hedge is not None:
-            self._hedge.cancel()
-            self._hedge = None
-        if not self._takers or self._intent is None:
-            self._give_up()
+    def _rank(self, replica: Replica, late: Collection[str]) -> tuple[bool, bool]:
+        suspect = self._with.patience.suspects(replica.node_id, self._loop.time())
+        return replica.node_id in late, suspect or not replica.healthy
+
+    def _ask(self, body: Take) -> None:
+        if not self._takers:
+            self._fail(self._short())
             return
         replica = self._takers.pop()
-        self._taking += 1
-        body = Take(self._slot, self._intent)
-        # Whoever is asked next must know this operation for one that may be taken already.
-        self._intent = _remembered(self._intent)
-        if self._takers:
-            self._hedge = self._loop.call_later(self._with.hedge_seconds, self._hedged)
-        replica.submit(body, self._place.ring_version, self._left(), partial(self._took, replica))
+        begun = self._loop.time()
+        # There must be time for another.
+        seconds = min(self._left() / 3, self._with.patience.seconds(replica.node_id))
+        took = partial(self._took, replica, body, begun)
+        replica.submit(body, self._place.ring_version, seconds, took)
 
-    def _hedged(self) -> None:
-        self._hedge = None
-        self._with.meter.hedged()
-        self._ask()
-
-    def _took(self, replica: Replica, reply: ReplyBody) -> None:
-        self._taking -= 1
+    def _took(self, replica: Replica, body: Take, begun: float, reply: ReplyBody) -> None:
+        seconds = self._loop.time() - begun
         if isinstance(reply, Took):
-            self._progress = self._progress.ack(replica.node_id)
-            if self._record:
-                self._judge()
-                return
+            self._with.patience.answered(replica.node_id, seconds)
             if reply.outcome is Outcome.CONFLICT:
                 self._fail(conflict())
                 return
+            self._progress = self._progress.ack(replica.node_id)
             self._told = (reply.outcome, reply.clock)
             self._kept = replica
             self._begin(reply.record)
             return
-        self._failures.append(_failure(reply))
-        if self._record:
-            # It was slow, and the record of another has been made: it gets that one.
-            self._unmerged.append(replica)
-            self._merge_to(replica)
-            return
-        if not self._settled():
-            self._ask()
-
-    def _settled(self) -> bool:
-        """Whether a failure ends the write before anything is known to have happened."""
-        error: Exception | None = failures.refused(self._failures)
-        error = error or failures.stale(self._failures)
+        failure = _failure(reply)
+        self._failures.append(failure)
+        if failure.code is FailureCode.TIMEOUT:
+            self._with.patience.late(replica.node_id, seconds, self._loop.time())
+        error = failures.refused((failure,)) or failures.stale((failure,))
         if error is not None:
             self._fail(error)
-        return error is not None
-
-    def _give_up(self) -> None:
-        if not self._taking and not self._record:
-            self._fail(self._short())
+        elif failure.unknown:
+            self._fail(UnsureError(self._short(), replica.node_id))
+        else:
+            self._ask(body)
 
     def _begin(self, record: bytes) -> None:
-        if self._hedge is not None:
-            self._hedge.cancel()
-            self._hedge = None
         self._record = record
         self._siblings = len(decode(record, self._slot).versions)
         acked = self._progress.acked
@@ -252,17 +233,17 @@ class SpreadingWrite:
             outcome, clock = self._told
             answered = self._progress.answered
             self.result.set_result(Spread(outcome, clock, answered, self._siblings))
-        elif state is State.IMPOSSIBLE and not self._taking:
-            self._fail(failures.stale(self._failures) or self._short())
+        elif state is State.IMPOSSIBLE:
+            stale = failures.stale(self._failures)
+            if stale is not None:
+                stale.made = partial(_goes_on, self._record, *self._told)
+            self._fail(stale or self._short())
 
     def _short(self) -> KvError:
         unsure = bool(self._record) or any(failure.unknown for failure in self._failures)
         return failures.not_reached(self._progress.shortfall(), self._failures, unsure=unsure)
 
     def _fail(self, error: Exception) -> None:
-        if self._hedge is not None:
-            self._hedge.cancel()
-            self._hedge = None
         if not self.result.done():
             self.result.set_exception(error)
 
@@ -284,11 +265,11 @@ def _failure(reply: ReplyBody) -> Failure:
     return Failure(FailureCode.INTERNAL, f"an answer to something else: {type(reply).__name__}")
 
 
-def _remembered(intent: Intent) -> Intent:
-    if intent.remember_until_us:
-        return intent
-    return replace(intent, remember_until_us=intent.timestamp_us + _REMEMBER_US)
+def _goes_on(
+    record: bytes, outcome: Outcome, clock: VectorClock, spreading: SpreadingWrite
+) -> None:
+    spreading.merge(record, outcome, clock)
 
 
-Start = Callable[[SpreadingWrite, bool], None]
-"""Begins a write; told whether a replica may have taken it before."""
+Start = Callable[[SpreadingWrite], None]
+"""Begins a write."""

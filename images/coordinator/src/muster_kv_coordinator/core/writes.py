@@ -5,15 +5,17 @@ import os
 import time
 from functools import partial
 
+from msgspec.structs import replace
+
 from muster_kv.consistency import required, write_progress
-from muster_kv.merging import Intent, Outcome, lww_record
+from muster_kv.merging import Intent, Outcome, clock_of, knows, lww_record, merge
 from muster_kv.ops import OP_BYTES, fresh_op, op_of
-from muster_kv.record import encode, value_digest
+from muster_kv.record import ABSENT, decode, encode, value_digest
 from muster_kv.slots import slot, token_of
 from muster_kv.tenants import ConflictResolution, Idempotency
 from muster_kv.wire.messages import Found, Get, Known, Lookup, ReplyBody
 from muster_kv_coordinator.core import failures
-from muster_kv_coordinator.core.asking import ask
+from muster_kv_coordinator.core.asking import Answers, ask
 from muster_kv_coordinator.core.consistency import Level, overlapping
 from muster_kv_coordinator.core.errors import KvError, UnavailableError
 from muster_kv_coordinator.core.failures import StaleRingError
@@ -24,10 +26,13 @@ from muster_kv_coordinator.core.spread import (
     Spreading,
     SpreadingWrite,
     Start,
+    UnsureError,
     conflict,
 )
 
 _REMEMBERED_US = 24 * 3600 * 1_000_000
+# How long an operation that two replicas may have taken is remembered as one.
+_TWICE_US = 600 * 1_000_000
 
 
 class Writes:
@@ -63,7 +68,7 @@ class Writes:
             if known is not None:
                 return known
         spread = await self._fresh(
-            tenant, write, where, end, partial(_start, tenant, where, intent)
+            tenant, write, intent, end, partial(_start, tenant, where, intent)
         )
         written = Written(
             spread.clock,
@@ -79,10 +84,11 @@ class Writes:
         return written
 
     async def _fresh(
-        self, tenant: Tenant, write: Write, where: bytes, end: float, start: Start
+        self, tenant: Tenant, write: Write, intent: Intent, end: float, start: Start
     ) -> Spread:
-        """Spread a write, again with a newer ring where a replica knows of one."""
-        again = False
+        """Spread a write: again with a newer ring, and again where nobody knows who took it."""
+        where = slot(write.tenant, write.key)
+        late: set[str] = set()
         while True:
             place = self._place(tenant, where)
             progress = write_progress(
@@ -90,16 +96,73 @@ class Writes:
             )
             writers = tuple(map(self._cluster.replica, place.placement.writers))
             spreading = SpreadingWrite(self._spreading, place, writers, where, progress, end)
-            start(spreading, again)
-            again = True
+            start(spreading)
             try:
                 return await spreading.result
             except StaleRingError as stale:
+                start = stale.made or start
                 await self._newer(stale, end)
+            except UnsureError as unsure:
+                if asyncio.get_running_loop().time() >= end:
+                    self._meter.quorum_failed("write")
+                    raise unsure.error from None
+                late.add(unsure.late)
+                start = await self._knowing(tenant, where, intent, end, late)
             except KvError as error:
                 if error.code is error.code.QUORUM_NOT_REACHED:
                     self._meter.quorum_failed("write")
                 raise
+
+    async def _knowing(
+        self, tenant: Tenant, where: bytes, intent: Intent, end: float, late: set[str]
+    ) -> Start:
+        """How to go on with a write that a replica may have taken: with what a quorum knows.
+
+        The next taker is told what it replaces, and brought the record which that was seen in.
+        """
+        self._meter.hedged()
+        majority = required(Level.QUORUM, tenant.replication_factor)
+        answers = await self._asked(tenant, where, Get(where), majority, end, unsure=True)
+        joined = ABSENT
+        for answer in answers.good.values():
+            if isinstance(answer, Found):
+                joined = merge(joined, decode(answer.record, where))
+        outcome = knows(joined, intent)
+        if outcome is Outcome.CONFLICT:
+            raise conflict()
+        record = encode(joined, where) if joined != ABSENT else b""
+        if outcome is Outcome.DUPLICATE:
+            clock = clock_of(joined, intent.op)
+            return lambda spreading: spreading.merge(record, Outcome.NEW, clock)
+        context = joined.context if intent.context is None else intent.context
+        until = intent.remember_until_us or intent.timestamp_us + _TWICE_US
+        told = replace(intent, context=context, remember_until_us=until)
+        return lambda spreading: spreading.take(told, record, late)
+
+    async def _asked(
+        self,
+        tenant: Tenant,
+        where: bytes,
+        body: Get | Lookup,
+        least: int,
+        end: float,
+        *,
+        unsure: bool,
+    ) -> Answers:
+        """What so many replicas answer, in the ring in force."""
+        while True:
+            place = self._place(tenant, where)
+            replicas = tuple(map(self._cluster.replica, place.placement.natural))
+            enough = min(least, len(replicas))
+            answers = await ask(replicas, body, place.ring_version, enough, end, self._spreading)
+            if answers.stale is not None:
+                await self._newer(answers.stale, end)
+                continue
+            if len(answers.good) < enough:
+                self._meter.quorum_failed("write")
+                short = f"{len(answers.good)} of {enough} needed replicas answered"
+                raise failures.not_reached(short, answers.bad, unsure=unsure)
+            return answers
 
     def _place(self, tenant: Tenant, where: bytes) -> Place:
         token = token_of(where)
@@ -133,37 +196,22 @@ class Writes:
     async def _look_up(
         self, tenant: Tenant, write: Write, where: bytes, intent: Intent, end: float
     ) -> Written | None:
-        while True:
-            place = self._place(tenant, where)
-            replicas = tuple(map(self._cluster.replica, place.placement.natural))
-            majority = required(Level.QUORUM, tenant.replication_factor)
-            writes = max(majority, required(write.level, tenant.replication_factor))
-            least = min(overlapping(writes, len(replicas)), len(replicas))
-            answers = await ask(
-                replicas,
-                Lookup(where, intent.op, intent.digest, intent.timestamp_us),
-                place.ring_version,
-                least,
-                end,
-                self._spreading,
-            )
-            if answers.stale is not None:
-                await self._newer(answers.stale, end)
-                continue
-            if len(answers.good) < least:
-                self._meter.quorum_failed("write")
-                short = f"{len(answers.good)} of {least} needed replicas answered"
-                raise failures.not_reached(short, answers.bad, unsure=False)
-            return await self._judged(tenant, write, where, end, answers.good)
+        factor = tenant.replication_factor
+        writes = max(required(Level.QUORUM, factor), required(write.level, factor))
+        body = Lookup(where, intent.op, intent.digest, intent.timestamp_us)
+        least = overlapping(writes, factor)
+        answers = await self._asked(tenant, where, body, least, end, unsure=False)
+        return await self._judged(tenant, write, intent, end, answers.good)
 
     async def _judged(
         self,
         tenant: Tenant,
         write: Write,
-        where: bytes,
+        intent: Intent,
         end: float,
         answers: dict[str, ReplyBody],
     ) -> Written | None:
+        where = slot(write.tenant, write.key)
         known = {node: one for node, one in answers.items() if isinstance(one, Known)}
         if any(one.outcome is Outcome.CONFLICT for one in known.values()):
             raise conflict()
@@ -178,9 +226,9 @@ class Writes:
         spread = await self._fresh(
             tenant,
             write,
-            where,
+            intent,
             end,
-            lambda spreading, _: spreading.merge(record, Outcome.DUPLICATE, clock, (holders[0],)),
+            lambda spreading: spreading.merge(record, Outcome.DUPLICATE, clock, (holders[0],)),
         )
         self._meter.duplicate()
         return Written(spread.clock, spread.replicas, duplicate=True, siblings=spread.siblings)
@@ -218,11 +266,9 @@ def _intent(write: Write) -> Intent:
     return Intent(op, write.value, now_us, write.context, write.expires_at_us)
 
 
-def _start(
-    tenant: Tenant, where: bytes, intent: Intent, spreading: SpreadingWrite, again: bool
-) -> None:
+def _start(tenant: Tenant, where: bytes, intent: Intent, spreading: SpreadingWrite) -> None:
     if tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS:
         record = lww_record(intent)
         spreading.merge(encode(record, where), Outcome.NEW, record.context)
     else:
-        spreading.take(intent, again=again)
+        spreading.take(intent)
