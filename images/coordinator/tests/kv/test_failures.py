@@ -231,8 +231,11 @@ async def test_a_retry_of_a_write_that_was_cut_off_makes_it_durable(
         (taker,) = _holders(nodes, "a")
         for node in nodes:
             node.refuses = {}
+        # Another would take it now, and not know it.
+        taker.refuses = {Take: FailureCode.NOT_READY}
         again = await kv.grpc.write("a", b"1", idempotency_key="k")
         assert again.success, again.error_message
+        assert again.is_duplicate
         assert again.replica_count >= 2
         await eventually(lambda: len(_holders(nodes, "a")) == 3)
         read = await kv.grpc.read("a")
