@@ -89,7 +89,7 @@ def _suites(
 ) -> list[Suite]:
     programs = virtualenv.ensure(work)
     log = work.paths.logs / "apt.log"
-    wanted = ["nftables", "postgresql", *apt.missing_programs(NODE_PROGRAMS)]
+    wanted = ["nftables", "postgresql", "redis-server", *apt.missing_programs(NODE_PROGRAMS)]
     apt.ensure(wanted, work.steps, log, "Testing against real servers")
     # An API server without a cluster, for the tests of elections; helm, for those of the chart; a
     # broker.
