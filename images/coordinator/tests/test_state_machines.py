@@ -4,30 +4,23 @@ Hypothesis makes up what owners, workers and the leader do, in any order and wit
 time; after each step the database must say what the model says.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
 
-from muster_coordinator.engine.errors import EngineError, Fenced, InvalidState, NotFound
+from muster_coordinator.engine.errors import Fenced, InvalidState, NotFound
 from muster_coordinator.engine.model import Claim, Registration
 from muster_coordinator.engine.ports import HealthLimits, Submission
-from muster_coordinator.engine.retry import Backoff, RetryPolicy
 from muster_coordinator.engine.scheduling import open_lanes, place
 from muster_coordinator.engine.scheduling.strategies import LeastLoaded
 from muster_coordinator.engine.states import (
@@ -40,62 +33,12 @@ from muster_coordinator.engine.states import (
     WorkerStatus,
 )
 
-from .parts import Parts, Settings, parts
+from .machines import BOUNDED, LOSSES, Machine, engine
 
 pytestmark = pytest.mark.integration
 
-T = TypeVar("T")
-
-LOSSES = 2
 RETRIES = 2
 WORKERS = ("w-0", "w-1")
-# Enough to find each of the mistakes that were planted; more takes longer than it is worth.
-BOUNDED = settings(
-    max_examples=20,
-    stateful_step_count=30,
-    deadline=None,
-    derandomize=True,
-    # Thirty steps can be read as they are; making them fewer takes minutes.
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-
-
-class Machine(RuleBasedStateMachine):
-    """What both models have: the engine, and a loop that it runs on."""
-
-    made: ClassVar[Parts]
-    runner: ClassVar[asyncio.Runner]
-
-    def does(self, what: Awaitable[T]) -> T:
-        """Run one call of the engine to its end."""
-
-        async def run() -> T:
-            return await what
-
-        return self.runner.run(run())
-
-    def fails(self, what: Awaitable[Any], error: type[EngineError]) -> None:
-        """Run a call that is refused."""
-        with pytest.raises(error):
-            self.does(what)
-
-    def sql(self, query: str, *args: Any) -> list[Any]:
-        """What the database holds."""
-        return self.does(self.made.database.fetch(query, *args))
-
-
-@contextlib.contextmanager
-def _engine(dsn: str, machine: type[Machine]) -> Iterator[None]:
-    policy = RetryPolicy(Backoff(first=0, jitter=0), max_redistributions=LOSSES)
-    with asyncio.Runner() as runner:
-        opened = parts(dsn, Settings(policy=policy))
-        machine.runner = runner
-        machine.made = runner.run(opened.__aenter__())
-        try:
-            yield
-        finally:
-            runner.run(opened.__aexit__(None, None, None))
 
 
 @dataclass
@@ -110,7 +53,6 @@ class Work:
     losses: int = 0
     wish: Wish = Wish.NONE
     checkpoints: int = 0
-    ended_by_report: bool = False
     excluded: set[str] = field(default_factory=set)
     been: list[State] = field(default_factory=lambda: [State.PENDING])
     claims: list[Claim] = field(default_factory=list)
@@ -465,5 +407,5 @@ class Workers(Machine):
 
 @pytest.mark.parametrize("machine", [Workloads, Workers])
 def test_the_database_keeps_to_the_model(dsn: str, machine: type[Machine]) -> None:
-    with _engine(dsn, machine):
+    with engine(dsn, machine):
         run_state_machine_as_test(machine, settings=BOUNDED)
