@@ -178,6 +178,21 @@ class TestBreakage:
             assert time.monotonic() - began < 1
             gate.opened.set()
 
+    async def test_what_waited_for_a_lost_connection_is_not_done(self) -> None:
+        gate = Gate()
+        async with serving(gate) as server, connected(server.port) as client:
+            at_work = asyncio.create_task(client.request(TAKE, 30))
+            await eventually(lambda: gate.batches, what="a batch at work")
+            async with connected(server.port) as other:
+                lost = asyncio.create_task(other.request(TAKE, 30))
+                await eventually(lambda: server.queued == 1, what="a request waiting")
+            assert code(await lost) is FailureCode.BROKEN
+            await eventually(lambda: server.connections == 1, what="the loss noticed")
+            gate.opened.set()
+            assert await at_work == Done()
+            assert await client.request(TAKE, 30) == Done()
+            assert gate.takes == 2
+
     async def test_nothing_waits_for_a_node_that_is_away(self) -> None:
         client = NodeClient("127.0.0.1", 1, COORDINATOR, options=QUICK)
         client.start()

@@ -96,6 +96,11 @@ class Peer(asyncio.Protocol):
         """What the client is, None before it is known."""
         return self._said.role if self._said else None
 
+    @property
+    def over(self) -> bool:
+        """Whether the connection has ended."""
+        return self._over
+
     def answer(self, number: int, body: ReplyBody) -> None:
         """Answer a request, with the next `flush`."""
         if self._over:

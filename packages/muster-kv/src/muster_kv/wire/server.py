@@ -94,6 +94,11 @@ class Server:
         """How many requests wait for the handler."""
         return sum(len(queue.calls) for queue in self._queues.values())
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected, or about to be."""
+        return len(self._peers)
+
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Listen; raises OSError where the port can't be had."""
         loop = asyncio.get_running_loop()
@@ -150,6 +155,8 @@ class Server:
         while True:
             calls = await queue.get()
             late = time.monotonic()
+            # Nobody waits for the answers of a connection that is over, and who asked may go on.
+            calls = [call for call in calls if not call.peer.over]
             answers: list[tuple[Call, ReplyBody]] = [
                 (call, _LATE) for call in calls if call.expires_at <= late
             ]
