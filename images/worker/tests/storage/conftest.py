@@ -23,7 +23,7 @@ from muster_kv.wire.messages import (
 )
 from muster_testing.storage import StorageNode
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 TENANT = "acme"
 
 

@@ -121,7 +121,7 @@ async def test_a_log_that_is_damaged_in_its_middle_is_not_read_halfway(
         Engine(database(node.data_dir))
     node.spawn()
     assert node.process is not None
-    assert node.process.wait(20) == 1
+    assert node.process.wait(60) == 1
     assert "can't serve" in node.tail()
 
 

@@ -74,7 +74,7 @@ async def test_a_node_that_does_not_answer_keeps_no_other_waiting(
         async def brought() -> bool:
             return await _waiting(talk) == {"frozen": 1, "dead": 1}
 
-        await eventually(brought, deadline=5, what="hint brought beside a frozen node")
+        await eventually(brought, deadline=15, what="hint brought beside a frozen node")
         assert await other.values("k") == [b"v"]
         # Nor does the node itself stop.
         await talk.put("mine", b"v")

@@ -20,7 +20,7 @@ from muster_testing.authority import Authority
 from muster_testing.storage import StorageNodes
 from muster_testing.waiting import eventually
 
-from .conftest import TENANT, Talk, now_us
+from .conftest import DEADLINE, TENANT, Talk, now_us
 
 pytestmark = pytest.mark.integration
 
@@ -52,8 +52,8 @@ async def test_only_who_has_a_certificate_is_talked_to(storage_node: StorageNode
     )
     refused = [_client(node, None), _client(node, client_context(stranger))]
     try:
-        await client.ready(10)
-        await second.ready(10)
+        await client.ready(DEADLINE)
+        await second.ready(DEADLINE)
         talk = Talk(client)
         await talk.put("k", b"v")
         for each in refused:
