@@ -6,6 +6,7 @@ import promql_parser
 import pytest
 import yaml
 
+from muster_coordinator.broker_face.metrics import BrokerMetrics
 from muster_coordinator.ops.metrics import Metrics as CoordinatorMetrics
 from muster_coordinator.proving.offers import Offers, Pool
 from muster_operator.metrics import OperatorMetrics
@@ -20,6 +21,7 @@ def exported() -> set[str]:
     coordinator = CoordinatorMetrics(
         Offers([Pool("demo", (CircuitSpec("merkle", size=20),), True)])
     )
+    BrokerMetrics(coordinator.registry)
     worker = WorkerMetrics("demo-worker-0", 1)
     worker.seed_types(["prove.merkle"])
     return {
