@@ -106,10 +106,11 @@ async def test_a_key_that_is_gone_is_not_followed_by_another(space: Space) -> No
         annotations = there["spec"]["template"]["metadata"]["annotations"]
         version = (await space.the(SECRETS, MADE))["metadata"]["resourceVersion"]
         assert annotations[naming.WITNESS] == f"{MADE}.{version}"
+        # The status is written after what it tells of.
+        assert "Stalled" not in await space.conditions(COORDINATORS)
         return True
 
     await eventually(goes_on, deadline=60, what="it goes on with the restored key")
-    assert "Stalled" not in await space.conditions(COORDINATORS)
 
 
 async def test_keys_of_ones_own_are_used(space: Space) -> None:
