@@ -144,6 +144,8 @@ async def test_what_runs_outlives_the_graceful_stop_of_its_replica(
             ahead = await survivor.add(2, 2)
             await survivor.reaches(ahead, "assigned")
             polling = asyncio.create_task(both.replicas[leader].task(running, wait="20s"))
+            # It has arrived once what was asked after it is answered.
+            await both.replicas[leader].task(running)
             both.processes[leader].send(signal.SIGTERM)
             # A long poll is answered with what is known, not cut off.
             assert (await polling)["status"] == "in_progress"
