@@ -103,11 +103,14 @@ class Writes:
                 FailureCode.TOO_LARGE,
                 f"value: {len(intent.value)} bytes; allowed: at most {VALUE_BYTES}",
             )
-        record = transaction.record(slot)
+        held = record = transaction.record(slot)
         if body.base:
-            record = merge(record, decode(body.base, slot))
+            record = merge(held, decode(body.base, slot))
         taken = take(record, intent, transaction.identity.actor, floor=transaction.floor)
         if taken.outcome is not Outcome.NEW:
+            # What is answered must know the operation, which perhaps only `base` does.
+            if record != held:
+                return Took(transaction.put(slot, record), taken.outcome, taken.clock)
             return Took(transaction.data(slot) or b"", taken.outcome, taken.clock)
         if len(taken.record.versions) > SIBLINGS:
             return Failure(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from muster_kv.errors import FailureCode
-from muster_kv.merging import Intent, lww_record
+from muster_kv.merging import Intent, Outcome, knows, lww_record, take
 from muster_kv.ops import fresh_op
-from muster_kv.record import encode
+from muster_kv.record import ABSENT, decode, encode
 from muster_kv.slots import slot
 from muster_kv.wire.messages import Failure, Merge, Merged, ReplyBody, StoreHint, Take, Took
 from muster_storage.engine import (
@@ -208,6 +208,18 @@ def test_the_base_of_a_write_is_joined_first(asked: Asked) -> None:
     (took,) = asked(Take(AT, Intent(fresh_op(b"w" * 16), b"w", NOW), at_peer))
     assert isinstance(took, Took)
     assert took.clock.keys() == {"lww", "s1#00000000"}
+
+
+def test_a_duplicate_that_only_its_base_knows_is_kept(engine: Failing, asked: Asked) -> None:
+    intent = Intent(fresh_op(b"w" * 16), b"w", NOW)
+    at_peer = take(ABSENT, intent, "s2#00000000").record
+    asked(Merge(AT, _record(b"here")))
+    (took,) = asked(Take(AT, intent, encode(at_peer, AT)))
+    assert isinstance(took, Took)
+    assert took.outcome is Outcome.DUPLICATE
+    assert knows(decode(took.record, AT), intent) is Outcome.DUPLICATE
+    assert {version.value for version in decode(took.record, AT).versions} == {b"here", b"w"}
+    assert engine.get(Family.DATA, AT) == took.record
 
 
 def test_a_new_folder_is_a_new_actor() -> None:
