@@ -128,6 +128,20 @@ async def test_a_take_that_comes_late_replaces_nothing_unseen(dsn: str, tmp_path
         assert (read.value, len(read.siblings)) == (b"2", 0)
 
 
+async def test_a_blind_take_is_not_followed_by_another_before_its_time_is_over(
+    dsn: str, tmp_path: Path
+) -> None:
+    # A replica that has never answered gets a quarter of a second, or a third of what is left.
+    async with cluster(dsn, tmp_path, write_timeout="10s") as (kv, nodes):
+        for node in nodes:
+            node.loses = {Take}
+        begun = time.monotonic()
+        written = await kv.grpc.write("a", b"1")
+        assert written.success, written.error_message
+        assert time.monotonic() - begun >= 0.25
+        assert sum(node.seen.count(Take) for node in nodes) == 1
+
+
 async def test_a_slow_reader_is_not_waited_for(dsn: str, tmp_path: Path) -> None:
     async with cluster(dsn, tmp_path) as (kv, nodes):
         for n in range(12):

@@ -146,10 +146,12 @@ class SpreadingWrite:
         begun = self._loop.time()
         # There must be time for another.
         seconds = min(self._left() / 3, self._with.patience.seconds(replica.node_id))
-        took = partial(self._took, replica, body, begun)
+        took = partial(self._took, replica, body, begun, begun + seconds)
         replica.submit(body, self._place.ring_version, seconds, took)
 
-    def _took(self, replica: Replica, body: Take, begun: float, reply: ReplyBody) -> None:
+    def _took(
+        self, replica: Replica, body: Take, begun: float, fence: float, reply: ReplyBody
+    ) -> None:
         seconds = self._loop.time() - begun
         if isinstance(reply, Took):
             self._with.patience.answered(replica.node_id, seconds)
@@ -169,7 +171,12 @@ class SpreadingWrite:
         if error is not None:
             self._fail(error)
         elif failure.unknown:
-            self._fail(UnsureError(self._short(), replica.node_id))
+            unsure = UnsureError(self._short(), replica.node_id)
+            if body.intent.context is None:
+                # Its request may still be read: a blind one must not be done after another.
+                self._loop.call_at(fence, self._fail, unsure)
+            else:
+                self._fail(unsure)
         else:
             self._ask(body)
 
