@@ -19,10 +19,9 @@ class ConflictResolution(Enum):
 
 
 class Durability(Enum):
-    """Whether a write is on the disks, or may still be in memory, when it is acknowledged."""
+    """Where a write is when it is acknowledged: on the disks; nothing less is offered."""
 
     SYNC = "Sync"
-    ASYNC = "Async"
 
 
 class Idempotency(Enum):

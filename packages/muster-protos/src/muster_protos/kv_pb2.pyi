@@ -605,7 +605,7 @@ class TenantPolicy(_message.Message):
     conflict_resolution: _builtins.str
     """Siblings, LastWriteWins"""
     durability: _builtins.str
-    """Sync, Async"""
+    """Sync"""
     idempotency: _builtins.str
     """Replicas, Redis"""
     writes_per_minute: _builtins.int

@@ -55,7 +55,7 @@ class PolicyBody(_Body):
     """How a tenant's data is treated; what is left out stays, or is the default."""
 
     conflict_resolution: str = Field(default="", description="Siblings, LastWriteWins")
-    durability: str = Field(default="", description="Sync, Async")
+    durability: str = Field(default="", description="Sync")
     idempotency: str = Field(default="", description="Replicas, Redis")
     writes_per_minute: int = Field(default=0, ge=-1, le=_INT64, description="-1 for no limit")
     reads_per_minute: int = Field(default=0, ge=-1, le=_INT64, description="-1 for no limit")
