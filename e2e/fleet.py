@@ -1,6 +1,8 @@
 """A ProverPool under test: its API, its database, its pods."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from typing import Any
 import httpx
 
 from e2e.cluster import Cluster
-from muster_testing.waiting import eventually
+from muster_testing.waiting import eventually, eventually_sync
 
 ENDED = {"completed", "failed", "cancelled"}
 
@@ -91,7 +93,16 @@ class Fleet:
         }
         self.cluster.apply(service, self.namespace)
         port = self.cluster.get("service", name, self.namespace)["spec"]["ports"][0]["nodePort"]
-        return f"http://{self.cluster.node_address()}:{port}"
+        address = self.cluster.node_address()
+
+        def answered() -> bool:
+            # The node opens its port some time after the Service is there.
+            with contextlib.suppress(OSError), socket.create_connection((address, port), 5):
+                return True
+            return False
+
+        eventually_sync(answered, deadline=120, what="the API can be reached")
+        return f"http://{address}:{port}"
 
 
 class UnexpectedAnswerError(Exception):

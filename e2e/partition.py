@@ -13,7 +13,7 @@ _GRPC_PORT = 9090
 _ENTER = (
     'pid=$(grep -lzxF "POD_NAME=$1" /proc/[0-9]*/environ 2>/dev/null | head -n 1 | cut -d/ -f3); '
     'test -n "$pid"; '
-    'nsenter --mount=/proc/1/ns/mnt --net="/proc/$pid/ns/net" nft "$2"'
+    'nsenter --mount=/proc/1/ns/mnt --net="/proc/$pid/ns/net" /usr/sbin/nft "$2"'
 )
 _CUT = (
     "table inet cut { "

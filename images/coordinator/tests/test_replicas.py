@@ -166,6 +166,31 @@ async def test_what_runs_outlives_the_graceful_stop_of_its_replica(
     assert await rows(dsn, generation, running) == [(1,)]
 
 
+async def test_a_new_pool_comes_with_new_replicas_though_an_older_one_leads(
+    dsn: str, tmp_path: Path
+) -> None:
+    """The old leader knows no key of it, and leaves only once its successor is ready."""
+    await prepare(dsn)
+    new = settings(id="c-new")
+    circuit = {"name": "merkle", "curve": "bn254", "size": 4}
+    new["proving"]["pools"].append({"name": "later", "insecure_setup": True, "circuits": [circuit]})
+    with process(dsn, settings(id="c-old"), tmp_path / "old") as old:
+        await (await old.serving()).close()
+        with process(dsn, new, tmp_path / "new") as successor:
+            replica = await successor.serving()
+            ready = (await replica.ops.get("/ready")).json()
+            assert ready["dependencies"]["keys"] == "missing: later/merkle-4-poseidon@bn254"
+            old.send(signal.SIGTERM)
+            assert await old.exit_status() == 0
+
+            async def loaded() -> bool:
+                found = (await replica.ops.get("/ready")).json()
+                return bool(found["is_leader"] and found["dependencies"]["keys"] == "loaded")
+
+            await eventually(loaded, deadline=60, what="the new leader has made the key")
+            await replica.close()
+
+
 async def test_streams_of_a_killed_replica_end(dsn: str, tmp_path: Path) -> None:
     """Nobody is there to note it, and the worker lives: the leader notices the silence."""
     async with pair(dsn, tmp_path, heartbeat_timeout="6s") as both:

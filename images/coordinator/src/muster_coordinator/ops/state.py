@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC
@@ -22,6 +23,9 @@ from muster_runtime.election import Elector
 from muster_runtime.ops import Health
 
 log = logging.getLogger(__name__)
+
+# A leader that knows of a key has made it by then, many times over.
+_PATIENCE_SECONDS = 20.0
 
 
 class Stores:
@@ -62,6 +66,7 @@ class OpsState:
         self.elector: Elector | None = None
         self.leader: Leader | None = None
         self.broker: Broker | None = None
+        self._missing_since: float | None = None
 
     async def sample(self, queue: Queue, every: float) -> None:
         """Look at the store for ever."""
@@ -106,10 +111,15 @@ class OpsState:
     async def ready(self) -> Health:
         """Readiness: the database answers, the keys are loaded, and this is not the end.
 
-        Without the broker it stays ready, as all other workers and clients are served.
+        Without the broker it stays ready, as all other workers and clients are served. Without some
+        key it becomes so, where another leads that makes none: a leader of an older configuration
+        knows no new circuit, and leaves only when its successors are ready.
         """
         missing, problems = self._keyring.missing(), self._keyring.problems()
-        ok = self.database and not missing and not self.stopping
+        keys = not missing or (self._waits_in_vain() and not problems)
+        if not missing:
+            self._missing_since = None
+        ok = self.database and keys and not self.stopping
         return Health(
             ok=ok,
             body={
@@ -126,6 +136,12 @@ class OpsState:
                 | ({"broker": _connected(self.broker.connected)} if self.broker else {}),
             },
         )
+
+    def _waits_in_vain(self) -> bool:
+        now = time.monotonic()
+        if self._missing_since is None:
+            self._missing_since = now
+        return not self._leads and now - self._missing_since > _PATIENCE_SECONDS
 
     async def queue(self) -> Mapping[str, Any]:
         """What waits and runs in each pool, and with which keys; 503 while the database is away."""
