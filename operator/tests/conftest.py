@@ -143,7 +143,8 @@ class Space:
         async def absent() -> bool:
             return await self.get(resource, name) is None
 
-        await eventually(absent, what=f"{resource.kind} {name} is gone")
+        # The garbage collector looks for new kinds of owners each 30 seconds.
+        await eventually(absent, deadline=120, what=f"{resource.kind} {name} is gone")
 
     async def run_pods(self) -> None:
         """Have every pod run and be ready, as a kubelet would."""
