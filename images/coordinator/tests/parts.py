@@ -39,7 +39,7 @@ from muster_coordinator.proving.offers import Offers
 from muster_coordinator.store import signals
 from muster_coordinator.store.accounts import PostgresAccounts
 from muster_coordinator.store.assignments import PostgresAssignments
-from muster_coordinator.store.database import Database
+from muster_coordinator.store.database import SERVER_SETTINGS, Database
 from muster_coordinator.store.history import PostgresHistory
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_coordinator.store.migrate import migrate
@@ -47,6 +47,7 @@ from muster_coordinator.store.notes import PostgresNotes
 from muster_coordinator.store.queue import PostgresQueue
 from muster_coordinator.store.witnesses import Witnesses
 from muster_coordinator.store.workers import PostgresWorkers
+from muster_runtime.notifications import Notifications
 from muster_testing.waiting import eventually
 
 NEED = Requirement("general", "sleep")
@@ -114,8 +115,9 @@ class Parts:
         """Deliver, listen, and lead, while the context is open."""
         await self.workers.replica_started(self.settings.replica)
         connected = asyncio.Event()
-        listener = signals.Signals(
+        listener = Notifications(
             self.dsn,
+            SERVER_SETTINGS,
             {
                 signals.WORK: lambda _: self.leader.wake(),
                 signals.ASSIGNED: self.delivery.wake,

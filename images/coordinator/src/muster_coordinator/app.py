@@ -48,7 +48,7 @@ from muster_coordinator.store import signals
 from muster_coordinator.store.accounts import PostgresAccounts
 from muster_coordinator.store.assignments import PostgresAssignments
 from muster_coordinator.store.configs import PostgresConfigs
-from muster_coordinator.store.database import LOST, Database, Limits, is_outage
+from muster_coordinator.store.database import SERVER_SETTINGS, Database, Limits
 from muster_coordinator.store.history import PostgresHistory
 from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.leadership import PostgresLeadership
@@ -67,7 +67,9 @@ from muster_runtime.election import (
     kube_leases,
 )
 from muster_runtime.kube import connect
+from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
+from muster_runtime.postgres import LOST, is_outage
 from muster_runtime.tracing import Off, Tracer
 
 log = logging.getLogger(__name__)
@@ -441,9 +443,10 @@ class Coordinator:
             self.watches,
         )
 
-    def _listener(self) -> signals.Signals:
-        return signals.Signals(
+    def _listener(self) -> Notifications:
+        return Notifications(
             self._dsn,
+            SERVER_SETTINGS,
             {
                 signals.WORK: lambda _: self._leader.wake(),
                 signals.ASSIGNED: self._delivery.wake,

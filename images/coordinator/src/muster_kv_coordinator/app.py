@@ -37,14 +37,16 @@ from muster_kv_coordinator.metrics import Metrics
 from muster_kv_coordinator.nodes.cluster import NodeSettings, StorageCluster
 from muster_kv_coordinator.redis_memory import RedisMemory
 from muster_kv_coordinator.store import signals
-from muster_kv_coordinator.store.database import LOST, Database, PoolLimits, is_outage
+from muster_kv_coordinator.store.database import SERVER_SETTINGS, Database, PoolLimits, is_outage
 from muster_kv_coordinator.store.migrate import SchemaError, migrate
 from muster_kv_coordinator.store.nodes import PostgresNodes
 from muster_kv_coordinator.store.ring import PostgresRing
 from muster_kv_coordinator.store.tenants import PostgresTenants
 from muster_kv_coordinator.tokens import Tokens
 from muster_runtime.config import ConfigError
+from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
+from muster_runtime.postgres import LOST
 
 log = logging.getLogger(__name__)
 
@@ -261,10 +263,11 @@ class _Parts:
             self._metrics,
         )
 
-    def signals(self, dsn: str) -> signals.Signals:
+    def signals(self, dsn: str) -> Notifications:
         """What is heard of changes elsewhere."""
-        return signals.Signals(
+        return Notifications(
             dsn,
+            SERVER_SETTINGS,
             {signals.TENANTS: self.tenants.changed, signals.RING: self.cluster.wake},
             self._look_again,
         )

@@ -11,36 +11,13 @@ from typing import Any, Self, TypeVar
 import asyncpg
 
 from muster_coordinator.engine.errors import Unavailable
+from muster_runtime import postgres
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
-
-LOST = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    # What it says between a server's goodbye on an idle connection and the end of that connection.
-    asyncpg.InternalClientError,
-)
-"""All that a connection raises, whoever is at fault; `is_outage` tells which."""
-
-# The connection, or what is behind it, is away.
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
+Connection = postgres.Connection
 
 # Somebody else was in the way; the same again may succeed at once.
 _CONFLICT = (
@@ -48,12 +25,6 @@ _CONFLICT = (
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
 )
-
-
-def is_outage(error: Exception) -> bool:
-    """Whether `error` says that the database is away, not that something is wrong with it."""
-    # asyncpg's errors about wrong arguments are ValueErrors besides.
-    return isinstance(error, _AWAY) and not isinstance(error, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +157,8 @@ class Database:
         while True:
             try:
                 return await self._once(work, transaction=transaction)
-            except (*_AWAY, *_CONFLICT) as error:
-                if not is_outage(error) and not isinstance(error, _CONFLICT):
+            except (*postgres.AWAY, *_CONFLICT) as error:
+                if not postgres.is_outage(error) and not isinstance(error, _CONFLICT):
                     raise
                 if loop.time() + pause >= end:
                     raise Unavailable("the database is away; come back later") from error

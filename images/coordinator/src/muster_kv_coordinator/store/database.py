@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import asyncpg
 
 from muster_kv_coordinator.core.errors import UnavailableError
+from muster_runtime import postgres
 
 log = logging.getLogger(__name__)
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Connection = postgres.Connection
 
 SERVER_SETTINGS = {
     "application_name": "muster-kv-coordinator",
@@ -22,35 +23,14 @@ SERVER_SETTINGS = {
     "jit": "off",
 }
 
-LOST = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-"""All that a connection raises, whoever is at fault; `is_outage` tells which."""
-
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    # Said between a server's goodbye on an idle connection and the end of that connection.
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.LockNotAvailableError,
-)
-
 
 def is_outage(error: BaseException) -> bool:
-    """Whether `error` says that the database is away, not that something is wrong with it."""
-    # asyncpg's errors about wrong arguments are ValueErrors besides.
-    return isinstance(error, _AWAY) and not isinstance(error, ValueError)
+    """Whether `error` says that the database is away, not that something is wrong with it.
+
+    A lock that was not given in time counts too: nothing here tries again by itself, and whoever
+    asked is told to come back later.
+    """
+    return postgres.is_outage(error) or isinstance(error, asyncpg.LockNotAvailableError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +92,7 @@ class Database:
         try:
             async with asyncio.timeout(self._limits.call), self._pool.acquire() as held:
                 yield held
-        except LOST as error:
+        except postgres.LOST as error:
             if not is_outage(error):
                 raise
             log.warning("the metadata store is away", extra={"error": repr(error)})

@@ -13,17 +13,9 @@ import asyncpg
 
 from muster_runtime.election.record import Term, Timings
 from muster_runtime.election.reign import Lead, reign
+from muster_runtime.postgres import LOST
 
 log = logging.getLogger(__name__)
-
-# What a connection raises that goes away; the internal error where it goes during a call.
-_LOST = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
 
 _HOLDER = """
 SELECT activity.application_name
@@ -82,7 +74,7 @@ class AdvisoryLockElector:
                 command_timeout=self._timings.renew_deadline,
                 server_settings={"application_name": self._identity},
             )
-        except _LOST as error:
+        except LOST as error:
             log.warning("the database can't be reached", extra={"error": repr(error)})
             return None
 
@@ -93,7 +85,7 @@ class AdvisoryLockElector:
                 await asyncio.sleep(self._timings.retry_period)
             # A transaction id rises over the life of the database, as a term's number must.
             number = await connection.fetchval("SELECT pg_current_xact_id()::text::bigint")
-        except _LOST as error:
+        except LOST as error:
             log.warning("lost the database while campaigning", extra={"error": repr(error)})
             return
         self._leader = self._identity
@@ -106,7 +98,7 @@ class AdvisoryLockElector:
         try:
             while not await self._is_set_soon(closed):
                 await connection.fetchval("SELECT 1")
-        except _LOST as error:
+        except LOST as error:
             log.warning("the lock's connection fails", extra={"error": repr(error)})
         log.warning("lost the lock")
 
