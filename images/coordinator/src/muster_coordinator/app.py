@@ -32,7 +32,6 @@ from muster_coordinator.engine.waiters import Waiters
 from muster_coordinator.faces import Faces
 from muster_coordinator.grpc_face.authentication import Authentication
 from muster_coordinator.grpc_face.callee import Engine, Terms
-from muster_coordinator.grpc_face.certificates import Certificates, TlsFiles
 from muster_coordinator.grpc_face.server import GrpcServer, Security, coordinator_service
 from muster_coordinator.grpc_face.service import CoordinatorService
 from muster_coordinator.grpc_face.token_review import TokenReviews
@@ -66,6 +65,7 @@ from muster_runtime.election import (
     Term,
     kube_leases,
 )
+from muster_runtime.grpc_certificates import Certificates, TlsFiles
 from muster_runtime.kube import connect
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer

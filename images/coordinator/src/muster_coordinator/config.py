@@ -19,10 +19,11 @@ from pydantic import (
 from muster_broker.access import BrokerSection
 from muster_coordinator.accounts.section import AccountsSection
 from muster_coordinator.engine.scheduling import STRATEGIES
-from muster_coordinator.security import AuthSection, GrpcTlsSection, TlsSection
+from muster_coordinator.security import AuthSection
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
 from muster_runtime.config import AbsolutePath, Duration, Quantity, Section, Sha256, between
 from muster_runtime.election import Timings
+from muster_runtime.tls import GrpcTlsSection, TlsSection
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 

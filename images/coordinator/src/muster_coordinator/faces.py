@@ -21,7 +21,6 @@ from muster_coordinator.http_face.server import for_pages_of
 from muster_coordinator.http_face.tls import Encryption, TlsFiles
 from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import Offers
-from muster_coordinator.security import TlsSection
 from muster_coordinator.workload_face import app
 from muster_coordinator.workload_face.desk import Desk
 from muster_coordinator.workload_face.entry import Entry
@@ -30,6 +29,7 @@ from muster_coordinator.workload_face.rest_admin import AdminApi
 from muster_coordinator.workload_face.rest_configs import ConfigApi
 from muster_coordinator.workload_face.service import WorkloadService
 from muster_coordinator.workload_face.sockets import Sockets, Watches
+from muster_runtime.tls import TlsSection
 
 Observe = Callable[[str, int, float], None]
 

@@ -1,57 +1,13 @@
-"""Configuration of the faces' security: who may connect, and workers as whom."""
+"""Configuration of the gRPC face's security: workers as whom."""
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from muster_runtime.config import OptionalFile, Section
-from muster_runtime.pem import check_authorities, check_pair
+from muster_runtime.config import Section
 
 _ACCOUNT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_ASKING = frozenset({"optional", "mutual"})
-
-
-class TlsSection(Section):
-    """Transport security of a port; its files are read again when they change."""
-
-    mode: Literal["disabled", "server", "optional", "mutual"] = "disabled"
-    cert_file: OptionalFile = None
-    key_file: OptionalFile = None
-    ca_file: OptionalFile = None
-
-    @field_validator("cert_file", "key_file")
-    @classmethod
-    def _with_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        mode = info.data.get("mode", "disabled")
-        if mode == "disabled" and value is not None:
-            raise ValueError("only where mode is another than disabled")
-        if mode != "disabled" and value is None:
-            raise ValueError(f"a PEM file, as mode is {mode}")
-        certificate = info.data.get("cert_file")
-        if info.field_name == "key_file" and value is not None and certificate is not None:
-            check_pair(certificate, value)
-        return value
-
-    @field_validator("ca_file")
-    @classmethod
-    def _with_authorities(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        # Where the mode itself is wrong, that is said and no more.
-        mode = info.data.get("mode", "")
-        if mode in {"disabled", "server"} and value is not None:
-            raise ValueError(f"only where clients show certificates, and mode is {mode}")
-        if mode in _ASKING and value is None:
-            raise ValueError(f"a PEM file with the authorities of clients, as mode is {mode}")
-        if value is not None:
-            check_authorities(value)
-        return value
-
-
-class GrpcTlsSection(TlsSection):
-    """Transport security of the gRPC port, which asks all clients for certificates or none."""
-
-    mode: Literal["disabled", "server", "mutual"] = "disabled"
 
 
 class AuthSection(Section):

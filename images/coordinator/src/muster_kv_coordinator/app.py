@@ -29,7 +29,6 @@ from muster_kv_coordinator.core.scans import Scans
 from muster_kv_coordinator.core.spread import Spreading
 from muster_kv_coordinator.core.tenants import Tenants
 from muster_kv_coordinator.core.writes import Writes
-from muster_kv_coordinator.grpc_face.credentials import Certificates
 from muster_kv_coordinator.grpc_face.server import GrpcFace, Transport
 from muster_kv_coordinator.health import HealthState
 from muster_kv_coordinator.http_face.server import HttpFace
@@ -44,6 +43,7 @@ from muster_kv_coordinator.store.ring import PostgresRing
 from muster_kv_coordinator.store.tenants import PostgresTenants
 from muster_kv_coordinator.tokens import Tokens
 from muster_runtime.config import ConfigError
+from muster_runtime.grpc_certificates import Certificates, TlsFiles
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
 from muster_runtime.postgres import LOST
@@ -185,8 +185,12 @@ class KvCoordinator:
 
     def _transport(self) -> Transport:
         tls, auth = self._config.tls, self._config.auth
+        credentials = None
+        if tls.cert_file is not None and tls.key_file is not None:
+            files = TlsFiles(tls.cert_file, tls.key_file, tls.ca_file)
+            credentials = Certificates(files).credentials
         return Transport(
-            credentials=None if tls.mode == "disabled" else Certificates(tls).credentials,
+            credentials=credentials,
             tokens=auth.mode == "jwt",
             certificates=tls.mode == "mutual" and bool(auth.admin_common_names),
             most=self._config.server.max_connections,

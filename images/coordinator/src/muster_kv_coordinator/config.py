@@ -12,8 +12,9 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 
 from muster_kv.consistency import Level
 from muster_kv_coordinator.core.model import READS_PER_MINUTE, WRITES_PER_MINUTE
-from muster_kv_coordinator.security import AuthSection, OptionalFile, TlsSection
-from muster_runtime.config import ConfigError, Duration, Section
+from muster_kv_coordinator.security import AuthSection
+from muster_runtime.config import ConfigError, Duration, OptionalFile, Section
+from muster_runtime.tls import GrpcTlsSection
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one, which is logged."""
@@ -194,7 +195,7 @@ class KvConfig(Section):
     """The whole file."""
 
     server: ServerSection = ServerSection()
-    tls: TlsSection = TlsSection()
+    tls: GrpcTlsSection = GrpcTlsSection()
     auth: AuthSection = AuthSection()
     database: DatabaseSection = DatabaseSection()
     redis: RedisSection = RedisSection()

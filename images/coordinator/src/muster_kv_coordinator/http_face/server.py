@@ -23,8 +23,8 @@ from muster_kv_coordinator.http_face import views
 from muster_kv_coordinator.http_face.bodies import shown_clock
 from muster_kv_coordinator.http_face.openapi import document
 from muster_kv_coordinator.http_face.routes import ROUTES, Asked, Route
-from muster_kv_coordinator.security import TlsSection
 from muster_runtime.logs import bind
+from muster_runtime.tls import GrpcTlsSection
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class HttpFace:
         *,
         address: tuple[str, int],
         seconds: float,
-        tls: TlsSection,
+        tls: GrpcTlsSection,
         ready: Check,
     ) -> None:
         self._service = service
@@ -144,7 +144,7 @@ class HttpFace:
         return web.json_response({"ready": ready}, status=200 if ready else 503)
 
 
-def server_context(tls: TlsSection) -> ssl.SSLContext | None:
+def server_context(tls: GrpcTlsSection) -> ssl.SSLContext | None:
     """Transport security of a server; None for none."""
     if tls.mode == "disabled" or tls.cert_file is None:
         return None
