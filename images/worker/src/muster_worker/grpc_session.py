@@ -11,9 +11,8 @@ from muster_protos import coordinator_pb2 as pb
 from muster_worker import grpc_messages as messages
 from muster_worker.coordinator import CoordinatorError, Registration, Unavailable
 from muster_worker.grpc_calls import CALL_SECONDS, HEARTBEAT_SECONDS, Calls
-from muster_worker.notes import Notes
-from muster_worker.reports import Completion, Failure, Halted
-from muster_worker.tasks import Command, Drain, Ticket
+from muster_worker.reporting import Reporting
+from muster_worker.tasks import Command, Drain
 
 T = TypeVar("T")
 
@@ -21,7 +20,7 @@ _FRAME_BYTES = 4 * 2**20
 """Of reports in one frame, unless a single one is larger; a message may have 10 MB."""
 
 
-class Session:
+class Session(Reporting[pb.Report]):
     """A part of a `Coordinator`, as seen by the worker `worker_id`.
 
     The stream is opened by whatever has to be said first: results of an earlier process go out
@@ -29,6 +28,7 @@ class Session:
     """
 
     def __init__(self, calls: Calls, worker_id: str) -> None:
+        super().__init__(messages)
         self._calls = calls
         self._worker_id = worker_id
         self._stream: _Stream | None = None
@@ -77,32 +77,7 @@ class Session:
         finally:
             stream.leave()
 
-    async def start(self, ticket: Ticket) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.started(ticket))
-
-    async def tell(self, ticket: Ticket, notes: Notes) -> None:
-        """See `Coordinator`."""
-        await self._report(*messages.notes(ticket, notes))
-
-    async def complete(self, report: Completion) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.completion(report))
-
-    async def fail(self, report: Failure) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.failure(report))
-
-    async def halted(self, report: Halted) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.halted(report))
-
-    async def release(self, ticket: Ticket, reason: str) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.released(ticket, reason))
-
     async def _report(self, *reports: pb.Report) -> None:
-        """Report, and wait until all is taken in."""
         stream = self._open()
         answers = [stream.report(report) for report in reports]
         await _within(CALL_SECONDS, asyncio.gather(*answers))

@@ -24,9 +24,8 @@ from muster_worker.coordinator import (
 )
 from muster_worker.metrics import Metrics
 from muster_worker.nats_session import Session
-from muster_worker.notes import Notes
-from muster_worker.reports import Completion, Failure, Halted
-from muster_worker.tasks import Command, Ticket
+from muster_worker.reporting import Reporting
+from muster_worker.tasks import Command
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ _NEWS_SECONDS = 10.0
 """So long after the last news of any coordinator nobody may be there."""
 
 
-class NatsCoordinator:
+class NatsCoordinator(Reporting[messages.Said]):
     """A `Coordinator` behind a broker, as seen by the worker `worker_id`.
 
     Reports go through JetStream, so they outlive whoever should take them in; each is answered once
@@ -48,6 +47,7 @@ class NatsCoordinator:
     """
 
     def __init__(self, access: Access, worker_id: str, metrics: Metrics) -> None:
+        super().__init__(messages)
         self._subjects = access.section.subjects
         self._worker_id = worker_id
         self._metrics = metrics
@@ -139,31 +139,6 @@ class NatsCoordinator:
         async for command in session.commands():
             yield command
 
-    async def start(self, ticket: Ticket) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.started(ticket))
-
-    async def tell(self, ticket: Ticket, notes: Notes) -> None:
-        """See `Coordinator`."""
-        for said in messages.notes(ticket, notes):
-            await self._report(said)
-
-    async def complete(self, report: Completion) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.completion(report))
-
-    async def fail(self, report: Failure) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.failure(report))
-
-    async def halted(self, report: Halted) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.halted(report))
-
-    async def release(self, ticket: Ticket, reason: str) -> None:
-        """See `Coordinator`."""
-        await self._report(messages.released(ticket, reason))
-
     async def deregister(self) -> None:
         """See `Coordinator`."""
         await self._ask(wire.Ask.LEAVE, wire.Payload(), HEARTBEAT_SECONDS)
@@ -239,7 +214,11 @@ class NatsCoordinator:
             messages.accepted(answer)
             return answer
 
-    async def _report(self, said: messages.Said) -> None:
+    async def _report(self, *reports: messages.Said) -> None:
+        for said in reports:
+            await self._keep(said)
+
+    async def _keep(self, said: messages.Said) -> None:
         """Have a report kept by the broker, and wait until a coordinator has stored it.
 
         Raises:
