@@ -3,11 +3,10 @@
 Both replicas keep it: the leader to know what is dirty, both to know which coordinators to ask.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from muster_operator import naming
 from muster_operator.reconcile.reconciler import is_serving, ready_message
 from muster_operator.resources import COORDINATORS, PROVER_POOLS, Key, Manifest
 
@@ -110,11 +109,6 @@ class Inventory:
         if key.kind == PROVER_POOLS.kind:
             return {Key(COORDINATORS.kind, key.namespace, known.coordinator)}
         return set(self.pools(key))
-
-
-def concerned_owners(child: Mapping[str, Any]) -> list[Key]:
-    """The keys that are dirty for a change of a labelled child."""
-    return naming.owners(dict(child))
 
 
 def _known(body: Manifest) -> Known:

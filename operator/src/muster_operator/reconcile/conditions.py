@@ -125,8 +125,3 @@ def merged(
 def find(conditions: Sequence[Mapping[str, Any]], kind: ConditionType) -> Mapping[str, Any]:
     """The condition of that type; empty where there is none."""
     return next((each for each in conditions if each["type"] == kind.value), {})
-
-
-def is_true(conditions: Sequence[Mapping[str, Any]], kind: ConditionType) -> bool:
-    """Whether the condition is there and holds."""
-    return find(conditions, kind).get("status") == "True"
