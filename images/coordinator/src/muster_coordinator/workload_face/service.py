@@ -1,9 +1,9 @@
 """`niyanta.v1.WorkloadService`: every method lets its caller in, and is one call of the engine."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 
@@ -12,6 +12,7 @@ from muster_coordinator.accounts.entrance import Entrance
 from muster_coordinator.accounts.errors import Unauthenticated
 from muster_coordinator.engine.customers import Customer
 from muster_coordinator.engine.errors import InvalidRequest
+from muster_coordinator.engine.model import Workload
 from muster_coordinator.engine.queue import Queue
 from muster_coordinator.engine.states import State
 from muster_coordinator.grpc_face.server import Service
@@ -65,9 +66,8 @@ class WorkloadService(WorkloadServiceServicer):
         self, request: pb.GetWorkloadRequest, context: _Context
     ) -> pb.GetWorkloadResponse:
         """One workload with its result."""
-        customer = await self._customer(context)
-        found = await self._queue.get(messages.workload_id(request.workload_id), customer.id)
-        return pb.GetWorkloadResponse(workload=messages.workload(found))
+        workload = await self._after(self._queue.get, request.workload_id, context)
+        return pb.GetWorkloadResponse(workload=workload)
 
     async def ListWorkloads(  # noqa: N802
         self, request: pb.ListWorkloadsRequest, context: _Context
@@ -88,25 +88,22 @@ class WorkloadService(WorkloadServiceServicer):
         self, request: pb.CancelWorkloadRequest, context: _Context
     ) -> pb.CancelWorkloadResponse:
         """End a workload."""
-        customer = await self._customer(context)
-        found = await self._queue.cancel(messages.workload_id(request.workload_id), customer.id)
-        return pb.CancelWorkloadResponse(workload=messages.workload(found))
+        workload = await self._after(self._queue.cancel, request.workload_id, context)
+        return pb.CancelWorkloadResponse(workload=workload)
 
     async def PauseWorkload(  # noqa: N802
         self, request: pb.PauseWorkloadRequest, context: _Context
     ) -> pb.PauseWorkloadResponse:
         """Let a workload rest."""
-        customer = await self._customer(context)
-        found = await self._queue.pause(messages.workload_id(request.workload_id), customer.id)
-        return pb.PauseWorkloadResponse(workload=messages.workload(found))
+        workload = await self._after(self._queue.pause, request.workload_id, context)
+        return pb.PauseWorkloadResponse(workload=workload)
 
     async def ResumeWorkload(  # noqa: N802
         self, request: pb.ResumeWorkloadRequest, context: _Context
     ) -> pb.ResumeWorkloadResponse:
         """Let a workload go on."""
-        customer = await self._customer(context)
-        found = await self._queue.resume(messages.workload_id(request.workload_id), customer.id)
-        return pb.ResumeWorkloadResponse(workload=messages.workload(found))
+        workload = await self._after(self._queue.resume, request.workload_id, context)
+        return pb.ResumeWorkloadResponse(workload=workload)
 
     async def StreamWorkloadStatus(  # noqa: N802
         self, request: pb.StreamWorkloadStatusRequest, context: _Context
@@ -121,6 +118,13 @@ class WorkloadService(WorkloadServiceServicer):
                 if seen != told:
                     told = seen
                     yield messages.update(workload)
+
+    async def _after(
+        self, call: Callable[[UUID, str], Awaitable[Workload]], workload_id: str, context: _Context
+    ) -> pb.Workload:
+        """The caller's workload as `call` leaves it."""
+        customer = await self._customer(context)
+        return messages.workload(await call(messages.workload_id(workload_id), customer.id))
 
     async def _accept(
         self, request: pb.SubmitWorkloadRequest, customer: Customer, context: _Context
