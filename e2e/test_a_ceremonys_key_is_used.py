@@ -35,6 +35,11 @@ async def test_proofs_are_made_with_the_key_of_a_ceremony(fleet: Fleet, tmp_path
         *("wait", f"proverpool/{fleet.pool}", "-n", fleet.namespace),
         *("--for=condition=Ready", "--timeout=6m"),
     )
+    # The coordinator is asked which keys it uses; what it answers may be told after Ready.
+    fleet.cluster.kubectl(
+        *("wait", f"proverpool/{fleet.pool}", "-n", fleet.namespace),
+        *("--for=jsonpath={.status.keys[0].keyId}=" + SPEC.key_id, "--timeout=2m"),
+    )
     status = fleet.cluster.get("proverpool", fleet.pool, fleet.namespace)["status"]
     assert status["keys"] == [{"keyId": SPEC.key_id, "version": key.version}]
     assert not fleet.cluster.condition("proverpool", fleet.pool, fleet.namespace, "InsecureSetup")
