@@ -25,7 +25,8 @@ from muster_operator.resources import COORDINATORS, CUSTOM, PROVER_POOLS, Key, M
 from muster_operator.reviewers import TokenReviewers
 from muster_operator.telemetry.poll import Telemetry, in_cluster
 from muster_operator.watching import Watcher
-from muster_runtime.election import LeaseElector, Timings, kube_leases
+from muster_runtime.election import LeaseElector, Timings
+from muster_runtime.election.kube_lease import kube_leases
 from muster_runtime.kube import connect
 from muster_runtime.ops import Health, OpsServer
 

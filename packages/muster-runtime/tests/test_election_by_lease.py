@@ -8,8 +8,9 @@ import pytest
 import pytest_asyncio
 from kubernetes.aio import client
 
-from muster_runtime.election import LeaseElector, LeaseRecord, Timings, kube_leases
+from muster_runtime.election import LeaseElector, LeaseRecord, Timings
 from muster_runtime.election.elector import LeaseStore
+from muster_runtime.election.kube_lease import kube_leases
 from muster_runtime.kube import connect
 from muster_testing.apiserver import ControlPlane
 from muster_testing.waiting import eventually

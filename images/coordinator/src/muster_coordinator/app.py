@@ -34,7 +34,6 @@ from muster_coordinator.grpc_face.authentication import Authentication
 from muster_coordinator.grpc_face.callee import Engine, Terms
 from muster_coordinator.grpc_face.server import GrpcServer, Security, coordinator_service
 from muster_coordinator.grpc_face.service import CoordinatorService
-from muster_coordinator.grpc_face.token_review import TokenReviews
 from muster_coordinator.http_face.server import HttpServer
 from muster_coordinator.http_face.traced import traced
 from muster_coordinator.ops.metrics import Metrics
@@ -63,10 +62,8 @@ from muster_runtime.election import (
     Elector,
     LeaseElector,
     Term,
-    kube_leases,
 )
 from muster_runtime.grpc_certificates import Certificates, TlsFiles
-from muster_runtime.kube import connect
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
 from muster_runtime.postgres import LOST, is_outage
@@ -320,6 +317,10 @@ class Coordinator:
             yield AdvisoryLockElector(self._dsn, name, self._identity, section.timings)
             return
         namespace = section.namespace or self._env.get("POD_NAMESPACE", "default")
+        # Imported where it is used: Kubernetes' client costs a start a third of its time.
+        from muster_runtime.election.kube_lease import kube_leases
+        from muster_runtime.kube import connect
+
         async with connect() as api:
             leases = kube_leases(api, namespace, section.lease_name)
             yield LeaseElector(leases, self._identity, section.timings)
@@ -334,6 +335,9 @@ class Coordinator:
         if auth.mode == "disabled":
             yield Security(credentials)
             return
+        from muster_coordinator.grpc_face.token_review import TokenReviews
+        from muster_runtime.kube import connect
+
         async with connect() as api:
             reviews = TokenReviews(api, auth.audience)
             yield Security(credentials, Authentication(reviews, auth.allowed_service_accounts))
