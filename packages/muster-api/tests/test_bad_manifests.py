@@ -9,7 +9,7 @@ import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from muster_api.crd import COORDINATOR, KINDS, PROVER_POOL, Kind
+from muster_api.crd import COORDINATOR, KINDS, KV_CLUSTER, PROVER_POOL, Kind
 from muster_api.model import API_VERSION, GROUP, VERSION
 
 pytestmark = pytest.mark.integration
@@ -221,6 +221,30 @@ COORDINATORS = {
 }
 
 
+KV_CLUSTERS = {
+    "tenants: [{name: a, replicationFactor: 4}]": "replicationFactor of each of tenants must be at",
+    "{replicas: 1, tenants: [{name: a}]}": "replicationFactor of each of tenants must be at most",
+    "tenants: [{name: a, idempotency: Redis}]": "idempotency: Redis needs a Redis",
+    "tenants: [{name: 'a:b'}]": "should match",
+    "tenants: [{name: a}, {name: a}]": "Duplicate value",
+    "deletionPolicy: Retain": "deletionPolicy: Retain keeps records that only the database",
+    "database: {managed: {}, secretRef: {name: a, key: b}}": "write either managed: {} or",
+    "database: {}": "write either managed: {} or secretRef: {name, key}, and not both",
+    "volume: {size: 1Mi}": "write a size of at least 256Mi, such as 10Gi",
+    "database: {managed: {storage: 1Mi}}": "write a size of at least 256Mi, such as 2Gi",
+    "coordinators: {replicas: 3}": "replicas is only for coordinators without autoscaling",
+    "coordinators: {resources: {requests: {memory: 1Gi}}}": "autoscaling goes by the CPU that is",
+    "coordinators: {autoscaling: {minReplicas: 7}}": "minReplicas must not be greater than",
+    "redis: {port: 6379}": "spec.redis.host: Required value",
+    "replicas: 0": "should be greater than or equal to 1",
+    "consistency: Most": 'supported values: "One", "Quorum", "All"',
+    "resources: {requests: {cpu: 2}, limits: {cpu: 1}}": "a request is greater than its limit",
+    "coordinators: {resources: {requests: {cpu: 2}, limits: {cpu: 1}}}": "a request is greater",
+    "podTemplate: {labels: {muster.dev/a: b}}": "labels below app.kubernetes.io/ and muster.dev/",
+    "podTemplate: {annotations: {muster.dev/a: b}}": "annotations below muster.dev/ are the",
+    "podTemplate: {tolerations: [{operator: Exists, value: a}]}": "operator Exists takes no value",
+}
+
 CHANGES = [
     (
         PROVER_POOL,
@@ -264,6 +288,32 @@ CHANGES = [
         "database: {secretRef: {name: a, key: b}}",
         "the kind of database can't be changed",
     ),
+    (KV_CLUSTER, "volume: {size: 1Gi}", "volume: {size: 2Gi}", "the size of the volumes can't be"),
+    (
+        KV_CLUSTER,
+        "volume: {}",
+        "volume: {storageClassName: fast}",
+        "the class of the volumes can't be changed",
+    ),
+    (KV_CLUSTER, "virtualNodes: 10", "virtualNodes: 20", "virtualNodes can't be changed"),
+    (
+        KV_CLUSTER,
+        "database: {managed: {}}",
+        "database: {secretRef: {name: a, key: b}}",
+        "the kind of database can't be changed, for the members",
+    ),
+    (
+        KV_CLUSTER,
+        "database: {managed: {storage: 1Gi}}",
+        "database: {managed: {storage: 2Gi}}",
+        "the volume's size can't be changed",
+    ),
+    (
+        KV_CLUSTER,
+        "database: {managed: {}}",
+        "database: {managed: {storageClassName: fast}}",
+        "the volume's class can't be changed",
+    ),
 ]
 
 
@@ -285,6 +335,15 @@ def test_a_wrong_coordinator_is_refused(
 ) -> None:
     with pytest.raises(ApiException) as error:
         create(objects, COORDINATOR, manifest(COORDINATOR, spec))
+    assert sentence in refusal(error.value)
+
+
+@pytest.mark.parametrize(("spec", "sentence"), KV_CLUSTERS.items())
+def test_a_wrong_kvcluster_is_refused(
+    objects: client.CustomObjectsApi, spec: str, sentence: str
+) -> None:
+    with pytest.raises(ApiException) as error:
+        create(objects, KV_CLUSTER, manifest(KV_CLUSTER, spec))
     assert sentence in refusal(error.value)
 
 
@@ -342,5 +401,16 @@ def test_the_scale_subresource_sets_the_workers(objects: client.CustomObjectsApi
         objects.patch_namespaced_custom_object_scale(*at, {"spec": {"replicas": 3}})
         scaled = cast("dict[str, Any]", objects.get_namespaced_custom_object(*at))
         assert scaled["spec"]["replicas"] == 3
+    finally:
+        objects.delete_namespaced_custom_object(*at)
+
+
+def test_the_scale_subresource_sets_the_storage_nodes(objects: client.CustomObjectsApi) -> None:
+    create(objects, KV_CLUSTER, manifest(KV_CLUSTER, "", "scaled"), dry_run=False)
+    try:
+        at = (GROUP, VERSION, "default", KV_CLUSTER.plural, "scaled")
+        objects.patch_namespaced_custom_object_scale(*at, {"spec": {"replicas": 5}})
+        scaled = cast("dict[str, Any]", objects.get_namespaced_custom_object(*at))
+        assert scaled["spec"]["replicas"] == 5
     finally:
         objects.delete_namespaced_custom_object(*at)

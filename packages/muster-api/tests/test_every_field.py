@@ -12,9 +12,23 @@ import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from muster_api.crd import KINDS, PROVER_POOL, Kind
+from muster_api.crd import COORDINATOR, KINDS, KV_CLUSTER, PROVER_POOL, Kind
 
-from .test_bad_manifests import CHANGES, COORDINATORS, POOLS, create, manifest, refusal
+from .test_bad_manifests import (
+    CHANGES,
+    COORDINATORS,
+    KV_CLUSTERS,
+    POOLS,
+    create,
+    manifest,
+    refusal,
+)
+
+TABLES = {
+    PROVER_POOL.name: POOLS,
+    COORDINATOR.name: COORDINATORS,
+    KV_CLUSTER.name: KV_CLUSTERS,
+}
 
 ITEM, VALUE = "[]", "{}"
 NONSENSE = "?"
@@ -176,9 +190,8 @@ def rules() -> Iterator[tuple[Kind, str, str]]:
 def test_every_rule_has_a_case_that_shows_its_sentence(
     kind: Kind, about: str, message: str
 ) -> None:
-    table = POOLS if kind is PROVER_POOL else COORDINATORS
     cases = [
-        *table.items(),
+        *TABLES[kind.name].items(),
         *((after, sentence) for each, _, after, sentence in CHANGES if each is kind),
     ]
     field = about.rpartition(".")[2]

@@ -33,7 +33,7 @@ class ConditionType(Documented):
     WORKERS_SCHEDULED = "WorkersScheduled", "Every worker pod has found a node."
     PODS_SCHEDULED = (
         "PodsScheduled",
-        "Every pod of the coordinator and of its managed database has found a node.",
+        "Every pod of coordinators, storage nodes and managed stores has found a node.",
     )
     COORDINATOR_READY = "CoordinatorReady", "The pool's coordinator hands out work."
     DATABASE_READY = "DatabaseReady", "The database is there, as far as Kubernetes can tell."
@@ -43,6 +43,8 @@ class ConditionType(Documented):
         "Each of spec.workerPools has the workers that it needs.",
     )
     INPUTS_SEALED = "InputsSealed", "Inputs of tasks are encrypted in the database."
+    NODES_JOINED = "NodesJoined", "Every storage node of a KVCluster has joined the ring."
+    TENANTS_SETTLED = "TenantsSettled", "Each of spec.tenants is there, as it is declared."
     HIGHLY_AVAILABLE = "HighlyAvailable", "The loss of one pod stops nothing."
 
 
@@ -113,6 +115,21 @@ class Reason(Documented):
     EXTERNAL_DATABASE = "ExternalDatabase", "The database is the one of spec.database.secretRef."
     DATABASE_RUNNING = "DatabaseRunning", "The managed database's pod is ready."
     REPLICATED = "Replicated", "Two or more coordinators are ready and the database is external."
+    NODES_STARTING = "NodesStarting", "Not all storage nodes are ready."
+    NODES_JOINING = "NodesJoining", "Storage nodes have still to join the ring."
+    ALL_JOINED = "AllJoined", "Every storage node is in the ring."
+    STORE_SILENT = "StoreSilent", "No coordinator has answered the operator."
+    STORE_REFUSED = "StoreRefused", "A coordinator refused what the operator asked for."
+    TENANTS_WAITING = "TenantsWaiting", "Declared tenants have still to be made or changed."
+    ALL_SETTLED = "AllSettled", "Every declared tenant is as it should be."
+    SCALE_DOWN_REFUSED = (
+        "ScaleDownRefused",
+        "spec.replicas is below the storage nodes that hold data; none is taken away.",
+    )
+    TOO_FEW_REPLICAS = (
+        "TooFewReplicas",
+        "A tenant has fewer than three replicas: without one storage node some keys stop.",
+    )
 
 
 class EventReason(Documented):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muster_api.coordinator import Coordinator
+from muster_api.kvcluster import KVCluster
 from muster_api.model import GROUP, VERSION, Model
 from muster_api.proverpool import ProverPool
 from muster_api.schema import structural_schema
@@ -152,4 +153,32 @@ COORDINATOR = Kind(
     ),
 )
 
-KINDS = (PROVER_POOL, COORDINATOR)
+KV_CLUSTER = Kind(
+    model=KVCluster,
+    plural="kvclusters",
+    short="kvc",
+    columns=(
+        _READY,
+        _REASON,
+        Column("Nodes", ".status.readyReplicas", "integer", "Storage nodes that are ready."),
+        Column("Desired", ".spec.replicas", "integer", "Storage nodes that are wanted."),
+        Column("Members", ".status.members", "integer", "Storage nodes that have joined."),
+        Column(
+            "Coordinators",
+            ".status.coordinators.readyReplicas",
+            "integer",
+            "Coordinators that are ready.",
+        ),
+        Column("Ring", ".status.ringVersion", "integer", "The version of the ring.", wide=True),
+        Column("Tenants", ".status.tenants", "integer", "Declared tenants in order.", wide=True),
+        _MESSAGE,
+        _AGE,
+    ),
+    scale={
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+)
+
+KINDS = (PROVER_POOL, COORDINATOR, KV_CLUSTER)

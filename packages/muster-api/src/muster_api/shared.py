@@ -150,7 +150,7 @@ class ManagedStore(Model):
         "2Gi",
         description="Size of the volume. Fixed when made.",
         json_schema_extra=ruled(
-            Rule("self == oldSelf", "the volume's size can't be changed: make a new Coordinator"),
+            Rule("self == oldSelf", "the volume's size can't be changed: make a new object"),
             Rule(
                 "quantity(self).compareTo(quantity('256Mi')) >= 0",
                 "write a size of at least 256Mi, such as 2Gi",
@@ -161,14 +161,14 @@ class ManagedStore(Model):
         None, description="StorageClass of the volume; absent means the cluster's default."
     )
     deletion_policy: DeletionPolicy = Field(
-        "Delete", description="Whether the volume goes when the Coordinator is deleted."
+        "Delete", description="Whether the volume goes when its owner is deleted."
     )
 
     rules = (
         Rule(
             "has(self.storageClassName) == has(oldSelf.storageClassName) && "
             "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-            "the volume's class can't be changed: make a new Coordinator",
+            "the volume's class can't be changed: make a new object",
             ".storageClassName",
         ),
     )
