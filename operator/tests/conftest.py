@@ -19,10 +19,12 @@ from muster_operator.config import OperatorConfig, OperatorSection
 from muster_operator.metrics_api import server
 from muster_operator.operator import Identity, Operator
 from muster_operator.rbac import METRICS_API_SERVICE
+from muster_operator.reconcile.kv.client import Faces
 from muster_operator.resources import (
     API_SERVICES,
     COORDINATORS,
     CUSTOM,
+    KV_CLUSTERS,
     PODS,
     PROVER_POOLS,
     SERVICES,
@@ -99,6 +101,10 @@ class Space:
     async def coordinator(self, text: str = "", name: str = "demo") -> Manifest:
         """Make or change a Coordinator."""
         return await self._write(COORDINATORS, name, yaml.safe_load(text) or {})
+
+    async def store(self, text: str = "", name: str = "demo") -> Manifest:
+        """Make or change a KVCluster."""
+        return await self._write(KV_CLUSTERS, name, yaml.safe_load(text) or {})
 
     async def _write(self, resource: Resource, name: str, spec: dict[str, Any]) -> Manifest:
         self.made.append((resource, name))
@@ -207,7 +213,7 @@ class Operators:
     """Starts operators.
 
     Attributes:
-        urls: where the coordinators' operations ports really are.
+        urls: where the coordinators' operations ports really are, and both faces of KVClusters'.
     """
 
     def __init__(self) -> None:
@@ -233,13 +239,17 @@ class Operators:
         operator = Operator(
             OperatorConfig(muster=OperatorSection.model_validate(section)),
             Identity(name, SYSTEM),
-            coordinator_url=lambda key: self.urls.get(key, "http://127.0.0.1:1"),
+            coordinator_url=self._url,
+            kv_faces=lambda key: Faces(self._url(key), self._url(key)),
             timings=Timings(lease_duration=2.0, renew_deadline=1.5, retry_period=0.2),
         )
         stop = asyncio.Event()
         replica = Replica(operator, asyncio.create_task(operator.run(stop)), stop, port)
         self._replicas.append(replica)
         return replica
+
+    def _url(self, key: Key) -> str:
+        return self.urls.get(key, "http://127.0.0.1:1")
 
     async def close(self) -> None:
         """Stop all that still run."""

@@ -11,10 +11,13 @@ import pytest
 import yaml
 
 from muster_api.coordinator import CoordinatorSpec
+from muster_api.kvcluster import KVClusterSpec
 from muster_api.proverpool import ProverPoolSpec
 from muster_operator.children.base import Defaults, Owner
 from muster_operator.children.coordinator import desired_coordinator
 from muster_operator.children.coordinator_input import CoordinatorInput, PoolScale
+from muster_operator.children.kv.desired import desired_kv_cluster
+from muster_operator.children.kv.given import KvInput
 from muster_operator.children.prover_pool import PoolInput, desired_pool
 from muster_operator.children.secret_files import Credentials, SecretFile
 from muster_operator.children.security import (
@@ -79,6 +82,18 @@ def pool(text: str, security: Security = OPEN) -> list[Manifest]:
     owner = Owner(Key("ProverPool", "proofs", "demo"), "uid-of-demo")
     spec = ProverPoolSpec.model_validate(yaml.safe_load(text))
     return desired_pool(PoolInput(owner, spec, security), DEFAULTS)
+
+
+def kv_cluster(text: str = "", nodes: int = 3) -> list[Manifest]:
+    spec = KVClusterSpec.model_validate(yaml.safe_load(text) or {})
+    database = SecretFile("demo-kv-postgres", "dsn", "7")
+    if spec.database.secret_ref:
+        database = SecretFile("cloud", "uri", "7")
+    redis = SecretFile("cache", "password", "9") if spec.redis else SecretFile()
+    token = SecretFile("demo-kv-token", "token", "8")
+    owner = Owner(Key("KVCluster", "proofs", "demo"), "uid-of-demo")
+    given = KvInput(owner, spec, nodes, database, token, redis)
+    return desired_kv_cluster(given, DEFAULTS)
 
 
 INSECURE = "keys: {insecureSetup: true}"
@@ -168,6 +183,26 @@ podTemplate:
     - {{maxSkew: 2, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}}
 """
 
+KV_EXTERNAL = """
+replicas: 5
+image: registry.example/worker:2
+imagePullSecrets: [{name: pull}]
+podTemplate: {nodeSelector: {disk: fast}}
+volume: {size: 1Ti, storageClassName: fast}
+deletionPolicy: Retain
+database: {secretRef: {name: cloud, key: uri}}
+redis: {host: redis.example, passwordSecretRef: {name: cache, key: password}}
+coordinators:
+  image: registry.example/coordinator:2
+  replicas: 3
+  autoscaling: {enabled: false}
+  podTemplate: {nodeSelector: {disk: none}}
+consistency: All
+virtualNodes: 50
+networkPolicy: {enabled: false}
+tenants: [{name: acme, replicationFactor: 5}, {name: small, replicationFactor: 1}]
+"""
+
 CASES = {
     "coordinator": coordinator(demo=INSECURE, other=f"{{{INSECURE}, verification: None}}"),
     "coordinator-external-database": coordinator(EXTERNAL),
@@ -177,6 +212,9 @@ CASES = {
     ),
     "coordinator-suspended": coordinator("suspend: true"),
     "coordinator-workloads": coordinator(WORKLOADS),
+    "kv-cluster": kv_cluster("tenants: [{name: acme}]"),
+    "kv-cluster-external": kv_cluster(KV_EXTERNAL, nodes=5),
+    "kv-cluster-suspended": kv_cluster("suspend: true", nodes=4),
     "pool": pool(INSECURE),
     "pool-placed": pool(PLACED),
     "pool-secured": pool(
@@ -228,7 +266,9 @@ def test_only_what_asks_the_api_server_has_a_token(pod_specs: list[dict[str, Any
 
 def test_every_mount_has_its_volume(pod_specs: list[dict[str, Any]]) -> None:
     for spec in pod_specs:
-        claims = {"data"} if spec["containers"][0]["name"] in {"postgres", "nats"} else set()
+        claims = (
+            {"data"} if spec["containers"][0]["name"] in {"postgres", "nats", "storage"} else set()
+        )
         volumes = {volume["name"] for volume in spec["volumes"]} | claims
         mounted = {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
         assert mounted == volumes

@@ -108,7 +108,7 @@ class Inventory:
     def _concerned(self, key: Key, known: Known) -> set[Key]:
         if key.kind == PROVER_POOLS.kind:
             return {Key(COORDINATORS.kind, key.namespace, known.coordinator)}
-        return set(self.pools(key))
+        return set(self.pools(key)) if key.kind == COORDINATORS.kind else set()
 
 
 def _known(body: Manifest) -> Known:

@@ -7,6 +7,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
 OF_COORDINATOR = "muster.dev/coordinator"
 OF_POOL = "muster.dev/proverpool"
+OF_KV_CLUSTER = "muster.dev/kvcluster"
 WORKER_POOL = "muster.dev/worker-pool"
 
 PAUSED = "muster.dev/paused"
@@ -27,13 +28,24 @@ POSTGRES_PORT = 5432
 NATS_PORT = 4222
 NATS_MONITOR_PORT = 8222
 OPERATOR_OPS_PORT = 8092
+KV_GRPC_PORT = 50051
+KV_HTTP_PORT = 8080
+KV_OPS_PORT = 9090
+KV_STORAGE_PORT = 50052
+KV_STORAGE_OPS_PORT = 8094
 
 COORDINATOR = "coordinator"
 WORKER = "worker"
 POSTGRES = "postgres"
 NATS = "nats"
+KV_COORDINATOR = "kv-coordinator"
+KV_STORAGE = "kv-storage"
 
-_OWNER_LABEL = {"Coordinator": OF_COORDINATOR, "ProverPool": OF_POOL}
+_OWNER_LABEL = {
+    "Coordinator": OF_COORDINATOR,
+    "ProverPool": OF_POOL,
+    "KVCluster": OF_KV_CLUSTER,
+}
 
 
 def coordinator_name(coordinator: str) -> str:
@@ -41,9 +53,34 @@ def coordinator_name(coordinator: str) -> str:
     return f"{coordinator}-coordinator"
 
 
-def postgres_name(coordinator: str) -> str:
-    """The name of a Coordinator's managed PostgreSQL."""
-    return f"{coordinator}-postgres"
+def postgres_name(owner: Key) -> str:
+    """The name of the managed PostgreSQL of a Coordinator or KVCluster."""
+    return f"{owner.name}-kv-postgres" if owner.kind == "KVCluster" else f"{owner.name}-postgres"
+
+
+def postgres_client(owner: Key) -> str:
+    """The component that connects to the managed PostgreSQL of a Coordinator or KVCluster."""
+    return KV_COORDINATOR if owner.kind == "KVCluster" else COORDINATOR
+
+
+def kv_coordinator_name(cluster: str) -> str:
+    """The name of a KVCluster's Deployment of coordinators, their Service, Lease and all else."""
+    return f"{cluster}-kv-coordinator"
+
+
+def kv_storage_name(cluster: str) -> str:
+    """The name of a KVCluster's StatefulSet of storage nodes, their Service and all else."""
+    return f"{cluster}-kv-storage"
+
+
+def kv_token_secret(cluster: str) -> str:
+    """The Secret with the token that a KVCluster's coordinators and storage nodes share."""
+    return f"{cluster}-kv-token"
+
+
+def kv_node_host(cluster: Key, node: str) -> str:
+    """The DNS name of a storage node, which is the pod of that name."""
+    return f"{node}.{kv_storage_name(cluster.name)}.{cluster.namespace}.svc"
 
 
 def nats_name(coordinator: str) -> str:

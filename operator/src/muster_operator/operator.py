@@ -19,9 +19,19 @@ from muster_operator.metrics_api.secret import SharedCertificates
 from muster_operator.metrics_api.server import MetricsServer
 from muster_operator.naming import owners
 from muster_operator.reconcile.coordinator import CoordinatorReconciler
+from muster_operator.reconcile.kv.client import Faces, faces_in_cluster
+from muster_operator.reconcile.kv.reconciler import KvReconciler
 from muster_operator.reconcile.prover_pool import PoolReconciler
 from muster_operator.reconcile.reconciler import Reconciler, World
-from muster_operator.resources import COORDINATORS, CUSTOM, PROVER_POOLS, Key, Manifest, Resource
+from muster_operator.resources import (
+    COORDINATORS,
+    CUSTOM,
+    KV_CLUSTERS,
+    PROVER_POOLS,
+    Key,
+    Manifest,
+    Resource,
+)
 from muster_operator.reviewers import TokenReviewers
 from muster_operator.telemetry.poll import Telemetry, in_cluster
 from muster_operator.watching import Watcher
@@ -48,6 +58,7 @@ class Operator:
 
     Args:
         coordinator_url: the base URL of a Coordinator's operations port.
+        kv_faces: where the coordinators of a KVCluster are reached.
         timings: how fast a lost leader is replaced.
     """
 
@@ -57,12 +68,14 @@ class Operator:
         identity: Identity,
         *,
         coordinator_url: Callable[[Key], str] = in_cluster,
+        kv_faces: Callable[[Key], Faces] = faces_in_cluster,
         timings: Timings | None = None,
     ) -> None:
         self._config = config.muster
         self._defaults = config.defaults()
         self._identity = identity
         self._coordinator_url = coordinator_url
+        self._kv_faces = kv_faces
         self._timings = timings
         self.metrics = OperatorMetrics()
 
@@ -164,6 +177,7 @@ class Operator:
         reconcilers: dict[str, Reconciler] = {
             COORDINATORS.kind: CoordinatorReconciler(world),
             PROVER_POOLS.kind: PoolReconciler(world),
+            KV_CLUSTERS.kind: KvReconciler(world, self._kv_faces),
         }
         return Leadership(
             cluster,

@@ -2,15 +2,18 @@
 
 from typing import Any
 
-from muster_operator.children.coordinator import LEASE_VERBS
+from muster_operator.children.leases import LEASE_VERBS
 from muster_operator.resources import (
     ACCESS_REVIEWS,
     API_SERVICES,
     CLUSTER_ROLE_BINDINGS,
     COORDINATORS,
     EVENTS,
+    KV_CLUSTERS,
     LEASES,
+    NODES,
     OF_COORDINATORS,
+    OF_KV_CLUSTERS,
     OF_POOLS,
     PODS,
     PROVER_POOLS,
@@ -37,16 +40,17 @@ def cluster_rules() -> list[Rule]:
     """The rules of the ClusterRole, for all namespaces."""
     children = [
         resource
-        for resource in dict.fromkeys((*OF_POOLS, *OF_COORDINATORS))
+        for resource in dict.fromkeys((*OF_POOLS, *OF_COORDINATORS, *OF_KV_CLUSTERS))
         if resource is not LEASES
     ]
     return [
         _rule(PROVER_POOLS, ["get", "list", "watch"]),
+        _rule(KV_CLUSTERS, ["get", "list", "watch"]),
         _rule(COORDINATORS, ["get", "list", "watch", "create", "patch"]),
         # Owner references that block deletion need "update" on the owner's finalizers.
         *(
             rule
-            for resource in (PROVER_POOLS, COORDINATORS)
+            for resource in (PROVER_POOLS, COORDINATORS, KV_CLUSTERS)
             for rule in (
                 _rule(resource, ["patch"], "status"),
                 _rule(resource, ["update"], "finalizers"),
@@ -58,6 +62,8 @@ def cluster_rules() -> list[Rule]:
         # Nothing is written twice: what is renewed has another name.
         _rule(SECRETS, ["get", "create"]),
         _rule(PODS, ["list", "watch", "patch"]),
+        # The zone of a storage node is that of the node that its pod runs on.
+        _rule(NODES, ["get"]),
         _rule(EVENTS, ["create", "patch"]),
         _rule(ACCESS_REVIEWS, ["create"]),
         _rule(API_SERVICES, ["get", "patch"], names=(METRICS_API_SERVICE,)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from muster_api.crd import COORDINATOR, PROVER_POOL
+from muster_api.crd import COORDINATOR, KV_CLUSTER, PROVER_POOL
 from muster_api.model import API_VERSION
 
 Manifest = dict[str, Any]
@@ -61,8 +61,10 @@ class Resource:
 
 PROVER_POOLS = Resource(API_VERSION, PROVER_POOL.name, PROVER_POOL.plural)
 COORDINATORS = Resource(API_VERSION, COORDINATOR.name, COORDINATOR.plural)
+KV_CLUSTERS = Resource(API_VERSION, KV_CLUSTER.name, KV_CLUSTER.plural)
 
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
+NODES = Resource("v1", "Node", "nodes")
 PODS = Resource("v1", "Pod", "pods")
 SECRETS = Resource("v1", "Secret", "secrets")
 SERVICES = Resource("v1", "Service", "services")
@@ -83,7 +85,7 @@ TOKEN_REVIEWS = Resource("authentication.k8s.io/v1", "TokenReview", "tokenreview
 API_SERVICES = Resource("apiregistration.k8s.io/v1", "APIService", "apiservices")
 ACCESS_REVIEWS = Resource("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews")
 
-CUSTOM = (PROVER_POOLS, COORDINATORS)
+CUSTOM = (PROVER_POOLS, COORDINATORS, KV_CLUSTERS)
 
 OF_POOLS = (
     AUTOSCALERS,
@@ -110,9 +112,12 @@ OF_COORDINATORS = (
 )
 """What belongs to a Coordinator, besides a Secret that is made once."""
 
+OF_KV_CLUSTERS = OF_COORDINATORS
+"""What belongs to a KVCluster, besides Secrets that are made once."""
+
 WATCHED = tuple(
     resource
-    for resource in dict.fromkeys((*OF_POOLS, *OF_COORDINATORS, PODS))
+    for resource in dict.fromkeys((*OF_POOLS, *OF_COORDINATORS, *OF_KV_CLUSTERS, PODS))
     if resource is not LEASES  # renewed every two seconds; read when needed
 )
 """Children whose changes make their owner dirty."""

@@ -17,6 +17,7 @@ from muster_operator.children.base import (
 )
 from muster_operator.children.coordinator_input import CoordinatorInput
 from muster_operator.children.key_volumes import key_volumes
+from muster_operator.children.leases import lease_access
 from muster_operator.children.nats import managed_nats
 from muster_operator.children.network import coordinator_policy
 from muster_operator.children.postgres import managed_postgres
@@ -25,14 +26,10 @@ from muster_operator.children.worker_pool import desired_worker_pool, worker_poo
 from muster_operator.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
-    LEASES,
-    ROLE_BINDINGS,
-    ROLES,
     SERVICES,
     Manifest,
 )
 
-LEASE_VERBS = ("get", "update")
 _STOP_SERVING_SECONDS = 3
 _MARGIN = 12
 
@@ -44,7 +41,7 @@ def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Man
     config = config_files.as_file(config_files.coordinator_config(given))
     objects = [
         service_account(owner, name, naming.COORDINATOR),
-        *_lease_access(owner, name),
+        *lease_access(owner, name, naming.COORDINATOR),
         CONFIG_MAPS.manifest(
             owner.metadata(name, naming.COORDINATOR), data={config_files.COORDINATOR_FILE: config}
         ),
@@ -71,26 +68,6 @@ def certificates_anchor(owner: Owner, revision: int) -> Manifest:
     """What owns the Secrets with one revision of the certificates, so that they go with it."""
     name = naming.certificates_name(owner.key.name, revision)
     return CONFIG_MAPS.manifest(owner.metadata(name, naming.COORDINATOR))
-
-
-def _lease_access(owner: Owner, name: str) -> list[Manifest]:
-    """The Lease, made here so that it goes with its owner, and the right to hold it."""
-    metadata = owner.metadata(name, naming.COORDINATOR)
-    rules = [
-        {
-            "apiGroups": [LEASES.group],
-            "resources": [LEASES.plural],
-            "resourceNames": [name],
-            "verbs": list(LEASE_VERBS),
-        }
-    ]
-    role = {"apiGroup": ROLES.group, "kind": ROLES.kind, "name": name}
-    subject = {"kind": "ServiceAccount", "name": name, "namespace": owner.key.namespace}
-    return [
-        LEASES.manifest(metadata),
-        ROLES.manifest(metadata, rules=rules),
-        ROLE_BINDINGS.manifest(metadata, roleRef=role, subjects=[subject]),
-    ]
 
 
 def _service(owner: Owner, name: str) -> Manifest:

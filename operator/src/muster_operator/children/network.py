@@ -7,12 +7,13 @@ from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.resources import NETWORK_POLICIES, Manifest
 
-_DNS = {
+DNS = {
     "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
 }
 
 
-def _tcp(*ports: int) -> list[dict[str, Any]]:
+def tcp(*ports: int) -> list[dict[str, Any]]:
+    """TCP ports, as rules name them."""
     return [{"protocol": "TCP", "port": port} for port in ports]
 
 
@@ -21,10 +22,11 @@ def _pods(**labels: str) -> dict[str, Any]:
 
 
 _COMPONENT = "app.kubernetes.io/component"
-_ANY_POD: dict[str, Any] = {"namespaceSelector": {}}
+ANY_POD: dict[str, Any] = {"namespaceSelector": {}}
 
 
-def _policy(owner: Owner, name: str, component: str, **rules: list[dict[str, Any]]) -> Manifest:
+def policy(owner: Owner, name: str, component: str, **rules: list[dict[str, Any]]) -> Manifest:
+    """The NetworkPolicy of one component; `rules` are its ingress and egress."""
     kinds = {"ingress": "Ingress", "egress": "Egress"}
     return NETWORK_POLICIES.manifest(
         owner.metadata(name, component),
@@ -42,26 +44,27 @@ def coordinator_policy(owner: Owner) -> Manifest:
     What it connects to is not restricted: the database may be anywhere.
     """
     workers = {"podSelector": {"matchLabels": {_COMPONENT: naming.WORKER}}}
-    return _policy(
+    return policy(
         owner,
         naming.coordinator_name(owner.key.name),
         naming.COORDINATOR,
         ingress=[
-            {"from": [workers], "ports": _tcp(naming.GRPC_PORT)},
-            {"ports": _tcp(naming.HTTP_PORT)},
-            {"from": [_ANY_POD], "ports": _tcp(naming.OPS_PORT)},
+            {"from": [workers], "ports": tcp(naming.GRPC_PORT)},
+            {"ports": tcp(naming.HTTP_PORT)},
+            {"from": [ANY_POD], "ports": tcp(naming.OPS_PORT)},
         ],
     )
 
 
 def postgres_policy(owner: Owner) -> Manifest:
-    """Only this Coordinator's pods reach the database, which reaches nothing."""
-    coordinators = {"podSelector": {"matchLabels": naming.selecting(owner.key, naming.COORDINATOR)}}
-    return _policy(
+    """Only the owner's coordinators reach the database, which reaches nothing."""
+    client = naming.selecting(owner.key, naming.postgres_client(owner.key))
+    coordinators = {"podSelector": {"matchLabels": client}}
+    return policy(
         owner,
-        naming.postgres_name(owner.key.name),
+        naming.postgres_name(owner.key),
         naming.POSTGRES,
-        ingress=[{"from": [coordinators], "ports": _tcp(naming.POSTGRES_PORT)}],
+        ingress=[{"from": [coordinators], "ports": tcp(naming.POSTGRES_PORT)}],
         egress=[],
     )
 
@@ -72,13 +75,13 @@ def nats_policy(owner: Owner) -> Manifest:
         {"podSelector": {"matchLabels": naming.selecting(owner.key, component)}}
         for component in (naming.COORDINATOR, naming.WORKER)
     ]
-    return _policy(
+    return policy(
         owner,
         naming.nats_name(owner.key.name),
         naming.NATS,
         ingress=[
-            {"from": peers, "ports": _tcp(naming.NATS_PORT)},
-            {"from": [_ANY_POD], "ports": _tcp(naming.NATS_MONITOR_PORT)},
+            {"from": peers, "ports": tcp(naming.NATS_PORT)},
+            {"from": [ANY_POD], "ports": tcp(naming.NATS_MONITOR_PORT)},
         ],
         egress=[],
     )
@@ -104,18 +107,18 @@ def worker_policy(owner: Owner, name: str, coordinator: str, reach: Reach) -> Ma
         naming.OF_COORDINATOR: coordinator,
     }
     egress = [
-        _DNS,
-        {"to": [_pods(**target)], "ports": _tcp(naming.GRPC_PORT)},
+        DNS,
+        {"to": [_pods(**target)], "ports": tcp(naming.GRPC_PORT)},
     ]
     if reach.broker:
         nats = {_COMPONENT: naming.NATS, naming.OF_COORDINATOR: coordinator}
-        egress.append({"to": [_pods(**nats)], "ports": _tcp(naming.NATS_PORT)})
+        egress.append({"to": [_pods(**nats)], "ports": tcp(naming.NATS_PORT)})
     if reach.anything:
         egress = [{}]
-    return _policy(
+    return policy(
         owner,
         name,
         naming.WORKER,
-        ingress=[{"from": [_ANY_POD], "ports": _tcp(naming.WORKER_OPS_PORT)}],
+        ingress=[{"from": [ANY_POD], "ports": tcp(naming.WORKER_OPS_PORT)}],
         egress=egress,
     )

@@ -1,8 +1,9 @@
-"""The managed PostgreSQL of a Coordinator: one pod with a volume."""
+"""The managed PostgreSQL of a Coordinator or KVCluster: one pod with a volume."""
 
 from typing import Any
 
-from muster_api.coordinator import CoordinatorSpec, ManagedDatabase
+from muster_api.coordinator import ManagedDatabase
+from muster_api.shared import Workload
 from muster_operator import naming
 from muster_operator.children.base import (
     READ_BY_GROUP,
@@ -40,14 +41,14 @@ exit 1
 
 def host(owner: Owner) -> str:
     """The database's name in the cluster."""
-    return f"{naming.postgres_name(owner.key.name)}.{owner.key.namespace}.svc"
+    return f"{naming.postgres_name(owner.key)}.{owner.key.namespace}.svc"
 
 
 def secret(owner: Owner, password: str) -> Manifest:
     """The Secret with the password and the connection string; made once, never written again."""
     dsn = f"postgresql://{ROLE}:{password}@{host(owner)}:{naming.POSTGRES_PORT}/{ROLE}"
     return SECRETS.manifest(
-        owner.metadata(naming.postgres_name(owner.key.name), naming.POSTGRES),
+        owner.metadata(naming.postgres_name(owner.key), naming.POSTGRES),
         type="Opaque",
         stringData={PASSWORD_KEY: password, DSN_KEY: dsn},
     )
@@ -55,13 +56,13 @@ def secret(owner: Owner, password: str) -> Manifest:
 
 def managed_postgres(
     owner: Owner,
-    spec: CoordinatorSpec,
+    spec: Workload,
     database: ManagedDatabase,
     defaults: Defaults,
     secret_version: str,
 ) -> list[Manifest]:
     """All objects of the database but its Secret, of which `secret_version` is the version."""
-    name = naming.postgres_name(owner.key.name)
+    name = naming.postgres_name(owner.key)
     selector = naming.selecting(owner.key, naming.POSTGRES)
     service = SERVICES.manifest(
         owner.metadata(name, naming.POSTGRES),

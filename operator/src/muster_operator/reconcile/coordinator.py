@@ -149,7 +149,7 @@ class CoordinatorReconciler:
         own = [pod for pod in seen.pods if not pool_of(pod)]
         database, broker = None, None
         if seen.spec.database.managed:
-            key = (STATEFUL_SETS.kind, naming.postgres_name(owner.key.name))
+            key = (STATEFUL_SETS.kind, naming.postgres_name(owner.key))
             database = rollout(applied.live.get(key))
         if seen.spec.broker and seen.spec.broker.managed:
             key = (STATEFUL_SETS.kind, naming.nats_name(owner.key.name))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from muster_api.conditions import Reason
 from muster_api.coordinator import CoordinatorSpec
+from muster_api.shared import SecretKeyReference
 from muster_operator.children.base import Owner
 from muster_operator.children.nats import URL_KEY, nats_secret
 from muster_operator.children.postgres import DSN_KEY, secret
@@ -49,7 +50,7 @@ async def settle_credentials(
     """
     sealing = await settle_witness(cluster, owner, spec, live)
     database, broker, admin, jwt = await asyncio.gather(
-        _database(cluster, owner, spec),
+        database_held(cluster, owner, spec.database.secret_ref),
         _broker(cluster, owner, spec),
         _admin(cluster, owner, spec),
         _jwt(cluster, owner, spec),
@@ -62,10 +63,16 @@ async def settle_credentials(
     )
 
 
-async def _database(cluster: Cluster, owner: Owner, spec: CoordinatorSpec) -> Held:
-    reference = spec.database.secret_ref
+async def database_held(
+    cluster: Cluster, owner: Owner, reference: SecretKeyReference | None
+) -> Held:
+    """The Secret with a database's connection string; made where there is no `reference`.
+
+    Raises:
+        ClusterError: a read or write failed.
+    """
     if reference is None:
-        return await _made(cluster, owner, DSN_KEY, lambda: secret(owner, _password()))
+        return await held_once(cluster, owner, DSN_KEY, lambda: secret(owner, password()))
     found = await cluster.get(SECRETS, owner.key.namespace, reference.name)
     name, key = reference.name, reference.key
     if found is None:
@@ -82,13 +89,13 @@ async def _broker(cluster: Cluster, owner: Owner, spec: CoordinatorSpec) -> Held
         return Held()
     if spec.broker.secret_ref:
         return await named(cluster, owner, spec.broker.secret_ref, "the URL of the broker")
-    return await _made(cluster, owner, URL_KEY, lambda: nats_secret(owner, _password()))
+    return await held_once(cluster, owner, URL_KEY, lambda: nats_secret(owner, password()))
 
 
 async def _admin(cluster: Cluster, owner: Owner, spec: CoordinatorSpec) -> Held:
     if spec.accounts is None or spec.accounts.admin_key != "Managed":
         return Held()
-    return await _made(cluster, owner, ADMIN_DIGEST_KEY, lambda: _new_admin(owner))
+    return await held_once(cluster, owner, ADMIN_DIGEST_KEY, lambda: _new_admin(owner))
 
 
 async def _jwt(cluster: Cluster, owner: Owner, spec: CoordinatorSpec) -> Held:
@@ -97,8 +104,12 @@ async def _jwt(cluster: Cluster, owner: Owner, spec: CoordinatorSpec) -> Held:
     return await named(cluster, owner, spec.accounts.jwt.secret_ref, "tokens are checked with it")
 
 
-async def _made(cluster: Cluster, owner: Owner, key: str, make: Callable[[], Manifest]) -> Held:
-    """A Secret that is made once."""
+async def held_once(cluster: Cluster, owner: Owner, key: str, make: Callable[[], Manifest]) -> Held:
+    """A Secret that is made once, and has to hold `key`.
+
+    Raises:
+        ClusterError: a read or write failed.
+    """
     wanted = make()
     name = wanted["metadata"]["name"]
     found = await cluster.get(SECRETS, owner.key.namespace, name)
@@ -112,7 +123,8 @@ async def _made(cluster: Cluster, owner: Owner, key: str, make: Callable[[], Man
     return Held(SecretFile(name, key, found["metadata"]["resourceVersion"]))
 
 
-def _password() -> str:
+def password() -> str:
+    """A new password, of what a URL can have."""
     return secrets.token_urlsafe(_PASSWORD_BYTES)
 
 

@@ -1,0 +1,58 @@
+"""All that decides what a KVCluster becomes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from muster_api.kv_tenants import KVTenant
+from muster_api.kvcluster import KVClusterSpec
+from muster_operator import naming
+from muster_operator.children.base import Owner
+from muster_operator.children.secret_files import NO_SECRET, SecretFile
+from muster_operator.resources import SECRETS, Manifest
+
+TOKEN_KEY = "token"  # noqa: S105 - a key's name
+
+_USUAL_FACTOR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KvInput:
+    """A KVCluster's spec, and what was observed around it.
+
+    Args:
+        nodes: storage nodes; never fewer than there have been.
+        database: the connection string of the metadata database.
+        token: what coordinators and storage nodes share.
+        redis: the password of Redis.
+    """
+
+    owner: Owner
+    spec: KVClusterSpec
+    nodes: int
+    database: SecretFile
+    token: SecretFile
+    redis: SecretFile = NO_SECRET
+
+
+def token_secret(owner: Owner, token: str) -> Manifest:
+    """The Secret with the token that the cluster's processes share; made once."""
+    name = naming.kv_token_secret(owner.key.name)
+    metadata = owner.metadata(name, naming.KV_STORAGE)
+    return SECRETS.manifest(metadata, type="Opaque", stringData={TOKEN_KEY: token})
+
+
+def factors(tenants: Iterable[KVTenant], nodes: int) -> list[int]:
+    """The replication factors of declared tenants; without any, the one that tenants usually have.
+
+    Tenants can be made without being declared, and then have the usual factor.
+    """
+    return [each.replication_factor for each in tenants] or [min(_USUAL_FACTOR, nodes)]
+
+
+def dispensable(found: Iterable[int]) -> int:
+    """How many storage nodes may be away at a time, with a quorum of every key left.
+
+    A tenant with the smallest factor has the least to lose. Never more than one: tenants that are
+    not declared count as having three replicas.
+    """
+    return min(1, *((factor - 1) // 2 for factor in found))

@@ -1,0 +1,156 @@
+"""The storage nodes of a KVCluster: a StatefulSet, each pod with a volume and a name of its own."""
+
+from typing import Any
+
+from muster_operator import naming
+from muster_operator.children.base import (
+    READ_BY_GROUP,
+    Defaults,
+    PodSpec,
+    disruption_budget,
+    identity_env,
+    ops_probes,
+)
+from muster_operator.children.config_files import as_file, digest
+from muster_operator.children.kv.config import (
+    DATA,
+    FOLDER,
+    STORAGE_FILE,
+    TOKEN_PATH,
+    storage_config,
+)
+from muster_operator.children.kv.given import KvInput, dispensable, factors
+from muster_operator.children.network import ANY_POD, DNS, policy, tcp
+from muster_operator.resources import CONFIG_MAPS, SERVICES, STATEFUL_SETS, Manifest
+
+_SHUTDOWN_SECONDS = 30
+_MARGIN_SECONDS = 15
+
+
+def storage_nodes(given: KvInput, defaults: Defaults) -> list[Manifest]:
+    """Every object of the storage nodes."""
+    owner, spec = given.owner, given.spec
+    name = naming.kv_storage_name(owner.key.name)
+    config = as_file(storage_config(given))
+    away = dispensable(factors(spec.tenants or [], given.nodes))
+    objects = [
+        CONFIG_MAPS.manifest(owner.metadata(name, naming.KV_STORAGE), data={STORAGE_FILE: config}),
+        _service(given, name),
+        _stateful_set(given, name, config, defaults),
+        disruption_budget(owner, name, naming.KV_STORAGE, away),
+    ]
+    return [*objects, _policy(given, name)] if spec.network_policy.enabled else objects
+
+
+def _service(given: KvInput, name: str) -> Manifest:
+    """Gives each pod its DNS name, ready or not: a node that starts has to be found."""
+    owner = given.owner
+    ports = {"storage": naming.KV_STORAGE_PORT, "ops": naming.KV_STORAGE_OPS_PORT}
+    return SERVICES.manifest(
+        owner.metadata(name, naming.KV_STORAGE),
+        spec={
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": owner.selecting(naming.KV_STORAGE),
+            "ports": [
+                {"name": port, "port": number, "targetPort": port, "protocol": "TCP"}
+                for port, number in ports.items()
+            ],
+        },
+    )
+
+
+def _stateful_set(given: KvInput, name: str, config: str, defaults: Defaults) -> Manifest:
+    owner, spec = given.owner, given.spec
+    selector = owner.selecting(naming.KV_STORAGE)
+    pod = PodSpec(
+        owner=owner,
+        component=naming.KV_STORAGE,
+        container=_container(given, defaults),
+        annotations={naming.CONFIG: digest(config), naming.CREDENTIALS: given.token.version},
+        volumes=(
+            {
+                "name": "config",
+                "projected": {
+                    "defaultMode": READ_BY_GROUP,
+                    "sources": [{"configMap": {"name": name}}, *given.token.source(TOKEN_PATH)],
+                },
+            },
+        ),
+        grace=_SHUTDOWN_SECONDS + _MARGIN_SECONDS,
+        workload=spec,
+    )
+    return STATEFUL_SETS.manifest(
+        owner.metadata(name, naming.KV_STORAGE),
+        spec={
+            "replicas": 0 if spec.suspend else given.nodes,
+            "serviceName": name,
+            # They join together, and after a loss of all none waits for another; what is
+            # replaced is so one by one nevertheless.
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": selector},
+            "persistentVolumeClaimRetentionPolicy": {
+                "whenDeleted": spec.deletion_policy,
+                "whenScaled": "Retain",
+            },
+            "template": pod.template(),
+            "volumeClaimTemplates": [_claim(given, selector)],
+        },
+    )
+
+
+def _claim(given: KvInput, labels: dict[str, str]) -> dict[str, Any]:
+    volume = given.spec.volume
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": volume.size}},
+    }
+    if volume.storage_class_name:
+        spec["storageClassName"] = volume.storage_class_name
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "labels": labels},
+        "spec": spec,
+    }
+
+
+def _container(given: KvInput, defaults: Defaults) -> dict[str, Any]:
+    spec = given.spec
+    return {
+        "name": "storage",
+        "image": spec.image or defaults.worker_image,
+        "imagePullPolicy": defaults.pull_policy,
+        "command": ["muster-storage"],
+        "args": ["--config", f"{FOLDER}/{STORAGE_FILE}"],
+        "env": identity_env(),
+        "ports": [
+            {"name": "storage", "containerPort": naming.KV_STORAGE_PORT, "protocol": "TCP"},
+            {"name": "ops", "containerPort": naming.KV_STORAGE_OPS_PORT, "protocol": "TCP"},
+        ],
+        **ops_probes(),
+        "resources": spec.resources.to_wire(),
+        "volumeMounts": [
+            {"name": "config", "mountPath": FOLDER, "readOnly": True},
+            {"name": "data", "mountPath": DATA},
+        ],
+    }
+
+
+def _policy(given: KvInput, name: str) -> Manifest:
+    """Coordinators and storage nodes of this cluster reach a storage node, which reaches those."""
+    owner = given.owner
+    coordinators, nodes = (
+        {"podSelector": {"matchLabels": owner.selecting(component)}}
+        for component in (naming.KV_COORDINATOR, naming.KV_STORAGE)
+    )
+    return policy(
+        owner,
+        name,
+        naming.KV_STORAGE,
+        ingress=[
+            {"from": [coordinators, nodes], "ports": tcp(naming.KV_STORAGE_PORT)},
+            {"from": [ANY_POD], "ports": tcp(naming.KV_STORAGE_OPS_PORT)},
+        ],
+        egress=[DNS, {"to": [nodes], "ports": tcp(naming.KV_STORAGE_PORT)}],
+    )

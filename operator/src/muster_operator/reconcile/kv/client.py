@@ -1,0 +1,181 @@
+"""Asking the coordinators of a KVCluster, by their HTTP faces.
+
+Every call has a deadline and is made once: the next reconciling asks again.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+
+from muster_api.kv_tenants import KVTenant
+from muster_operator import naming
+from muster_operator.resources import Key
+
+_DEADLINE_SECONDS = 5.0
+_NOT_FOUND = 404
+
+
+class SilentError(Exception):
+    """No coordinator answered in time, or none can at the moment: ask again later."""
+
+
+class AnswerError(Exception):
+    """A coordinator refused; the text is its sentence.
+
+    Args:
+        status: of HTTP.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Base URLs of a KVCluster's coordinators: of the API, and of the operations port."""
+
+    api: str
+    ops: str
+
+
+def faces_in_cluster(cluster: Key) -> Faces:
+    """Where the coordinators of a KVCluster are reached."""
+    host = f"{naming.kv_coordinator_name(cluster.name)}.{cluster.namespace}.svc"
+    return Faces(f"http://{host}:{naming.KV_HTTP_PORT}", f"http://{host}:{naming.KV_OPS_PORT}")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A storage node as coordinators list it; `status` is joining, active, draining, inactive."""
+
+    host: str
+    port: int
+    status: str
+    zone: str = ""
+    virtual_nodes: int = 0
+
+
+class StoreClient(AbstractAsyncContextManager["StoreClient"]):
+    """One conversation with the coordinators of a KVCluster.
+
+    Every method raises `SilentError`, and `AnswerError` where it is refused.
+    """
+
+    def __init__(self, faces: Faces) -> None:
+        self._faces = faces
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=_DEADLINE_SECONDS)
+        )
+
+    async def __aenter__(self) -> Self:
+        """Begin it."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End it."""
+        await self._session.close()
+
+    async def ring_version(self) -> int:
+        """The version of the ring that a coordinator goes by."""
+        answer = await self._ask("GET", f"{self._faces.ops}/ready")
+        return _whole(answer, "ring_version")
+
+    async def members(self) -> dict[str, Member]:
+        """The storage nodes by their names."""
+        answer = await self._ask("GET", self._url("admin/storage-nodes"))
+        try:
+            return {
+                str(node["node_id"]): Member(
+                    str(node["host"]),
+                    int(node["port"]),
+                    str(node["status"]),
+                    str(node.get("zone", "")),
+                    int(node.get("virtual_nodes", 0)),
+                )
+                for node in answer["nodes"]
+            }
+        except (KeyError, TypeError, ValueError):
+            raise SilentError("the list of storage nodes can't be read") from None
+
+    async def add(self, node: str, member: Member) -> None:
+        """Register a storage node; one that is there already gets its address."""
+        body = {
+            "node_id": node,
+            "host": member.host,
+            "port": member.port,
+            "zone": member.zone,
+            "virtual_nodes": member.virtual_nodes,
+        }
+        await self._ask("POST", self._url("admin/storage-nodes"), body)
+
+    async def tenant(self, name: str) -> Mapping[str, Any] | None:
+        """A tenant: `replication_factor` and `policy`; None where there is none."""
+        try:
+            return await self._ask("GET", self._url("tenants", name))
+        except AnswerError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    async def create(self, tenant: KVTenant) -> None:
+        """Make a tenant."""
+        body = {
+            "tenant_id": tenant.name,
+            "replication_factor": tenant.replication_factor,
+            "policy": policy(tenant),
+        }
+        await self._ask("POST", self._url("tenants"), body)
+
+    async def set_policy(self, tenant: KVTenant) -> None:
+        """Have a tenant's data treated as it says."""
+        await self._ask("PUT", self._url("tenants", tenant.name, "policy"), policy(tenant))
+
+    async def set_factor(self, tenant: KVTenant) -> None:
+        """Want its number of replicas; asking again changes nothing."""
+        body = {"replication_factor": tenant.replication_factor}
+        await self._ask("PUT", self._url("tenants", tenant.name, "replication-factor"), body)
+
+    def _url(self, path: str, *parts: str) -> str:
+        return "/".join([self._faces.api, "v1", path, *(quote(part, safe="") for part in parts)])
+
+    async def _ask(
+        self, method: str, url: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        try:
+            async with self._session.request(
+                method, url, json=body, allow_redirects=False
+            ) as response:
+                answer = await response.json()
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise SilentError(str(error) or type(error).__name__) from None
+        if not isinstance(answer, dict):
+            raise SilentError("the answer is no object")
+        if 200 <= status < 300:
+            return answer
+        text = str(answer.get("message", f"status {status}"))
+        if status >= 500:
+            raise SilentError(text)
+        raise AnswerError(status, text)
+
+
+def policy(tenant: KVTenant) -> dict[str, Any]:
+    """A tenant's policy as the API has it."""
+    return {
+        "conflict_resolution": tenant.conflict_resolution,
+        "idempotency": tenant.idempotency,
+        "writes_per_minute": tenant.writes_per_minute,
+        "reads_per_minute": tenant.reads_per_minute,
+    }
+
+
+def _whole(answer: Mapping[str, Any], name: str) -> int:
+    found = answer.get(name)
+    if not isinstance(found, int):
+        raise SilentError(f"{name} is missing in the answer")
+    return found

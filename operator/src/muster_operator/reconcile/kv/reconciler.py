@@ -1,0 +1,210 @@
+"""Reconciling a KVCluster."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from muster_api.conditions import EventReason, Reason
+from muster_api.kvcluster import KVClusterSpec, KVClusterStatus
+from muster_operator import naming
+from muster_operator.children.base import Owner
+from muster_operator.children.kv.coordinators import autoscaled
+from muster_operator.children.kv.desired import desired_kv_cluster
+from muster_operator.children.kv.given import KvInput
+from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
+from muster_operator.reconcile.conditions import Finding, Standing, summary
+from muster_operator.reconcile.kv.client import Faces, StoreClient
+from muster_operator.reconcile.kv.secrets import settle_secrets
+from muster_operator.reconcile.kv.status import KvFacts, kv_status, kv_verdicts
+from muster_operator.reconcile.kv.store import StoreState, Wanted, ready_nodes, settle_store
+from muster_operator.reconcile.plan import Children
+from muster_operator.reconcile.reconciler import (
+    Outcome,
+    World,
+    is_paused,
+    outcome,
+    write_status,
+)
+from muster_operator.reconcile.rollout import Rollout, rollout, trouble, unplaced
+from muster_operator.resources import (
+    DEPLOYMENTS,
+    KV_CLUSTERS,
+    NODES,
+    OF_KV_CLUSTERS,
+    PODS,
+    STATEFUL_SETS,
+    Key,
+    Manifest,
+)
+
+_FORMER_SECONDS = 2.0
+_UNFINISHED_SECONDS = 3.0
+_LOOK_SECONDS = 30.0
+
+_ZONE = "topology.kubernetes.io/zone"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was observed of a KVCluster."""
+
+    body: Manifest
+    owner: Owner
+    spec: KVClusterSpec
+    live: Children
+    pods: list[Manifest]
+
+    @property
+    def nodes(self) -> int:
+        """How many storage nodes it has: as many as are wanted, and never fewer than before."""
+        return max(self.spec.replicas, held_nodes(self.body, self.storage))
+
+    @property
+    def storage(self) -> Manifest | None:
+        """The StatefulSet of storage nodes."""
+        name = naming.kv_storage_name(self.owner.key.name)
+        return self.live.get((STATEFUL_SETS.kind, name))
+
+
+class KvReconciler:
+    """Reconciles KVClusters; see `Reconciler`.
+
+    Args:
+        faces: where the coordinators of a KVCluster are reached.
+    """
+
+    def __init__(self, world: World, faces: Callable[[Key], Faces]) -> None:
+        self._world = world
+        self._cluster = world.cluster
+        self._faces = faces
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """See `Reconciler.reconcile`."""
+        body = await self._cluster.get(KV_CLUSTERS, key.namespace, key.name)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return Outcome("gone")
+        try:
+            spec = KVClusterSpec.model_validate(body.get("spec") or {})
+        except ValidationError as invalid:
+            return await self._refuse(body, invalid)
+        seen = await self._observe(body, spec)
+        if is_paused(body):
+            return await self._report(seen, Applied(seen.live), StoreState())
+        held = await settle_secrets(self._cluster, seen.owner, spec)
+        if held.former:
+            return Outcome("working", _FORMER_SECONDS)
+        if held.problem:
+            return await self._report(seen, Applied(seen.live, held.problem), StoreState())
+        given = KvInput(seen.owner, spec, seen.nodes, held.database, held.token, held.redis)
+        await self._release(given, seen.live)
+        wanted = desired_kv_cluster(given, self._world.defaults)
+        applied = await apply(self._cluster, seen.owner, wanted, seen.live)
+        for name in applied.pruned:
+            await self._world.events.post(body, EventReason.PRUNED, f"removed {name}")
+        return await self._report(seen, applied, await self._settle(seen, applied))
+
+    async def _refuse(self, body: Manifest, invalid: ValidationError) -> Outcome:
+        problem = Finding(Reason.INVALID_SPEC, str(invalid))
+        verdicts = summary(Standing(problem=problem))
+        status = KVClusterStatus(
+            observed_generation=body["metadata"]["generation"], nodes=held_nodes(body, None)
+        )
+        await write_status(self._world, KV_CLUSTERS, body, status, verdicts)
+        return outcome(verdicts)
+
+    async def _observe(self, body: Manifest, spec: KVClusterSpec) -> _Seen:
+        owner = Owner.of(body)
+        live, pods = await asyncio.gather(
+            children(self._cluster, owner, OF_KV_CLUSTERS),
+            self._cluster.list(PODS, owner.key.namespace, naming.owner_selector(owner.key)),
+        )
+        return _Seen(body, owner, spec, live, pods)
+
+    async def _release(self, given: KvInput, live: Children) -> None:
+        name = naming.kv_coordinator_name(given.owner.key.name)
+        deployment = live.get((DEPLOYMENTS.kind, name))
+        if deployment is not None and autoscaled(given):
+            limits = given.spec.coordinators.autoscaling
+            await release_replicas(
+                self._cluster, deployment, limits.min_replicas, limits.max_replicas
+            )
+
+    async def _settle(self, seen: _Seen, applied: Applied) -> StoreState:
+        if seen.spec.suspend or _coordinators(seen.owner, applied).ready == 0:
+            return StoreState()
+        running = ready_nodes(seen.pods)
+        zones = await self._zones(set(running.values()))
+        wanted = Wanted(
+            seen.owner.key,
+            seen.spec,
+            seen.nodes,
+            {pod: zones.get(node, "") for pod, node in running.items()},
+        )
+        async with StoreClient(self._faces(seen.owner.key)) as client:
+            return await settle_store(client, wanted)
+
+    async def _zones(self, nodes: set[str]) -> dict[str, str]:
+        """The zones of Kubernetes nodes by name; those without a zone are left out."""
+        named = sorted(filter(None, nodes))
+        found = await asyncio.gather(*(self._cluster.get(NODES, None, name) for name in named))
+        labels = ((each or {"metadata": {}})["metadata"].get("labels") or {} for each in found)
+        return {
+            name: held[_ZONE] for name, held in zip(named, labels, strict=True) if _ZONE in held
+        }
+
+    async def _report(self, seen: _Seen, applied: Applied, store: StoreState) -> Outcome:
+        owner = seen.owner
+        database = None
+        if seen.spec.database.managed:
+            key = (STATEFUL_SETS.kind, naming.postgres_name(owner.key))
+            database = rollout(applied.live.get(key))
+        name = naming.kv_storage_name(owner.key.name)
+        facts = KvFacts(
+            owner=owner,
+            spec=seen.spec,
+            nodes=seen.nodes,
+            storage=rollout(applied.live.get((STATEFUL_SETS.kind, name))),
+            coordinators=_coordinators(owner, applied),
+            database=database,
+            store=remembered(store, seen.body),
+            unplaced=unplaced(seen.pods),
+            trouble=trouble(seen.pods),
+            problem=applied.problem,
+            paused=is_paused(seen.body),
+        )
+        verdicts = kv_verdicts(facts)
+        status = kv_status(facts, seen.body["metadata"]["generation"])
+        await write_status(self._world, KV_CLUSTERS, seen.body, status, verdicts)
+        if applied.waiting_for:
+            return outcome(verdicts, _FORMER_SECONDS)
+        whole = store.members >= seen.nodes and store.settled >= facts.declared
+        return outcome(verdicts, _LOOK_SECONDS if whole else _UNFINISHED_SECONDS)
+
+
+def held_nodes(body: Manifest, storage: Manifest | None) -> int:
+    """How many storage nodes there have been, by the status and by their StatefulSet; pure."""
+    said = int(body.get("status", {}).get("nodes", 0))
+    return max(said, int(storage["spec"].get("replicas", 0)) if storage else 0)
+
+
+def remembered(store: StoreState, body: Manifest) -> StoreState:
+    """What coordinators say, or said last as the status has it where they are silent; pure."""
+    before: dict[str, Any] = body.get("status", {})
+    if store.ring_version is not None or before.get("ringVersion") is None:
+        return store
+    settled = before.get("tenants", 0)
+    return StoreState(
+        silent=store.silent or Reason.STORE_SILENT.meaning,
+        ring_version=before["ringVersion"],
+        members=before.get("members", 0),
+        present=settled,
+        settled=settled,
+    )
+
+
+def _coordinators(owner: Owner, applied: Applied) -> Rollout:
+    name = naming.kv_coordinator_name(owner.key.name)
+    return rollout(applied.live.get((DEPLOYMENTS.kind, name)))

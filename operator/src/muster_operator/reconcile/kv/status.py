@@ -1,0 +1,210 @@
+"""How a KVCluster stands; pure."""
+
+from dataclasses import dataclass, field
+
+from muster_api.conditions import ConditionType, Reason
+from muster_api.coordinator import Endpoints
+from muster_api.kvcluster import KVClusterSpec, KVClusterStatus, KVCoordinatorNumbers
+from muster_operator import naming
+from muster_operator.children.base import Owner
+from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.kv.store import StoreState
+from muster_operator.reconcile.rollout import Rollout, Unplaced
+from muster_operator.reconcile.scheduled import scheduled
+
+_ENOUGH_FOR_LOSS = 2
+_FACTOR_FOR_LOSS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KvFacts:
+    """What was seen of a KVCluster.
+
+    Args:
+        nodes: storage nodes that it has.
+        storage: their pods.
+        coordinators: pods of coordinators.
+        database: of the managed PostgreSQL; None where the database is external.
+        store: what coordinators said; what they said last where they are silent.
+    """
+
+    owner: Owner
+    spec: KVClusterSpec
+    nodes: int
+    storage: Rollout
+    coordinators: Rollout
+    database: Rollout | None
+    store: StoreState
+    unplaced: Unplaced = field(default_factory=Unplaced)
+    trouble: str = ""
+    problem: Finding | None = None
+    paused: bool = False
+
+    @property
+    def declared(self) -> int:
+        """How many tenants are declared."""
+        return len(self.spec.tenants or [])
+
+
+def kv_verdicts(facts: KvFacts) -> list[Verdict]:
+    """Every condition of a KVCluster."""
+    rollouts = (facts.storage, facts.coordinators)
+    failure = next((each.failure for each in rollouts if each.failure), "")
+    detail = failure or facts.unplaced.message or facts.trouble or facts.store.refusal
+    obstacle, unfinished = _obstacle(facts), _unfinished(facts)
+    existing = facts.storage.existing + facts.coordinators.existing
+    standing = Standing(
+        obstacle=obstacle.because(detail) if obstacle else None,
+        unfinished=unfinished.because(detail) if unfinished else None,
+        problem=facts.problem or refused_scale_down(facts.spec, facts.nodes),
+        stopping=existing if facts.spec.suspend else None,
+        paused=facts.paused,
+        good=f"{_nodes(facts)}, {_coordinators(facts)}",
+    )
+    return [
+        *summary(standing),
+        scheduled(ConditionType.PODS_SCHEDULED, "pods", facts.unplaced),
+        _database(facts),
+        _joined(facts),
+        *_tenants(facts),
+        _available(facts),
+    ]
+
+
+def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
+    """The status but for its conditions."""
+    owner = facts.owner
+    host = f"{naming.kv_coordinator_name(owner.key.name)}.{owner.key.namespace}.svc"
+    tenants = facts.spec.tenants or []
+    return KVClusterStatus(
+        observed_generation=generation,
+        replicas=facts.storage.existing,
+        ready_replicas=facts.storage.ready,
+        selector=naming.as_selector(owner.selecting(naming.KV_STORAGE)),
+        nodes=facts.nodes,
+        members=facts.store.members if facts.store.ring_version is not None else None,
+        ring_version=facts.store.ring_version,
+        replication_factor=max((each.replication_factor for each in tenants), default=None),
+        tenants=facts.store.settled,
+        coordinators=KVCoordinatorNumbers(
+            replicas=facts.coordinators.existing, ready_replicas=facts.coordinators.ready
+        ),
+        endpoints=Endpoints(
+            grpc=f"{host}:{naming.KV_GRPC_PORT}",
+            http=f"{host}:{naming.KV_HTTP_PORT}",
+            ops=f"{host}:{naming.KV_OPS_PORT}",
+        ),
+    )
+
+
+def refused_scale_down(spec: KVClusterSpec, nodes: int) -> Finding | None:
+    """What is said where fewer storage nodes are wanted than there are."""
+    if spec.replicas >= nodes:
+        return None
+    message = (
+        f"spec.replicas is {spec.replicas}, and {nodes} storage nodes hold data: none is taken "
+        f"away; write replicas: {nodes}"
+    )
+    return Finding(Reason.SCALE_DOWN_REFUSED, message)
+
+
+def _nodes(facts: KvFacts) -> str:
+    return f"{facts.storage.ready} of {facts.nodes} storage nodes are ready"
+
+
+def _coordinators(facts: KvFacts) -> str:
+    return f"{facts.coordinators.ready} of {facts.coordinators.wanted} coordinators are ready"
+
+
+def _members(facts: KvFacts) -> str:
+    return f"{facts.store.members} of {facts.nodes} storage nodes have joined"
+
+
+def _obstacle(facts: KvFacts) -> Finding | None:
+    return _pods_obstacle(facts) or _store_obstacle(facts)
+
+
+def _pods_obstacle(facts: KvFacts) -> Finding | None:
+    if facts.database is not None and facts.database.ready == 0:
+        return Finding(Reason.WAITING_FOR_DATABASE, "the managed PostgreSQL is not ready")
+    if facts.storage.ready <= facts.nodes // 2:
+        return Finding(Reason.NODES_STARTING, _nodes(facts))
+    if facts.coordinators.ready == 0:
+        return Finding(Reason.NO_PODS_READY, _coordinators(facts))
+    if not facts.storage.complete or not facts.coordinators.complete:
+        message = f"{_nodes(facts)}, {_coordinators(facts)}; not all pods are of this spec"
+        return Finding(Reason.ROLLING_OUT, message)
+    return None
+
+
+def _store_obstacle(facts: KvFacts) -> Finding | None:
+    if facts.store.ring_version is None:
+        return Finding(Reason.STORE_SILENT, facts.store.silent or Reason.STORE_SILENT.meaning)
+    if facts.store.members < facts.nodes:
+        return Finding(Reason.NODES_JOINING, _members(facts))
+    if facts.store.present < facts.declared:
+        return Finding(Reason.TENANTS_WAITING, _settled(facts))
+    return None
+
+
+def _unfinished(facts: KvFacts) -> Finding | None:
+    if facts.storage.ready < facts.nodes:
+        return Finding(Reason.NODES_STARTING, _nodes(facts))
+    if facts.coordinators.ready < facts.coordinators.wanted:
+        return Finding(Reason.PODS_STARTING, _coordinators(facts))
+    if facts.store.settled < facts.declared:
+        return Finding(Reason.TENANTS_WAITING, _settled(facts))
+    return None
+
+
+def _settled(facts: KvFacts) -> str:
+    return f"{facts.store.settled} of {facts.declared} declared tenants are as they should be"
+
+
+def _database(facts: KvFacts) -> Verdict:
+    kind = ConditionType.DATABASE_READY
+    if facts.database is None:
+        return Verdict(kind, "Unknown", Reason.EXTERNAL_DATABASE, "it is looked after elsewhere")
+    if facts.database.ready:
+        return verdict(kind, True, Reason.DATABASE_RUNNING, "the managed PostgreSQL is ready")
+    message = facts.database.failure or "the managed PostgreSQL is not ready"
+    return verdict(kind, False, Reason.WAITING_FOR_DATABASE, message)
+
+
+def _joined(facts: KvFacts) -> Verdict:
+    kind, store = ConditionType.NODES_JOINED, facts.store
+    if store.silent or store.ring_version is None:
+        message = store.silent or Reason.STORE_SILENT.meaning
+        return Verdict(kind, "Unknown", Reason.STORE_SILENT, message)
+    if store.members < facts.nodes:
+        return verdict(kind, False, Reason.NODES_JOINING, _members(facts))
+    return verdict(kind, True, Reason.ALL_JOINED, _members(facts))
+
+
+def _tenants(facts: KvFacts) -> list[Verdict]:
+    kind, store = ConditionType.TENANTS_SETTLED, facts.store
+    if not facts.declared:
+        return []
+    if store.silent or store.ring_version is None:
+        message = store.silent or Reason.STORE_SILENT.meaning
+        return [Verdict(kind, "Unknown", Reason.STORE_SILENT, message)]
+    if store.refusal:
+        return [verdict(kind, False, Reason.STORE_REFUSED, store.refusal)]
+    if store.settled < facts.declared:
+        return [verdict(kind, False, Reason.TENANTS_WAITING, _settled(facts))]
+    return [verdict(kind, True, Reason.ALL_SETTLED, _settled(facts))]
+
+
+def _available(facts: KvFacts) -> Verdict:
+    kind = ConditionType.HIGHLY_AVAILABLE
+    factors = [each.replication_factor for each in facts.spec.tenants or []]
+    if facts.nodes < _FACTOR_FOR_LOSS or min(factors, default=_FACTOR_FOR_LOSS) < _FACTOR_FOR_LOSS:
+        meaning = Reason.TOO_FEW_REPLICAS.meaning
+        return verdict(kind, False, Reason.TOO_FEW_REPLICAS, meaning)
+    if facts.database is not None:
+        return verdict(kind, False, Reason.MANAGED_DATABASE, Reason.MANAGED_DATABASE.meaning)
+    if facts.coordinators.ready < _ENOUGH_FOR_LOSS:
+        return verdict(kind, False, Reason.PODS_STARTING, _coordinators(facts))
+    if facts.storage.ready < facts.nodes:
+        return verdict(kind, False, Reason.NODES_STARTING, _nodes(facts))
+    return verdict(kind, True, Reason.REPLICATED, f"{_nodes(facts)}, {_coordinators(facts)}")

@@ -1,0 +1,96 @@
+"""A KVCluster's coordinators as the operator sees them, over a real HTTP server."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import web
+
+Json = dict[str, Any]
+
+
+class FakeStore:
+    """Keeps nodes and tenants as coordinators do: nodes join at once until there is a tenant.
+
+    `refusing` is the sentence with which new tenants are refused; `calls` what was changed.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Json] = {}
+        self.tenants: dict[str, Json] = {}
+        self.calls: list[str] = []
+        self.refusing = ""
+        self.ring = 0
+        self.url = ""
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        return web.json_response({"ready": True, "ring_version": self.ring})
+
+    async def _list(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "success", "nodes": list(self.nodes.values())})
+
+    async def _add(self, request: web.Request) -> web.Response:
+        node = await request.json()
+        known = self.nodes.get(node["node_id"])
+        if known and known["zone"] != node["zone"]:
+            return refusal(409, "NODE_IN_USE", "is a member in another zone")
+        status = known["status"] if known else ("joining" if self.tenants else "active")
+        self.ring += status == "active"
+        self.calls.append(f"add {node['node_id']}")
+        self.nodes[node["node_id"]] = {**node, "status": status}
+        return web.json_response({"status": "success"}, status=202)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        if self.refusing:
+            return refusal(400, "INVALID_REQUEST", self.refusing)
+        tenant = await request.json()
+        self.calls.append(f"create {tenant['tenant_id']}")
+        self.tenants[tenant["tenant_id"]] = {**tenant, "nodes": len(self.nodes)}
+        return web.json_response({"status": "success"}, status=201)
+
+    async def _tenant(self, request: web.Request) -> web.Response:
+        found = self.tenants.get(request.match_info["name"])
+        if found is None:
+            return refusal(404, "TENANT_NOT_FOUND", "there is no such tenant")
+        return web.json_response({"status": "success", **found})
+
+    async def _policy(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        self.calls.append(f"policy {name}")
+        self.tenants[name]["policy"] = await request.json()
+        return web.json_response({"status": "success"})
+
+    async def _factor(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        self.calls.append(f"factor {name}")
+        self.tenants[name]["replication_factor"] = (await request.json())["replication_factor"]
+        return web.json_response({"status": "success"})
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator["FakeStore"]:
+        """Serve both faces on one free port."""
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/ready", self._ready),
+                web.get("/v1/admin/storage-nodes", self._list),
+                web.post("/v1/admin/storage-nodes", self._add),
+                web.post("/v1/tenants", self._create),
+                web.get("/v1/tenants/{name}", self._tenant),
+                web.put("/v1/tenants/{name}/policy", self._policy),
+                web.put("/v1/tenants/{name}/replication-factor", self._factor),
+            ]
+        )
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+def refusal(status: int, code: str, message: str) -> web.Response:
+    body = {"status": "error", "error_code": code, "message": f"{code}: {message}"}
+    return web.json_response(body, status=status)

@@ -1,0 +1,170 @@
+"""From a KVCluster to a running store, on a real API server."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from muster_operator.resources import (
+    AUTOSCALERS,
+    DEPLOYMENTS,
+    EVENTS,
+    KV_CLUSTERS,
+    OF_KV_CLUSTERS,
+    SECRETS,
+    STATEFUL_SETS,
+    Key,
+)
+from muster_testing.waiting import eventually
+
+from .conftest import Operators, Space
+from .stores import FakeStore
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("operator")]
+
+NODES = [f"demo-kv-storage-{number}" for number in range(3)]
+
+
+@pytest_asyncio.fixture
+async def store(operators: Operators, space: Space) -> AsyncIterator[FakeStore]:
+    async with FakeStore().serving() as serving:
+        operators.urls[Key("KVCluster", space.name, "demo")] = serving.url
+        yield serving
+
+
+async def test_a_cluster_gets_everything_it_needs(space: Space, store: FakeStore) -> None:
+    await space.store("tenants: [{name: acme}]")
+    await space.until_ready(KV_CLUSTERS)
+    found = {
+        f"{resource.kind}/{each['metadata']['name']}"
+        for resource in (*OF_KV_CLUSTERS, SECRETS)
+        for each in await space.list(resource)
+    }
+    coordinators, nodes = "demo-kv-coordinator", "demo-kv-storage"
+    assert found == {
+        f"ConfigMap/{coordinators}",
+        f"ConfigMap/{nodes}",
+        f"Deployment/{coordinators}",
+        f"HorizontalPodAutoscaler/{coordinators}",
+        f"Lease/{coordinators}",
+        f"NetworkPolicy/{coordinators}",
+        f"NetworkPolicy/{nodes}",
+        "NetworkPolicy/demo-kv-postgres",
+        f"PodDisruptionBudget/{coordinators}",
+        f"PodDisruptionBudget/{nodes}",
+        f"Role/{coordinators}",
+        f"RoleBinding/{coordinators}",
+        "Secret/demo-kv-postgres",
+        "Secret/demo-kv-token",
+        f"Service/{coordinators}",
+        f"Service/{nodes}",
+        "Service/demo-kv-postgres",
+        f"ServiceAccount/{coordinators}",
+        f"StatefulSet/{nodes}",
+        "StatefulSet/demo-kv-postgres",
+    }
+    # All nodes are members before there is a tenant, or they would have to move its data.
+    assert sorted(store.calls[:3]) == [f"add {name}" for name in NODES]
+    assert store.calls[3:] == ["create acme"]
+    assert store.nodes[NODES[0]]["host"] == f"{NODES[0]}.{nodes}.{space.name}.svc"
+    assert store.tenants["acme"]["nodes"] == len(NODES)
+    status = (await space.the(KV_CLUSTERS, "demo"))["status"]
+    assert (status["nodes"], status["members"], status["ringVersion"]) == (3, 3, 3)
+    assert (status["replicationFactor"], status["tenants"]) == (3, 1)
+    assert status["replicas"] == status["readyReplicas"] == 3
+
+
+async def test_a_smaller_cluster_is_refused_and_nothing_is_taken_away(
+    space: Space, store: FakeStore
+) -> None:
+    await space.store()
+    await space.until_ready(KV_CLUSTERS)
+    await space.store("replicas: 2")
+    said = await space.reason(KV_CLUSTERS, "Stalled", "ScaleDownRefused")
+    assert "write replicas: 3" in said["message"]
+
+    async def told() -> bool:
+        events = await space.cluster.list(EVENTS, space.name)
+        return any("ScaleDownRefused" in str(each.get("note")) for each in events)
+
+    await eventually(told, what="an Event about it")
+    await space.store("{replicas: 2, suspend: true}")
+
+    async def stopped() -> bool:
+        found = await space.the(STATEFUL_SETS, "demo-kv-storage")
+        return bool(found["spec"]["replicas"] == 0)
+
+    await eventually(stopped, what="no storage node runs")
+    await space.store("replicas: 2")
+
+    async def back() -> bool:
+        found = await space.the(STATEFUL_SETS, "demo-kv-storage")
+        return bool(found["spec"]["replicas"] == len(NODES))
+
+    await eventually(back, what="all storage nodes are back")
+    await space.store("replicas: 3")
+    await space.until_ready(KV_CLUSTERS)
+
+
+async def test_a_larger_cluster_registers_its_nodes(space: Space, store: FakeStore) -> None:
+    await space.store("tenants: [{name: acme}]")
+    await space.until_ready(KV_CLUSTERS)
+    await space.store("{replicas: 4, tenants: [{name: acme}]}")
+
+    async def registered() -> bool:
+        await space.run_pods()
+        return "demo-kv-storage-3" in store.nodes
+
+    await eventually(registered, what="the fourth node is registered")
+    await space.reason(KV_CLUSTERS, "NodesJoined", "NodesJoining")
+    store.nodes["demo-kv-storage-3"]["status"] = "active"
+    await space.until_ready(KV_CLUSTERS)
+
+
+async def test_tenants_become_what_is_declared(space: Space, store: FakeStore) -> None:
+    store.refusing = "it is full"
+    await space.store("tenants: [{name: acme}]")
+
+    async def refused() -> bool:
+        await space.run_pods()
+        condition = (await space.conditions(KV_CLUSTERS)).get("TenantsSettled", {})
+        assert condition.get("reason") == "StoreRefused", condition
+        assert "tenant acme: INVALID_REQUEST: it is full" in condition["message"]
+        return True
+
+    await eventually(refused, what="the refusal is told")
+    store.refusing = ""
+    await space.until_ready(KV_CLUSTERS)
+    await space.store("tenants: [{name: acme, replicationFactor: 1, readsPerMinute: -1}]")
+
+    async def changed() -> bool:
+        tenant = store.tenants["acme"]
+        told = (tenant["replication_factor"], tenant["policy"]["reads_per_minute"])
+        return told == (1, -1)
+
+    await eventually(changed, what="the tenant is changed")
+    await space.until_ready(KV_CLUSTERS)
+
+
+async def test_a_silent_store_is_not_taken_for_an_empty_one(
+    space: Space, store: FakeStore, operators: Operators
+) -> None:
+    await space.store()
+    await space.until_ready(KV_CLUSTERS)
+    del operators.urls[Key("KVCluster", space.name, "demo")]
+    await space.store("consistency: All")
+    await space.reason(KV_CLUSTERS, "NodesJoined", "StoreSilent")
+    assert (await space.the(KV_CLUSTERS, "demo"))["status"]["members"] == len(NODES)
+
+
+async def test_the_autoscaler_has_the_number_of_coordinators(
+    space: Space, store: FakeStore
+) -> None:
+    fixed = "coordinators: {replicas: 3, autoscaling: {enabled: false}}"
+    await space.store(fixed)
+    await space.until_ready(KV_CLUSTERS)
+    assert await space.get(AUTOSCALERS, "demo-kv-coordinator") is None
+    await space.store("coordinators: {autoscaling: {maxReplicas: 9}}")
+    await space.the(AUTOSCALERS, "demo-kv-coordinator")
+    found = await space.the(DEPLOYMENTS, "demo-kv-coordinator")
+    assert found["spec"]["replicas"] == 3

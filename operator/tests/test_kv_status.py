@@ -1,0 +1,156 @@
+"""What a KVCluster says, and which storage nodes are registered."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from muster_api.conditions import ConditionType, Reason
+from muster_api.kv_tenants import KVTenant
+from muster_api.kvcluster import KVClusterSpec
+from muster_operator.children.base import Owner
+from muster_operator.children.kv.given import dispensable, factors
+from muster_operator.reconcile.conditions import Verdict
+from muster_operator.reconcile.kv.client import Member
+from muster_operator.reconcile.kv.reconciler import held_nodes, remembered
+from muster_operator.reconcile.kv.status import KvFacts, kv_status, kv_verdicts
+from muster_operator.reconcile.kv.store import StoreState, Wanted, joined, unregistered
+from muster_operator.reconcile.rollout import Rollout
+from muster_operator.resources import Key
+
+KEY = Key("KVCluster", "data", "demo")
+HOST = "demo-kv-storage-{}.demo-kv-storage.data.svc"
+
+
+def pods(wanted: int, ready: int | None = None) -> Rollout:
+    return Rollout(wanted, wanted, wanted, wanted if ready is None else ready, current=True)
+
+
+ACME = KVTenant(name="acme")
+WHOLE = KvFacts(
+    owner=Owner(KEY, "uid"),
+    spec=KVClusterSpec(tenants=[ACME]),
+    nodes=3,
+    storage=pods(3),
+    coordinators=pods(2),
+    database=pods(1),
+    store=StoreState(ring_version=3, members=3, present=1, settled=1),
+)
+
+
+def found(facts: KvFacts, kind: ConditionType = ConditionType.READY) -> Verdict:
+    return next(each for each in kv_verdicts(facts) if each.type is kind)
+
+
+def test_what_is_whole_is_ready_and_nothing_else_is_said() -> None:
+    verdict = found(WHOLE)
+    assert (verdict.status, verdict.reason) == ("True", Reason.ALL_READY)
+    kinds = {each.type for each in kv_verdicts(WHOLE)}
+    assert not kinds & {ConditionType.RECONCILING, ConditionType.STALLED}
+    assert kv_status(WHOLE, 1).replication_factor == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"database": pods(1, 0)}, Reason.WAITING_FOR_DATABASE),
+        ({"storage": pods(3, 1)}, Reason.NODES_STARTING),
+        ({"coordinators": pods(2, 0)}, Reason.NO_PODS_READY),
+        ({"storage": Rollout(3, 3, 1, 3, current=True)}, Reason.ROLLING_OUT),
+        ({"store": StoreState(silent="no route")}, Reason.STORE_SILENT),
+        ({"store": StoreState(ring_version=2, members=2)}, Reason.NODES_JOINING),
+        ({"store": StoreState(ring_version=3, members=3)}, Reason.TENANTS_WAITING),
+        ({"nodes": 4}, Reason.SCALE_DOWN_REFUSED),
+    ],
+)
+def test_what_keeps_it_from_being_ready(change: dict[str, Any], reason: Reason) -> None:
+    verdict = found(replace(WHOLE, **change))
+    assert (verdict.status, verdict.reason) == ("False", reason)
+
+
+def test_without_one_node_it_is_ready_and_not_finished() -> None:
+    facts = replace(WHOLE, storage=pods(3, 2))
+    assert found(facts).status == "True"
+    assert found(facts, ConditionType.RECONCILING).reason is Reason.NODES_STARTING
+
+
+def test_what_a_coordinator_refuses_is_told() -> None:
+    store = StoreState(ring_version=3, members=3, refusal="tenant acme: no")
+    verdict = found(replace(WHOLE, store=store), ConditionType.TENANTS_SETTLED)
+    assert (verdict.status, verdict.reason) == ("False", Reason.STORE_REFUSED)
+    assert verdict.message == "tenant acme: no"
+
+
+@pytest.mark.parametrize(
+    ("spec", "database", "reason"),
+    [
+        (KVClusterSpec(tenants=[ACME]), pods(1), Reason.MANAGED_DATABASE),
+        (KVClusterSpec(tenants=[ACME]), None, Reason.REPLICATED),
+        (
+            KVClusterSpec(tenants=[KVTenant(name="a", replication_factor=2)]),
+            None,
+            Reason.TOO_FEW_REPLICAS,
+        ),
+    ],
+)
+def test_whether_a_loss_is_survived(
+    spec: KVClusterSpec, database: Rollout | None, reason: Reason
+) -> None:
+    facts = replace(WHOLE, spec=spec, database=database)
+    assert found(facts, ConditionType.HIGHLY_AVAILABLE).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("declared", "nodes", "away"),
+    [([], 3, 1), ([], 1, 0), ([3], 3, 1), ([5], 5, 1), ([5, 2], 5, 0), ([1], 3, 0)],
+)
+def test_no_more_nodes_are_dispensable_than_leave_a_quorum(
+    declared: list[int], nodes: int, away: int
+) -> None:
+    tenants = [KVTenant(name=f"t{each}", replication_factor=each) for each in declared]
+    assert dispensable(factors(tenants, nodes)) == away
+
+
+def test_nodes_are_counted_by_what_there_has_been() -> None:
+    stopped = {"spec": {"replicas": 0}}
+    assert held_nodes({}, None) == 0
+    assert held_nodes({"status": {"nodes": 3}}, stopped) == 3
+    assert held_nodes({"status": {"nodes": 3}}, {"spec": {"replicas": 5}}) == 5
+
+
+def test_what_a_silent_store_said_last_is_remembered() -> None:
+    body = {"status": {"ringVersion": 7, "members": 3, "tenants": 1}}
+    kept = remembered(StoreState(silent="no route"), body)
+    assert kept == StoreState("no route", 7, 3, 1, 1)
+    said = StoreState(ring_version=8, members=2)
+    assert remembered(said, body) is said
+
+
+def wanted(**running: str) -> Wanted:
+    zones = {f"demo-kv-storage-{name[1:]}": zone for name, zone in running.items()}
+    return Wanted(KEY, KVClusterSpec(), 3, zones)
+
+
+def test_running_nodes_are_registered_with_their_zones() -> None:
+    names = [name for name, _ in unregistered(wanted(_10="a", _2="b"), {})]
+    assert names == ["demo-kv-storage-2", "demo-kv-storage-10"]
+    ((_, member),) = unregistered(wanted(_0="a"), {})
+    assert member == Member(HOST.format(0), 50052, "active", "a", 150)
+
+
+def test_a_member_keeps_its_zone_and_gets_only_another_address() -> None:
+    name = "demo-kv-storage-0"
+    there = Member(HOST.format(0), 50052, "active", "a", 99)
+    assert unregistered(wanted(_0="b"), {name: there}) == []
+    moved = replace(there, host="elsewhere")
+    assert unregistered(wanted(_0="b"), {name: moved}) == [(name, there)]
+
+
+def test_only_the_clusters_own_active_nodes_have_joined() -> None:
+    listed = {
+        "demo-kv-storage-0": Member("h", 1, "active"),
+        "demo-kv-storage-1": Member("h", 1, "joining"),
+        "demo-kv-storage-7": Member("h", 1, "active"),
+        "other": Member("h", 1, "active"),
+    }
+    assert joined(wanted(), listed) == 1
