@@ -11,7 +11,11 @@ KEEP = "helm.sh/resource-policy"
 
 
 def test_there_is_one_for_each_kind() -> None:
-    assert {crd["spec"]["names"]["kind"] for crd in FILES} == {"ProverPool", "Coordinator", "KVCluster"}
+    assert {crd["spec"]["names"]["kind"] for crd in FILES} == {
+        "ProverPool",
+        "Coordinator",
+        "KVCluster",
+    }
 
 
 def test_what_is_installed_is_what_the_files_say() -> None:

@@ -180,6 +180,8 @@ class KvReconciler:
         await write_status(self._world, KV_CLUSTERS, seen.body, status, verdicts)
         if applied.waiting_for:
             return outcome(verdicts, _FORMER_SECONDS)
+        if facts.paused or facts.problem or seen.spec.suspend:
+            return outcome(verdicts)
         whole = store.members >= seen.nodes and store.settled >= facts.declared
         return outcome(verdicts, _LOOK_SECONDS if whole else _UNFINISHED_SECONDS)
 
