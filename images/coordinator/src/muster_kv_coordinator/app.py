@@ -41,6 +41,7 @@ from muster_kv_coordinator.store.migrate import SchemaError, migrate
 from muster_kv_coordinator.store.nodes import PostgresNodes
 from muster_kv_coordinator.store.ring import PostgresRing
 from muster_kv_coordinator.store.tenants import PostgresTenants
+from muster_kv_coordinator.survey import Survey
 from muster_kv_coordinator.tokens import Tokens
 from muster_runtime.config import ConfigError
 from muster_runtime.grpc_certificates import Certificates, TlsFiles
@@ -95,6 +96,7 @@ class KvCoordinator:
             registry=self._metrics.registry if metrics.enabled else CollectorRegistry(),
             health=state.health,
             ready=state.ready,
+            routes={"/topology": Survey(parts.database, parts.cluster).answer},
         )
         ops.add_check("/health/live", state.health)
         ops.add_check("/health/ready", state.ready)

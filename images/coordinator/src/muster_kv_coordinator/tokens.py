@@ -48,6 +48,16 @@ class Identity:
             raise KvError(ErrorCode.FORBIDDEN, "this takes a token with the claim admin: true")
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key, and what tokens that are signed with it have to say."""
+
+    key: Any
+    algorithms: list[str]
+    issuer: str | None = None
+    audience: str | None = None
+
+
 ANYBODY = Identity(None, admin=True)
 """Where no tokens are asked for."""
 
@@ -62,8 +72,6 @@ class Tokens:
     def __init__(self, section: AuthSection) -> None:
         self._open = section.mode == "disabled"
         self._names = frozenset(section.admin_common_names)
-        self._issuer = section.issuer or None
-        self._audience = section.audience or None
         self._keys = [] if self._open else _keys(section)
         # By token, until it expires: checking a signature costs more than all else in a read.
         self._known: OrderedDict[str, tuple[Identity, float]] = OrderedDict()
@@ -105,16 +113,16 @@ class Tokens:
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         reason = "it is signed with no key of ours"
-        for key, algorithms in self._keys:
+        for each in self._keys:
             try:
                 claims: Mapping[str, Any] = jwt.decode(
                     token,
-                    key,
-                    algorithms=algorithms,
-                    issuer=self._issuer,
-                    audience=self._audience,
+                    each.key,
+                    algorithms=each.algorithms,
+                    issuer=each.issuer,
+                    audience=each.audience,
                     leeway=_LEEWAY_SECONDS,
-                    options={"require": ["exp"], "verify_aud": self._audience is not None},
+                    options={"require": ["exp"], "verify_aud": each.audience is not None},
                 )
             except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
                 continue
@@ -129,15 +137,26 @@ def _unauthorized(message: str) -> KvError:
     return KvError(ErrorCode.UNAUTHORIZED, message)
 
 
-def _keys(section: AuthSection) -> list[tuple[Any, list[str]]]:
+def _keys(section: AuthSection) -> list[_Key]:
+    who = (section.issuer or None, section.audience or None)
     if section.secret_file is not None:
-        secret = _read("auth.secret_file", section.secret_file).strip()
-        if len(secret) < _LEAST_SECRET_BYTES:
-            raise ValueError(
-                f"auth.secret_file: got {len(secret)} bytes; "
-                f"allowed: at least {_LEAST_SECRET_BYTES}"
-            )
-        return [(secret, ["HS256"])]
+        found = [_Key(_secret("auth.secret_file", section.secret_file), ["HS256"], *who)]
+    else:
+        found = [_Key(key, algorithms, *who) for key, algorithms in _public_keys(section)]
+    if section.admin_secret_file is not None:
+        secret = _secret("auth.admin_secret_file", section.admin_secret_file)
+        found.append(_Key(secret, ["HS256"]))
+    return found
+
+
+def _secret(key: str, path: Path) -> bytes:
+    secret = _read(key, path).strip()
+    if len(secret) < _LEAST_SECRET_BYTES:
+        raise ValueError(f"{key}: got {len(secret)} bytes; allowed: at least {_LEAST_SECRET_BYTES}")
+    return secret
+
+
+def _public_keys(section: AuthSection) -> list[tuple[Any, list[str]]]:
     path = section.public_keys_file
     if path is None:
         raise ValueError("auth.public_keys_file: missing")

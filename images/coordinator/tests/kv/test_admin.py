@@ -74,9 +74,17 @@ async def test_a_node_joins_tenants_by_a_migration(dsn: str, tmp_path: Path) -> 
         assert (await _status(kv, added.migration_id)).status == "pending"
         assert await _nodes(kv) == {"n-1": "active", "n-2": "joining"}
         assert await kv.metric("coordinator_ring_version") == 1
+        stands = (await kv.ops.get("/topology")).json()
+        assert (stands["ring_version"], stands["ranges"]) == (1, 150)
+        # Nobody listens where the node is said to be.
+        assert stands["ranges_under_replicated"] == 150
+        assert [(one["node_id"], one["status"]) for one in stands["migrations"]] == [
+            ("n-2", "pending")
+        ]
         cancelled = await kv.grpc.call("CancelMigration", migration_id=added.migration_id)
         assert cancelled.status == "cancelled"
         assert await _nodes(kv) == {"n-1": "active", "n-2": "inactive"}
+        assert (await kv.ops.get("/topology")).json()["migrations"] == []
 
 
 async def test_a_node_leaves_only_where_the_others_are_enough(dsn: str, tmp_path: Path) -> None:

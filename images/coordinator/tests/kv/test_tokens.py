@@ -86,6 +86,16 @@ def test_issuer_and_audience(tmp_path: Path) -> None:
     _refused(tokens, _token(tenant="t"))
 
 
+def test_what_maintains_the_cluster_has_a_secret_of_its_own(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("o" * 32)
+    tokens = _by_secret(tmp_path, issuer="i", audience="a", admin_secret_file=own)
+    tokens.judge(f"Bearer {_token('o' * 32, admin=True)}").check_admin()
+    tokens.judge(f"Bearer {_token(tenant='t', iss='i', aud='a')}").check_tenant("t")
+    _refused(tokens, _token(admin=True))
+    _refused(tokens, _token("x" * 32, admin=True))
+
+
 def test_a_token_is_known_until_it_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = _by_secret(tmp_path)
     token = _token(tenant="t")
