@@ -176,6 +176,33 @@ def fetch(backup: Path, target: Path) -> Manifest:
     return manifest
 
 
+def prune(made: Path, keep: int) -> list[str]:
+    """Remove the oldest backups beside `made` that are of the same node, so that `keep` are left.
+
+    Returns:
+        The names of those that are gone; `made` is never among them.
+
+    Raises:
+        BackupError: `made` is no backup, or one can't be removed.
+    """
+    node = read_manifest(made).origin.node_id
+    others = []
+    for path in made.parent.iterdir():
+        if path == made or path.name.endswith(_PARTIAL) or not (path / MANIFEST).is_file():
+            continue
+        found = read_manifest(path)
+        if found.origin.node_id == node:
+            others.append((found.created_at, path))
+    oldest = [path for _, path in sorted(others)[: max(0, len(others) + 1 - keep)]]
+    for path in oldest:
+        try:
+            # Half of it is no backup any more.
+            shutil.rmtree(path.rename(path.with_name(path.name + _PARTIAL)))
+        except OSError as error:
+            raise BackupError(f"{error.filename or path}: {error.strerror}") from error
+    return [path.name for path in oldest]
+
+
 def _problem(path: Path, expected: StoredFile) -> str | None:
     digest = hashlib.sha256()
     size = 0

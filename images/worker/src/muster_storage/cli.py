@@ -47,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if options.command == "backup":
         name = options.name or f"{config.storage.node_id}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        return _told(lambda: _ask(config, Backup(name), f"backed up as {name}"))
+        return _told(lambda: _back_up(config, name, options.if_missing, options.keep))
     if options.command == "restore" and options.merge:
         return _told(lambda: _ask(config, Restore(options.name), f"joined {options.name}"))
     if options.command == "restore":
-        return _told(lambda: restore(config, options.name))
+        return _told(lambda: restore(config, options.name, if_empty=options.if_empty))
     logs.configure("storage", config.storage.log_level)
     return run_until_signalled(lambda stop: _serve(config, stop))
 
@@ -67,14 +67,30 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command")
     made = commands.add_parser("backup", help="have the running node make a backup")
     made.add_argument("name", nargs="?", help="default: node id and time")
+    made.add_argument(
+        "--if-missing", action="store_true", help="do nothing where it is there already"
+    )
+    made.add_argument(
+        "--keep",
+        type=_count,
+        metavar="N",
+        help="remove the node's oldest backups beside it, so that N are left",
+    )
     put = commands.add_parser("restore", help="fill an empty data folder from a backup")
     put.add_argument("name", help="name of a backup in storage.backup_dir")
+    put.add_argument("--if-empty", action="store_true", help="do nothing where the folder has data")
     put.add_argument(
         "--merge", action="store_true", help="join it into what the running node has instead"
     )
     seen = commands.add_parser("verify", help="compare a backup's files with their digests")
     seen.add_argument("path", type=Path, help="folder of the backup")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: 1 to 1000")
+    return int(text)
 
 
 def version_text() -> str:
@@ -114,6 +130,19 @@ def _verify(path: Path) -> str:
         f"{path}: {len(manifest.files)} files, {manifest.size} bytes, {manifest.origin.keys} "
         f"records of {manifest.origin.node_id}, made {manifest.created_at}: as backed up"
     )
+
+
+def _back_up(config: StorageConfig, name: str, if_missing: bool, keep: int | None) -> str:
+    folder = config.storage.backup_dir
+    if (if_missing or keep) and folder is None:
+        raise BackupError("storage.backup_dir is not set; it says where backups are")
+    made = (folder or Path()) / backup.check_name(name)
+    if if_missing and made.is_dir():
+        said = f"{name} is there already"
+    else:
+        said = _ask(config, Backup(name), f"backed up as {name}")
+    gone = backup.prune(made, keep) if keep else []
+    return "\n".join([said, *(f"removed {each}" for each in gone)])
 
 
 def _ask(config: StorageConfig, body: RequestBody, done: str) -> str:

@@ -10,8 +10,11 @@ from muster_storage.identity import alive, new_identity
 from muster_storage.store import database, now_us
 
 
-def restore(config: StorageConfig, name: str) -> str:
+def restore(config: StorageConfig, name: str, *, if_empty: bool = False) -> str:
     """Copy a backup into the data folder, and make the node another actor, with no ring.
+
+    Args:
+        if_empty: leave a folder that has data as it is, which is no error.
 
     Returns:
         A sentence about what was restored.
@@ -25,6 +28,8 @@ def restore(config: StorageConfig, name: str) -> str:
         raise BackupError("storage.backup_dir is not set; it says where backups are")
     source = storage.backup_dir / backup.check_name(name)
     target = database(storage.data_dir)
+    if target.exists() and if_empty:
+        return f"{target}: exists, and stays as it is"
     if target.exists():
         raise BackupError(f"{target}: exists; empty storage.data_dir first")
     manifest = backup.read_manifest(source)

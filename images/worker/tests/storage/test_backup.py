@@ -57,6 +57,8 @@ async def test_a_backup_fills_an_empty_node(storage_node: StorageNodes) -> None:
     assert status == 0, said
     status, said = await _run(other, "restore", "monday")
     assert (status, "empty storage.data_dir first" in said) == (1, True), said
+    status, said = await _run(other, "restore", "--if-empty", "monday")
+    assert (status, "stays as it is" in said) == (0, True), said
     await other.start()
     async with talking(other) as talk:
         assert await talk.values("k1") == [b"v"]
@@ -65,6 +67,24 @@ async def test_a_backup_fills_an_empty_node(storage_node: StorageNodes) -> None:
         assert (await _actor(talk)).startswith("s2#")
         assert await _actor(talk) != actor
         assert other.metric("storage_records") == 300
+
+
+async def test_old_backups_of_the_same_node_are_removed(storage_node: StorageNodes) -> None:
+    volume = storage_node.root / "volume"
+    node = await storage_node("s1", backup_dir=str(volume)).start()
+    backup.take(_checkpoint, volume / "scratch", volume / "older", Origin("s1", "muster", "a", 1))
+    backup.take(_checkpoint, volume / "scratch", volume / "other", Origin("s2", "muster", "a", 1))
+    manifest = volume / "older" / backup.MANIFEST
+    manifest.write_text(manifest.read_text().replace(':"20', ':"19').replace(': "20', ': "19'))
+    status, said = await _run(node, "backup", "--keep", "2", "s1.a")
+    assert (status, said) == (0, "backed up as s1.a\n")
+    status, said = await _run(node, "backup", "--keep", "2", "s1.b")
+    assert (status, said) == (0, "backed up as s1.b\nremoved older\n")
+    status, said = await _run(node, "backup", "--if-missing", "--keep", "1", "s1.b")
+    assert (status, said) == (0, "s1.b is there already\nremoved s1.a\n")
+    assert {path.name for path in volume.iterdir()} == {"s1.b", "other"}
+    status, said = await _run(node, "backup", "--keep", "0", "s1.c")
+    assert (status, "got '0'; allowed: 1 to 1000" in said) == (2, True), said
 
 
 async def test_a_backup_is_joined_into_what_a_running_node_has(
