@@ -1,4 +1,4 @@
-"""What the operator writes into configuration files is what coordinators and workers read.
+"""What the operator writes into configuration files is what its fleets read.
 
 The operator imports neither, so that nothing but this test keeps their words the same.
 """
@@ -11,13 +11,17 @@ import pytest
 import yaml
 
 from muster_coordinator.config import CoordinatorConfig
+from muster_kv_coordinator.config import KvConfig
 from muster_runtime.config import ConfigError, Section, load
+from muster_storage.config import StorageConfig
 from muster_worker.config import WorkerConfig
 
 GOLDEN = Path(__file__).parents[2] / "operator" / "tests" / "golden"
 MODELS: dict[str, type[Section]] = {
     "coordinator.yaml": CoordinatorConfig,
     "worker.yaml": WorkerConfig,
+    "kv-coordinator.yaml": KvConfig,
+    "storage.yaml": StorageConfig,
 }
 # Files of Secrets are in pods alone, and so are the types of an image of one's own.
 ELSEWHERE = ("No such file or directory", "a list of installed workload types")

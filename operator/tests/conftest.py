@@ -240,7 +240,7 @@ class Operators:
             OperatorConfig(muster=OperatorSection.model_validate(section)),
             Identity(name, SYSTEM),
             coordinator_url=self._url,
-            kv_faces=lambda key: Faces(self._url(key), self._url(key)),
+            kv_faces=self._faces,
             timings=Timings(lease_duration=2.0, renew_deadline=1.5, retry_period=0.2),
         )
         stop = asyncio.Event()
@@ -250,6 +250,10 @@ class Operators:
 
     def _url(self, key: Key) -> str:
         return self.urls.get(key, "http://127.0.0.1:1")
+
+    def _faces(self, key: Key) -> Faces:
+        address = self._url(key).removeprefix("http://")
+        return Faces(address, address)
 
     async def close(self) -> None:
         """Stop all that still run."""

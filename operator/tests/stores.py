@@ -1,18 +1,20 @@
 """A KVCluster's coordinators as the operator sees them, over a real HTTP server."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 Json = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FakeStore:
     """Keeps nodes and tenants as coordinators do: nodes join at once until there is a tenant.
 
-    `refusing` is the sentence with which new tenants are refused; `calls` what was changed.
+    `refusing` is the sentence with which new tenants are refused, `staying` that with which nodes
+    may not leave; `calls` what was changed, `shown` the authorizations of all requests.
     """
 
     def __init__(self) -> None:
@@ -20,11 +22,43 @@ class FakeStore:
         self.tenants: dict[str, Json] = {}
         self.calls: list[str] = []
         self.refusing = ""
+        self.staying = ""
+        self.shown: set[str] = set()
+        self.under = 0
         self.ring = 0
         self.url = ""
 
-    async def _ready(self, _: web.Request) -> web.Response:
-        return web.json_response({"ready": True, "ring_version": self.ring})
+    async def _topology(self, _: web.Request) -> web.Response:
+        leaving = [name for name, node in self.nodes.items() if node["status"] == "draining"]
+        return web.json_response(
+            {
+                "ring_version": self.ring,
+                "phase": "stable",
+                "ranges": 450,
+                "ranges_under_replicated": self.under,
+                "hints_waiting": 7,
+                "migrations": [
+                    {
+                        "migration_id": f"m-{name}",
+                        "type": "node_deletion",
+                        "node_id": name,
+                        "tenant_id": "",
+                        "status": "in_progress",
+                        "keys_migrated": 50,
+                        "total_keys": 200,
+                    }
+                    for name in leaving
+                ],
+            }
+        )
+
+    async def _remove(self, request: web.Request) -> web.Response:
+        if self.staying:
+            return refusal(409, "NODE_IN_USE", self.staying)
+        name = request.match_info["name"]
+        self.calls.append(f"remove {name}")
+        self.nodes[name]["status"] = "draining" if self.tenants else "inactive"
+        return web.json_response({"status": "success"}, status=202)
 
     async def _list(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "success", "nodes": list(self.nodes.values())})
@@ -34,7 +68,9 @@ class FakeStore:
         known = self.nodes.get(node["node_id"])
         if known and known["zone"] != node["zone"]:
             return refusal(409, "NODE_IN_USE", "is a member in another zone")
-        status = known["status"] if known else ("joining" if self.tenants else "active")
+        status = "joining" if self.tenants else "active"
+        if known and known["status"] != "inactive":
+            status = known["status"]
         self.ring += status == "active"
         self.calls.append(f"add {node['node_id']}")
         self.nodes[node["node_id"]] = {**node, "status": status}
@@ -66,15 +102,22 @@ class FakeStore:
         self.tenants[name]["replication_factor"] = (await request.json())["replication_factor"]
         return web.json_response({"status": "success"})
 
+    @web.middleware
+    async def _noted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith("/v1/"):
+            self.shown.add(request.headers.get("Authorization", ""))
+        return await handler(request)
+
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator["FakeStore"]:
         """Serve both faces on one free port."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._noted])
         app.add_routes(
             [
-                web.get("/ready", self._ready),
+                web.get("/topology", self._topology),
                 web.get("/v1/admin/storage-nodes", self._list),
                 web.post("/v1/admin/storage-nodes", self._add),
+                web.delete("/v1/admin/storage-nodes/{name}", self._remove),
                 web.post("/v1/tenants", self._create),
                 web.get("/v1/tenants/{name}", self._tenant),
                 web.put("/v1/tenants/{name}/policy", self._policy),

@@ -4,6 +4,7 @@
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,9 @@ def kv_cluster(text: str = "", nodes: int = 3) -> list[Manifest]:
     token = SecretFile("demo-kv-token", "token", "8")
     owner = Owner(Key("KVCluster", "proofs", "demo"), "uid-of-demo")
     given = KvInput(owner, spec, nodes, database, token, redis)
+    if spec.authentication.secret_ref:
+        keys, admin = SecretFile("issuer", "keys.pem", "10"), SecretFile("demo-kv-admin", "secret")
+        given = replace(given, keys=keys, admin=admin, node_tls="11")
     return desired_kv_cluster(given, DEFAULTS)
 
 
@@ -203,6 +207,21 @@ networkPolicy: {enabled: false}
 tenants: [{name: acme, replicationFactor: 5}, {name: small, replicationFactor: 1}]
 """
 
+KV_SECURED = """
+tls:
+  mode: SecretRef
+  secretRef: {name: store}
+  clientSecretRef: {name: operator}
+  nodeSecretRef: {name: nodes}
+authentication:
+  mode: JWT
+  secretRef: {name: issuer, key: keys.pem}
+  issuer: https://issuer.example
+  audience: store
+  adminCommonNames: [admin]
+backup: {claimName: backups, schedule: "30 1 * * 0", keep: 3, restore: demo-kv-backup-1}
+"""
+
 CASES = {
     "coordinator": coordinator(demo=INSECURE, other=f"{{{INSECURE}, verification: None}}"),
     "coordinator-external-database": coordinator(EXTERNAL),
@@ -214,6 +233,7 @@ CASES = {
     "coordinator-workloads": coordinator(WORKLOADS),
     "kv-cluster": kv_cluster("tenants: [{name: acme}]"),
     "kv-cluster-external": kv_cluster(KV_EXTERNAL, nodes=5),
+    "kv-cluster-secured": kv_cluster(KV_SECURED),
     "kv-cluster-suspended": kv_cluster("suspend: true", nodes=4),
     "pool": pool(INSECURE),
     "pool-placed": pool(PLACED),
@@ -234,14 +254,16 @@ def test_a_spec_becomes_these_objects(name: str) -> None:
 
 
 def pods(objects: list[Manifest]) -> list[dict[str, Any]]:
-    return [each["spec"]["template"]["spec"] for each in objects if "template" in each["spec"]]
+    specs = [each.get("spec", {}) for each in objects]
+    specs += [spec["jobTemplate"]["spec"] for spec in specs if "jobTemplate" in spec]
+    return [spec["template"]["spec"] for spec in specs if "template" in spec]
 
 
 @pytest.fixture(params=CASES)
 def pod_specs(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    workloads = [each for each in CASES[request.param] if "template" in each.get("spec", {})]
-    assert workloads
-    return pods(workloads)
+    found = pods(CASES[request.param])
+    assert found
+    return found
 
 
 def test_every_pod_passes_the_restricted_level(pod_specs: list[dict[str, Any]]) -> None:
@@ -250,7 +272,7 @@ def test_every_pod_passes_the_restricted_level(pod_specs: list[dict[str, Any]]) 
         assert security["runAsNonRoot"] is True
         assert security["runAsUser"] > 0
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in spec["containers"]:
+        for container in (*spec["containers"], *spec.get("initContainers", [])):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -270,8 +292,8 @@ def test_every_mount_has_its_volume(pod_specs: list[dict[str, Any]]) -> None:
             {"data"} if spec["containers"][0]["name"] in {"postgres", "nats", "storage"} else set()
         )
         volumes = {volume["name"] for volume in spec["volumes"]} | claims
-        mounted = {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
-        assert mounted == volumes
+        for container in (*spec["containers"], *spec.get("initContainers", [])):
+            assert {mount["name"] for mount in container["volumeMounts"]} == volumes
 
 
 def annotations(objects: list[Manifest]) -> dict[str, str]:
@@ -313,6 +335,23 @@ def test_certificates_of_others_are_used_as_they_are_named() -> None:
     mutual = security(text)
     assert server_settings(mutual, pools)["grpc_tls"]["mode"] == "mutual"
     assert worker_sources(mutual)[0]["secret"]["name"] == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("mode", "keys"),
+    [("Server", {"cert_file", "key_file"}), ("Mutual", {"cert_file", "key_file", "ca_file"})],
+)
+def test_the_http_api_has_certificates_of_its_own(mode: str, keys: set[str]) -> None:
+    objects = coordinator(f"http: {{tls: {{mode: {mode}, secretRef: {{name: front}}}}}}")
+    (text,) = next(each for each in objects if each["kind"] == "ConfigMap")["data"].values()
+    settings = yaml.safe_load(text)["http_tls"]
+    assert settings.pop("mode") == mode.lower()
+    assert settings.keys() == keys
+    (pod,) = [each for each in pods(objects) if each["containers"][0]["name"] == "coordinator"]
+    mounted = pod["volumes"][0]["projected"]["sources"][-1]["secret"]
+    assert mounted["name"] == "front"
+    paths = {f"/etc/muster/{item['path']}" for item in mounted["items"]}
+    assert set(settings.values()) <= paths
 
 
 def test_tokens_are_asked_for_where_there_are_pools() -> None:

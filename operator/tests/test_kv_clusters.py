@@ -1,12 +1,16 @@
 """From a KVCluster to a running store, on a real API server."""
 
+import base64
 from collections.abc import AsyncIterator
 
+import jwt
 import pytest
 import pytest_asyncio
 
 from muster_operator.resources import (
     AUTOSCALERS,
+    CLAIMS,
+    CRON_JOBS,
     DEPLOYMENTS,
     EVENTS,
     KV_CLUSTERS,
@@ -72,37 +76,78 @@ async def test_a_cluster_gets_everything_it_needs(space: Space, store: FakeStore
     assert (status["nodes"], status["members"], status["ringVersion"]) == (3, 3, 3)
     assert (status["replicationFactor"], status["tenants"]) == (3, 1)
     assert status["replicas"] == status["readyReplicas"] == 3
+    assert (status["hintsWaiting"], status["ranges"]["total"]) == (7, 450)
+    assert store.shown == {""}
 
 
-async def test_a_smaller_cluster_is_refused_and_nothing_is_taken_away(
-    space: Space, store: FakeStore
-) -> None:
-    await space.store()
+async def test_a_node_goes_when_its_records_are_elsewhere(space: Space, store: FakeStore) -> None:
+    last, tenants = "demo-kv-storage-3", "tenants: [{name: acme}]"
+    await space.store(f"{{replicas: 4, {tenants}}}")
     await space.until_ready(KV_CLUSTERS)
-    await space.store("replicas: 2")
+    store.staying = "tenants want it"
+    await space.store(f"{{replicas: 3, {tenants}}}")
     said = await space.reason(KV_CLUSTERS, "Stalled", "ScaleDownRefused")
-    assert "write replicas: 3" in said["message"]
+    assert "NODE_IN_USE: tenants want it; write replicas: 4" in said["message"]
 
     async def told() -> bool:
         events = await space.cluster.list(EVENTS, space.name)
         return any("ScaleDownRefused" in str(each.get("note")) for each in events)
 
     await eventually(told, what="an Event about it")
+    assert await storage_nodes(space) == 4
+    store.staying = ""
+    await space.reason(KV_CLUSTERS, "Reconciling", "NodesLeaving")
+    status = (await space.the(KV_CLUSTERS, "demo"))["status"]
+    assert (status["nodes"], status["leaving"]) == (4, [last])
+    assert [each["of"] for each in status["migrations"]] == [last]
+    assert await storage_nodes(space) == 4
+    volumes = {each["metadata"]["name"] for each in await space.cluster.list(CLAIMS, space.name)}
+    assert f"data-{last}" in volumes
+    # More are wanted again, but it has left: it comes back with an empty volume.
+    await space.store(f"{{replicas: 4, {tenants}}}")
+    first = await space.the(CLAIMS, f"data-{last}")
+    store.nodes[last]["status"] = "inactive"
+
+    async def renewed() -> bool:
+        await space.run_pods()
+        claim = await space.get(CLAIMS, f"data-{last}")
+        assert claim is not None
+        assert claim["metadata"]["uid"] != first["metadata"]["uid"]
+        return "deletionTimestamp" not in claim["metadata"]
+
+    await eventually(renewed, deadline=60, what="the volume is another one")
+    others = {each["metadata"]["name"] for each in await space.cluster.list(CLAIMS, space.name)}
+    assert others == volumes
+
+    async def registered() -> bool:
+        await space.run_pods()
+        return store.nodes[last]["status"] == "joining"
+
+    await eventually(registered, what="it is registered again")
+
+
+async def storage_nodes(space: Space) -> int:
+    """The size of the StatefulSet of storage nodes."""
+    return int((await space.the(STATEFUL_SETS, "demo-kv-storage"))["spec"]["replicas"])
+
+
+async def test_a_stopped_cluster_comes_back_with_all_its_nodes(
+    space: Space, store: FakeStore
+) -> None:
+    await space.store()
+    await space.until_ready(KV_CLUSTERS)
     await space.store("{replicas: 2, suspend: true}")
 
     async def stopped() -> bool:
-        found = await space.the(STATEFUL_SETS, "demo-kv-storage")
-        return bool(found["spec"]["replicas"] == 0)
+        return await storage_nodes(space) == 0
 
     await eventually(stopped, what="no storage node runs")
-    await space.store("replicas: 2")
+    await space.store()
 
     async def back() -> bool:
-        found = await space.the(STATEFUL_SETS, "demo-kv-storage")
-        return bool(found["spec"]["replicas"] == len(NODES))
+        return await storage_nodes(space) == len(NODES)
 
     await eventually(back, what="all storage nodes are back")
-    await space.store("replicas: 3")
     await space.until_ready(KV_CLUSTERS)
 
 
@@ -144,6 +189,26 @@ async def test_tenants_become_what_is_declared(space: Space, store: FakeStore) -
 
     await eventually(changed, what="the tenant is changed")
     await space.until_ready(KV_CLUSTERS)
+
+
+async def test_a_secured_and_backed_up_cluster(space: Space, store: FakeStore) -> None:
+    spec = """
+authentication: {mode: JWT, keys: SharedSecret, secretRef: {name: issuer, key: secret}}
+backup: {claimName: backups}
+"""
+    await space.store(spec)
+    said = await space.reason(KV_CLUSTERS, "Stalled", "SecretNotFound")
+    assert "Secret issuer is missing" in said["message"]
+    metadata = {"name": "issuer", "namespace": space.name}
+    await space.cluster.create(SECRETS, SECRETS.manifest(metadata, stringData={"secret": "s" * 40}))
+    await space.until_ready(KV_CLUSTERS)
+    secret = await space.the(SECRETS, "demo-kv-admin")
+    key = base64.b64decode(secret["data"]["secret"])
+    assert store.shown
+    for shown in store.shown:
+        assert jwt.decode(shown.removeprefix("Bearer "), key, algorithms=["HS256"])["admin"] is True
+    backups = await space.the(CRON_JOBS, "demo-kv-backup")
+    assert backups["spec"]["jobTemplate"]["spec"]["completions"] == len(NODES)
 
 
 async def test_a_silent_store_is_not_taken_for_an_empty_one(

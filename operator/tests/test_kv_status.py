@@ -11,8 +11,9 @@ from muster_api.kvcluster import KVClusterSpec
 from muster_operator.children.base import Owner
 from muster_operator.children.kv.given import dispensable, factors
 from muster_operator.reconcile.conditions import Verdict
-from muster_operator.reconcile.kv.client import Member
+from muster_operator.reconcile.kv.client import Member, Topology, Work
 from muster_operator.reconcile.kv.reconciler import held_nodes, remembered
+from muster_operator.reconcile.kv.size import Size
 from muster_operator.reconcile.kv.status import KvFacts, kv_status, kv_verdicts
 from muster_operator.reconcile.kv.store import StoreState, Wanted, joined, unregistered
 from muster_operator.reconcile.rollout import Rollout
@@ -30,11 +31,13 @@ ACME = KVTenant(name="acme")
 WHOLE = KvFacts(
     owner=Owner(KEY, "uid"),
     spec=KVClusterSpec(tenants=[ACME]),
-    nodes=3,
+    size=Size(3),
     storage=pods(3),
     coordinators=pods(2),
     database=pods(1),
-    store=StoreState(ring_version=3, members=3, present=1, settled=1),
+    store=StoreState(
+        ring_version=3, members=3, present=1, settled=1, topology=Topology(3, 450, 0, 7)
+    ),
 )
 
 
@@ -60,7 +63,7 @@ def test_what_is_whole_is_ready_and_nothing_else_is_said() -> None:
         ({"store": StoreState(silent="no route")}, Reason.STORE_SILENT),
         ({"store": StoreState(ring_version=2, members=2)}, Reason.NODES_JOINING),
         ({"store": StoreState(ring_version=3, members=3)}, Reason.TENANTS_WAITING),
-        ({"nodes": 4}, Reason.SCALE_DOWN_REFUSED),
+        ({"size": Size(3, refusal="they are too few")}, Reason.SCALE_DOWN_REFUSED),
     ],
 )
 def test_what_keeps_it_from_being_ready(change: dict[str, Any], reason: Reason) -> None:
@@ -72,6 +75,30 @@ def test_without_one_node_it_is_ready_and_not_finished() -> None:
     facts = replace(WHOLE, storage=pods(3, 2))
     assert found(facts).status == "True"
     assert found(facts, ConditionType.RECONCILING).reason is Reason.NODES_STARTING
+
+
+def test_while_a_node_leaves_the_store_is_ready_and_not_finished() -> None:
+    leaving = "demo-kv-storage-3"
+    work = Work("m", "node_deletion", leaving, "in_progress", 25)
+    store = replace(WHOLE.store, members=4, topology=Topology(4, 600, 0, 0, (work,)))
+    facts = replace(WHOLE, size=Size(4, (leaving,)), storage=pods(4), store=store)
+    assert found(facts).status == "True"
+    doing = found(facts, ConditionType.RECONCILING)
+    assert doing.reason is Reason.NODES_LEAVING
+    assert doing.message == f"4 storage nodes, 3 wanted; leaving: {leaving}"
+    status = kv_status(facts, 1)
+    assert (status.nodes, status.leaving) == (4, [leaving])
+    assert [each.percent for each in status.migrations or []] == [25]
+
+
+def test_ranges_without_a_replica_are_told() -> None:
+    store = replace(WHOLE.store, topology=Topology(3, 450, 300, 12))
+    verdict = found(replace(WHOLE, store=store), ConditionType.FULLY_REPLICATED)
+    assert (verdict.status, verdict.message) == ("False", "300 of 450 ranges lack a replica")
+    assert found(WHOLE, ConditionType.FULLY_REPLICATED).status == "True"
+    silent = replace(WHOLE, store=StoreState("no route", 3, 3, 1, 1))
+    assert found(silent, ConditionType.FULLY_REPLICATED).status == "Unknown"
+    assert kv_status(replace(WHOLE, store=store), 1).hints_waiting == 12
 
 
 def test_what_a_coordinator_refuses_is_told() -> None:
@@ -128,7 +155,7 @@ def test_what_a_silent_store_said_last_is_remembered() -> None:
 
 def wanted(**running: str) -> Wanted:
     zones = {f"demo-kv-storage-{name[1:]}": zone for name, zone in running.items()}
-    return Wanted(KEY, KVClusterSpec(), 3, zones)
+    return Wanted(KEY, KVClusterSpec(), 3, running=zones)
 
 
 def test_running_nodes_are_registered_with_their_zones() -> None:
@@ -146,11 +173,17 @@ def test_a_member_keeps_its_zone_and_gets_only_another_address() -> None:
     assert unregistered(wanted(_0="b"), {name: moved}) == [(name, there)]
 
 
+def test_a_node_that_leaves_is_not_registered_again() -> None:
+    left = {"demo-kv-storage-1": Member("h", 1, "inactive")}
+    assert unregistered(replace(wanted(_1="a"), leaving=tuple(left)), left) == []
+
+
 def test_only_the_clusters_own_active_nodes_have_joined() -> None:
     listed = {
         "demo-kv-storage-0": Member("h", 1, "active"),
         "demo-kv-storage-1": Member("h", 1, "joining"),
+        "demo-kv-storage-2": Member("h", 1, "draining"),
         "demo-kv-storage-7": Member("h", 1, "active"),
         "other": Member("h", 1, "active"),
     }
-    assert joined(wanted(), listed) == 1
+    assert joined(wanted(), listed) == 2

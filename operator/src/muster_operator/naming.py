@@ -40,6 +40,7 @@ POSTGRES = "postgres"
 NATS = "nats"
 KV_COORDINATOR = "kv-coordinator"
 KV_STORAGE = "kv-storage"
+KV_BACKUP = "kv-backup"
 
 _OWNER_LABEL = {
     "Coordinator": OF_COORDINATOR,
@@ -76,6 +77,31 @@ def kv_storage_name(cluster: str) -> str:
 def kv_token_secret(cluster: str) -> str:
     """The Secret with the token that a KVCluster's coordinators and storage nodes share."""
     return f"{cluster}-kv-token"
+
+
+def kv_admin_secret(cluster: str) -> str:
+    """The Secret that tokens are signed with by which the operator administrates a KVCluster."""
+    return f"{cluster}-kv-admin"
+
+
+def kv_backup_name(cluster: str) -> str:
+    """The CronJob that backs up a KVCluster's storage nodes."""
+    return f"{cluster}-kv-backup"
+
+
+def kv_node(cluster: str, number: int) -> str:
+    """A storage node's name in the ring, which is its pod's."""
+    return f"{kv_storage_name(cluster)}-{number}"
+
+
+def kv_claim(node: str) -> str:
+    """The PersistentVolumeClaim of a storage node."""
+    return f"data-{node}"
+
+
+def kv_api_host(cluster: Key) -> str:
+    """The DNS name of a KVCluster's coordinators, for which their certificate is."""
+    return f"{kv_coordinator_name(cluster.name)}.{cluster.namespace}.svc"
 
 
 def kv_node_host(cluster: Key, node: str) -> str:

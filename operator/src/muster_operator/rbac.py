@@ -6,6 +6,7 @@ from muster_operator.children.leases import LEASE_VERBS
 from muster_operator.resources import (
     ACCESS_REVIEWS,
     API_SERVICES,
+    CLAIMS,
     CLUSTER_ROLE_BINDINGS,
     COORDINATORS,
     EVENTS,
@@ -62,6 +63,8 @@ def cluster_rules() -> list[Rule]:
         # Nothing is written twice: what is renewed has another name.
         _rule(SECRETS, ["get", "create"]),
         _rule(PODS, ["list", "watch", "patch"]),
+        # The volume of a storage node that has left the ring.
+        _rule(CLAIMS, ["get", "delete"]),
         # The zone of a storage node is that of the node that its pod runs on.
         _rule(NODES, ["get"]),
         _rule(EVENTS, ["create", "patch"]),

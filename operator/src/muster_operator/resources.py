@@ -66,11 +66,13 @@ KV_CLUSTERS = Resource(API_VERSION, KV_CLUSTER.name, KV_CLUSTER.plural)
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 NODES = Resource("v1", "Node", "nodes")
 PODS = Resource("v1", "Pod", "pods")
+CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 SECRETS = Resource("v1", "Secret", "secrets")
 SERVICES = Resource("v1", "Service", "services")
 SERVICE_ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 STATEFUL_SETS = Resource("apps/v1", "StatefulSet", "statefulsets")
+CRON_JOBS = Resource("batch/v1", "CronJob", "cronjobs")
 AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 EVENTS = Resource("events.k8s.io/v1", "Event", "events")
@@ -112,7 +114,7 @@ OF_COORDINATORS = (
 )
 """What belongs to a Coordinator, besides a Secret that is made once."""
 
-OF_KV_CLUSTERS = OF_COORDINATORS
+OF_KV_CLUSTERS = (*OF_COORDINATORS, CRON_JOBS)
 """What belongs to a KVCluster, besides Secrets that are made once."""
 
 WATCHED = tuple(
@@ -134,7 +136,7 @@ def by_kind(api_version: str, kind: str) -> Resource:
 
 _BY_KIND = {
     (resource.api_version, resource.kind): resource
-    for resource in (*CUSTOM, *OF_POOLS, *OF_COORDINATORS, PODS, SECRETS)
+    for resource in (*CUSTOM, *OF_POOLS, *OF_KV_CLUSTERS, PODS, SECRETS)
 }
 
 

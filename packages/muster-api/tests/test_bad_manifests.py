@@ -138,6 +138,8 @@ def worker_pool(text: str, workloads: str = "[sleep]") -> str:
 
 
 COORDINATORS = {
+    "http: {tls: {mode: Server}}": "mode and secretRef belong together: write both, or neither",
+    "http: {tls: {secretRef: {name: a}}}": "mode and secretRef belong together",
     "replicas: 0": "spec.replicas in body should be greater than or equal to 1",
     "replicas: 10": "spec.replicas in body should be less than or equal to 9",
     "strategy: random": 'supported values: "fifo", "round-robin", "least-loaded"',
@@ -243,6 +245,17 @@ KV_CLUSTERS = {
     "podTemplate: {labels: {muster.dev/a: b}}": "labels below app.kubernetes.io/ and muster.dev/",
     "podTemplate: {annotations: {muster.dev/a: b}}": "annotations below muster.dev/ are the",
     "podTemplate: {tolerations: [{operator: Exists, value: a}]}": "operator Exists takes no value",
+    "tls: {mode: SecretRef, clientSecretRef: {name: a}}": "secretRef belongs to mode SecretRef",
+    "tls: {secretRef: {name: a}}": "secretRef belongs to mode SecretRef: write both or neither",
+    "tls: {clientSecretRef: {name: a}}": "clientSecretRef belongs to mode SecretRef: remove it",
+    "authentication: {secretRef: {name: a, key: b}}": "secretRef belongs to mode JWT",
+    "authentication: {mode: JWT}": "secretRef belongs to mode JWT: write both or neither",
+    "authentication: {mode: Disabled, issuer: a}": "issuer, audience and adminCommonNames",
+    "authentication: {mode: JWT, secretRef: {name: a, key: b}, adminCommonNames: [a]}": (
+        "adminCommonNames are of certificates that clients show"
+    ),
+    "backup: {}": "spec.backup.claimName: Required value",
+    "backup: {claimName: a, schedule: daily}": "should match",
 }
 
 CHANGES = [
@@ -294,6 +307,18 @@ CHANGES = [
         "volume: {}",
         "volume: {storageClassName: fast}",
         "the class of the volumes can't be changed",
+    ),
+    (
+        KV_CLUSTER,
+        "tls: {nodeSecretRef: {name: a}}",
+        "tls: {}",
+        "nodeSecretRef can't come or go",
+    ),
+    (
+        KV_CLUSTER,
+        "tls: {}",
+        "tls: {nodeSecretRef: {name: a}}",
+        "nodeSecretRef can't come or go",
     ),
     (KV_CLUSTER, "virtualNodes: 10", "virtualNodes: 20", "virtualNodes can't be changed"),
     (

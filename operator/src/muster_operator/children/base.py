@@ -84,6 +84,7 @@ class PodSpec:
         volumes: besides `/tmp`, which every pod has.
         grace: seconds from SIGTERM to SIGKILL.
         workload: what the custom resource says about its pods.
+        before: containers that run to their end first.
         api_access: whether the pods get a token for the API server.
         fixed_user: the user id where the image has no choice.
     """
@@ -98,6 +99,7 @@ class PodSpec:
     service_account: str | None = None
     api_access: bool = False
     fixed_user: int | None = None
+    before: tuple[Mapping[str, Any], ...] = ()
 
     def template(self) -> dict[str, Any]:
         """The pod template of a Deployment or StatefulSet."""
@@ -107,10 +109,12 @@ class PodSpec:
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": self.grace,
             "securityContext": self._security(user),
-            "containers": [self._container()],
+            "containers": [_hardened(self.container)],
             "volumes": [*map(dict, self.volumes), {"name": "tmp", "emptyDir": {}}],
             "topologySpreadConstraints": self._spread(user),
         }
+        if self.before:
+            spec["initContainers"] = [_hardened(each) for each in self.before]
         if self.service_account:
             spec["serviceAccountName"] = self.service_account
         if self.workload.image_pull_secrets:
@@ -135,20 +139,6 @@ class PodSpec:
                 },
             },
             "spec": spec,
-        }
-
-    def _container(self) -> dict[str, Any]:
-        return {
-            **self.container,
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
-            "volumeMounts": [
-                *self.container["volumeMounts"],
-                {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
-            ],
         }
 
     def _security(self, user: PodTemplate) -> dict[str, Any]:
@@ -178,6 +168,22 @@ class PodSpec:
         return [
             {"labelSelector": ours, **each.to_wire()} for each in user.topology_spread_constraints
         ]
+
+
+def _hardened(container: Mapping[str, Any]) -> dict[str, Any]:
+    """A container with what every one has."""
+    return {
+        **container,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            *container["volumeMounts"],
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+        ],
+    }
 
 
 def wire_list(models: Iterable[Model]) -> list[dict[str, Any]]:

@@ -15,7 +15,12 @@ from muster_operator.children.accounts import account_settings
 from muster_operator.children.coordinator_input import CoordinatorInput
 from muster_operator.children.key_volumes import key_file
 from muster_operator.children.secret_files import BROKER_FILE
-from muster_operator.children.security import Security, server_settings, worker_settings
+from muster_operator.children.security import (
+    Security,
+    http_settings,
+    server_settings,
+    worker_settings,
+)
 
 COORDINATOR_FILE = "coordinator.yaml"
 WORKER_FILE = "worker.yaml"
@@ -51,6 +56,7 @@ def coordinator_config(given: CoordinatorInput) -> dict[str, Any]:
         "proving": {"pools": [_pool(pool, pools[pool]) for pool in sorted(pools)]},
         **_workload_settings(given),
         **account_settings(spec),
+        **http_settings(spec),
         **server_settings(given.security, _accounts(given)),
     }
 

@@ -21,7 +21,7 @@ from muster_operator.children.leases import lease_access
 from muster_operator.children.nats import managed_nats
 from muster_operator.children.network import coordinator_policy
 from muster_operator.children.postgres import managed_postgres
-from muster_operator.children.security import server_sources
+from muster_operator.children.security import http_sources, server_sources
 from muster_operator.children.worker_pool import desired_worker_pool, worker_pools
 from muster_operator.resources import (
     CONFIG_MAPS,
@@ -131,6 +131,7 @@ def _configuration(given: CoordinatorInput, name: str) -> dict[str, Any]:
                 {"configMap": {"name": name}},
                 *given.credentials.sources(),
                 *server_sources(given.security),
+                *http_sources(given.spec),
             ],
         },
     }

@@ -16,6 +16,7 @@ TLS_KEYS = (CERTIFICATE_KEY, PRIVATE_KEY, AUTHORITY_KEY)
 AUDIENCE = "muster-coordinator"
 
 _TLS_FOLDER = "/etc/muster/tls"
+_HTTP_TLS = "http-tls"
 _TOKEN_FOLDER = "/var/run/secrets/muster"  # noqa: S105 - a path
 _TOKEN_SECONDS = 3600
 
@@ -82,6 +83,24 @@ def server_settings(security: Security, accounts: Sequence[tuple[str, str]]) -> 
     return settings
 
 
+def http_settings(spec: CoordinatorSpec) -> dict[str, Any]:
+    """The section `http_tls` of a coordinator's configuration, where there is one."""
+    mode = spec.http.tls.mode
+    if mode == "Disabled":
+        return {}
+    keys = {"cert_file": CERTIFICATE_KEY, "key_file": PRIVATE_KEY}
+    if mode != "Server":
+        keys["ca_file"] = AUTHORITY_KEY
+    files = {name: f"/etc/muster/{_HTTP_TLS}/{key}" for name, key in keys.items()}
+    return {"http_tls": {"mode": mode.lower(), **files}}
+
+
+def http_sources(spec: CoordinatorSpec) -> list[dict[str, Any]]:
+    """What coordinators have for it in their volume at /etc/muster."""
+    reference = spec.http.tls.secret_ref
+    return [tls_files(reference.name, TLS_KEYS, _HTTP_TLS)] if reference else []
+
+
 def worker_settings(security: Security) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a worker's configuration has of it: in section `worker`, and as sections of its own."""
     inner: dict[str, Any] = {}
@@ -101,14 +120,14 @@ def worker_settings(security: Security) -> tuple[dict[str, Any], dict[str, Any]]
 
 def server_sources(security: Security) -> list[dict[str, Any]]:
     """What coordinators have besides in their volume at /etc/muster."""
-    return [_files(security.server, TLS_KEYS)] if security.server else []
+    return [tls_files(security.server, TLS_KEYS)] if security.server else []
 
 
 def worker_sources(security: Security) -> list[dict[str, Any]]:
     """What workers have besides in their volume at /etc/muster."""
     if security.worker:
-        return [_files(security.worker, TLS_KEYS)]
-    return [_files(security.server, (AUTHORITY_KEY,))] if security.server else []
+        return [tls_files(security.worker, TLS_KEYS)]
+    return [tls_files(security.server, (AUTHORITY_KEY,))] if security.server else []
 
 
 def token_volumes(security: Security) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -120,6 +139,7 @@ def token_volumes(security: Security) -> tuple[list[dict[str, Any]], list[dict[s
     return [volume], [{"name": "token", "mountPath": _TOKEN_FOLDER, "readOnly": True}]
 
 
-def _files(secret: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    items = [{"key": key, "path": f"tls/{key}"} for key in keys]
+def tls_files(secret: str, keys: tuple[str, ...], folder: str = "tls") -> dict[str, Any]:
+    """Keys of a Secret as files in `folder`, an entry of a projected volume."""
+    items = [{"key": key, "path": f"{folder}/{key}"} for key in keys]
     return {"secret": {"name": secret, "items": items}}

@@ -88,15 +88,18 @@ async def settle_tls(
         ClusterError: a read or write failed and is worth trying again.
     """
     tls, namespace = spec.tls, owner.key.namespace
-    if tls.mode == "Managed":
-        return await _managed(cluster, owner, live)
-    for reference, whose in ((tls.secret_ref, "coordinators"), (tls.worker_secret_ref, "workers")):
+    named = (
+        (tls.secret_ref, "coordinators"),
+        (tls.worker_secret_ref, "workers"),
+        (spec.http.tls.secret_ref, "the HTTP API"),
+    )
+    for reference, whose in named:
         if reference:
             why = f"the TLS of {whose}"
             problem = await lacking(cluster, namespace, reference.name, TLS_KEYS, why)
             if problem:
                 return TlsState(problem)
-    return TlsState()
+    return await _managed(cluster, owner, live) if tls.mode == "Managed" else TlsState()
 
 
 async def _managed(cluster: Cluster, owner: Owner, live: Children) -> TlsState:

@@ -45,6 +45,10 @@ class ConditionType(Documented):
     INPUTS_SEALED = "InputsSealed", "Inputs of tasks are encrypted in the database."
     NODES_JOINED = "NodesJoined", "Every storage node of a KVCluster has joined the ring."
     TENANTS_SETTLED = "TenantsSettled", "Each of spec.tenants is there, as it is declared."
+    FULLY_REPLICATED = (
+        "FullyReplicated",
+        "Every range of a KVCluster has all its replicas, and they answer.",
+    )
     HIGHLY_AVAILABLE = "HighlyAvailable", "The loss of one pod stops nothing."
 
 
@@ -80,6 +84,7 @@ class Reason(Documented):
         "An imported key is not of the version that spec.keys.imported pins.",
     )
     SECRET_NOT_FOUND = "SecretNotFound", "A Secret that the spec names is missing, or its key is."
+    SECRET_UNUSABLE = "SecretUnusable", "What a Secret holds is not what the spec names it for."
     WITNESS_KEY_LOST = (
         "WitnessKeyLost",
         "The Secret with the keys that sealed inputs is gone; another key would not open them.",
@@ -124,7 +129,16 @@ class Reason(Documented):
     ALL_SETTLED = "AllSettled", "Every declared tenant is as it should be."
     SCALE_DOWN_REFUSED = (
         "ScaleDownRefused",
-        "spec.replicas is below the storage nodes that hold data; none is taken away.",
+        "spec.replicas is lower than before, and the other storage nodes can't take the records.",
+    )
+    NODES_LEAVING = (
+        "NodesLeaving",
+        "The records of a storage node are moved to the others; then it goes.",
+    )
+    ALL_REPLICATED = "AllReplicated", "No replica of any range is away or missing."
+    UNDER_REPLICATED = (
+        "UnderReplicated",
+        "Replicas of some ranges are away or missing; requests go to the others.",
     )
     TOO_FEW_REPLICAS = (
         "TooFewReplicas",
@@ -147,6 +161,7 @@ class EventReason(Documented):
         "WorkerQuarantined",
         "A worker reported a wrong proof and gets no tasks for a while.",
     )
+    NODE_LEFT = "NodeLeft", "A storage node's records are with the others; its volume is removed."
     WORKER_RELEASED = "WorkerReleased", "A worker's quarantine is over; it gets tasks again."
 
 

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from muster_api.conditions import Conditions
 from muster_api.coordinator import Endpoints, ManagedDatabase
+from muster_api.kv_backup import KVBackup
+from muster_api.kv_security import KVAuthentication, KVTls
 from muster_api.kv_tenants import KVTenant
 from muster_api.model import QUANTITY_PATTERN, Image, Model, Name, Rule, ruled
 from muster_api.shared import (
@@ -170,6 +172,12 @@ class KVClusterSpec(Workload):
             "database: {managed: {deletionPolicy: Retain}} too",
             ".deletionPolicy",
         ),
+        Rule(
+            "!has(self.authentication.adminCommonNames) || has(self.tls.clientSecretRef)",
+            "adminCommonNames are of certificates that clients show: write tls: {clientSecretRef} "
+            "too, or remove them",
+            ".authentication",
+        ),
     )
 
     image: Image | None = Field(
@@ -181,7 +189,9 @@ class KVClusterSpec(Workload):
         "operator gives them.",
     )
     replicas: Annotated[int, Field(ge=1, le=100)] = Field(
-        3, description="Storage nodes. Can be raised; lowering it is refused."
+        3,
+        description="Storage nodes. Where it is lowered, those with the highest numbers go one by "
+        "one, each when its records have moved to the others.",
     )
     virtual_nodes: Annotated[int, Field(ge=1, le=4096)] = Field(
         150,
@@ -207,6 +217,13 @@ class KVClusterSpec(Workload):
     )
     redis: KVRedis | None = Field(
         None, description="A Redis, for tenants that ask for it; absent means none."
+    )
+    tls: KVTls = Field(KVTls(), description="Transport security.")
+    authentication: KVAuthentication = Field(
+        KVAuthentication(), description="How clients say who they are."
+    )
+    backup: KVBackup | None = Field(
+        None, description="Backups of the storage nodes; absent means none."
     )
     tenants: (
         Annotated[
@@ -236,6 +253,25 @@ class KVCoordinatorNumbers(Model):
     ready_replicas: int = Field(0, ge=0, description="That are ready.")
 
 
+class KVRanges(Model):
+    """Ranges of the ring."""
+
+    total: int = Field(0, ge=0, description="That there are; 0 without a tenant.")
+    under_replicated: int = Field(
+        0, ge=0, description="Of which a replica is away or missing, for the largest tenant factor."
+    )
+
+
+class KVMigration(Model):
+    """A change of members or of a replication factor that has not ended."""
+
+    id: str = Field(description="Its id in the coordinators' API.")
+    type: str = Field(description="node_addition, node_deletion or replication_change.")
+    of: str = Field(description="The storage node or the tenant.")
+    status: str = Field(description="pending or in_progress.")
+    percent: int = Field(0, ge=0, le=100, description="How far it is.")
+
+
 class KVClusterStatus(Model):
     """What is there."""
 
@@ -247,7 +283,12 @@ class KVClusterStatus(Model):
     ready_replicas: int = Field(0, ge=0, description="Pods of storage nodes that are ready.")
     selector: str | None = Field(None, description="Label selector of the storage nodes' pods.")
     nodes: int = Field(
-        0, ge=0, description="Storage nodes that it has, even while suspended; never lowered."
+        0,
+        ge=0,
+        description="Storage nodes that hold data, even while suspended; one less when one left.",
+    )
+    leaving: Annotated[list[str], Field(max_length=100)] | None = Field(
+        None, description="Storage nodes whose records are moved away; absent without."
     )
     members: int | None = Field(
         None, ge=0, description="Storage nodes that have joined; absent while unknown."
@@ -259,6 +300,24 @@ class KVClusterStatus(Model):
         None, ge=1, description="The largest of spec.tenants; absent without."
     )
     tenants: int = Field(0, ge=0, description="Those of spec.tenants that are as they should be.")
+    ranges: KVRanges | None = Field(None, description="Ranges of the ring; absent while unknown.")
+    hints_waiting: int | None = Field(
+        None,
+        ge=0,
+        description="Writes kept for storage nodes that missed them; absent while unknown.",
+    )
+    migrations: Annotated[list[KVMigration], Field(max_length=20)] | None = Field(
+        None, description="Migrations that have not ended; absent without."
+    )
+    lease: str | None = Field(
+        None, description="The Lease by which coordinators choose the one that leads maintenance."
+    )
+    leader: str | None = Field(
+        None, description="The coordinator that leads maintenance; absent while none does."
+    )
+    last_backup: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        None, description="When the last backup of all storage nodes was made."
+    )
     coordinators: KVCoordinatorNumbers | None = Field(None, description="The coordinators.")
     endpoints: Endpoints | None = Field(None, description="Where to reach it in the cluster.")
 

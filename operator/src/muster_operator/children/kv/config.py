@@ -4,13 +4,15 @@ from typing import Any
 
 from muster_operator import naming
 from muster_operator.children.kv.given import KvInput
-
-STORAGE_FILE = "storage.yaml"
-COORDINATOR_FILE = "kv-coordinator.yaml"
-
-FOLDER = "/etc/muster"
-DATA = "/var/lib/muster"
-DSN_PATH, TOKEN_PATH, REDIS_PATH = "database/dsn", "token/token", "redis/password"
+from muster_operator.children.kv.paths import (
+    BACKUPS,
+    DATA,
+    DSN_PATH,
+    FOLDER,
+    REDIS_PATH,
+    TOKEN_PATH,
+)
+from muster_operator.children.kv.security import client_settings, node_settings
 
 _CONNECTIONS = 20
 _IDLE_CONNECTIONS = 2
@@ -18,16 +20,18 @@ _IDLE_CONNECTIONS = 2
 
 def storage_config(given: KvInput) -> dict[str, Any]:
     """The configuration of the storage nodes; each is named by its pod."""
+    tls = node_settings(given.spec)
     return {
         "storage": {
             "cluster": cluster_name(given),
             "port": naming.KV_STORAGE_PORT,
             "ops_port": naming.KV_STORAGE_OPS_PORT,
             "data_dir": DATA,
-            "backup_dir": "",
+            "backup_dir": BACKUPS if given.spec.backup else "",
             "token_file": f"{FOLDER}/{TOKEN_PATH}",
             "sync": True,
-        }
+        },
+        **({"tls": tls} if tls else {}),
     }
 
 
@@ -46,8 +50,10 @@ def coordinator_config(given: KvInput) -> dict[str, Any]:
         "storage": {
             "cluster": cluster_name(given),
             "token_file": f"{FOLDER}/{TOKEN_PATH}",
+            **node_settings(spec),
         },
         "metrics": {"port": naming.KV_OPS_PORT},
+        **client_settings(given),
     }
     if spec.redis:
         password = {"password_file": f"{FOLDER}/{REDIS_PATH}"} if given.redis else {}

@@ -15,15 +15,16 @@ from muster_operator.children.base import (
     service_account,
 )
 from muster_operator.children.config_files import as_file, digest
-from muster_operator.children.kv.config import (
+from muster_operator.children.kv.config import coordinator_config
+from muster_operator.children.kv.given import KvInput
+from muster_operator.children.kv.paths import (
     COORDINATOR_FILE,
     DSN_PATH,
     FOLDER,
     REDIS_PATH,
     TOKEN_PATH,
-    coordinator_config,
 )
-from muster_operator.children.kv.given import KvInput
+from muster_operator.children.kv.security import coordinator_sources
 from muster_operator.children.leases import lease_access
 from muster_operator.children.network import ANY_POD, policy, tcp
 from muster_operator.resources import AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, SERVICES, Manifest
@@ -83,14 +84,15 @@ def _service(owner: Owner, name: str) -> Manifest:
 
 def _deployment(given: KvInput, name: str, config: str, defaults: Defaults) -> Manifest:
     owner, spec = given.owner, given.spec
-    secrets = [each for each in (given.database, given.token, given.redis) if each]
+    secrets = (given.database, given.token, given.redis, given.keys, given.admin)
+    versions = [*(each.version for each in secrets), given.node_tls]
     pod = PodSpec(
         owner=owner,
         component=naming.KV_COORDINATOR,
         container=_container(given, defaults),
         annotations={
             naming.CONFIG: digest(config),
-            naming.CREDENTIALS: ".".join(each.version for each in secrets),
+            naming.CREDENTIALS: ".".join(filter(None, versions)),
         },
         volumes=(
             {
@@ -102,6 +104,7 @@ def _deployment(given: KvInput, name: str, config: str, defaults: Defaults) -> M
                         *given.database.source(DSN_PATH),
                         *given.token.source(TOKEN_PATH),
                         *given.redis.source(REDIS_PATH),
+                        *coordinator_sources(given),
                     ],
                 },
             },

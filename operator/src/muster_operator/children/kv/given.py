@@ -11,6 +11,7 @@ from muster_operator.children.secret_files import NO_SECRET, SecretFile
 from muster_operator.resources import SECRETS, Manifest
 
 TOKEN_KEY = "token"  # noqa: S105 - a key's name
+ADMIN_KEY = "secret"
 
 _USUAL_FACTOR = 3
 
@@ -24,6 +25,9 @@ class KvInput:
         database: the connection string of the metadata database.
         token: what coordinators and storage nodes share.
         redis: the password of Redis.
+        keys: what tokens of clients are checked with.
+        admin: what the operator signs its own tokens with.
+        node_tls: the version of the Secret for TLS with storage nodes.
     """
 
     owner: Owner
@@ -32,6 +36,9 @@ class KvInput:
     database: SecretFile
     token: SecretFile
     redis: SecretFile = NO_SECRET
+    keys: SecretFile = NO_SECRET
+    admin: SecretFile = NO_SECRET
+    node_tls: str = ""
 
 
 def token_secret(owner: Owner, token: str) -> Manifest:
@@ -39,6 +46,13 @@ def token_secret(owner: Owner, token: str) -> Manifest:
     name = naming.kv_token_secret(owner.key.name)
     metadata = owner.metadata(name, naming.KV_STORAGE)
     return SECRETS.manifest(metadata, type="Opaque", stringData={TOKEN_KEY: token})
+
+
+def admin_secret(owner: Owner, secret: str) -> Manifest:
+    """The Secret that the operator signs its tokens with; made once."""
+    name = naming.kv_admin_secret(owner.key.name)
+    metadata = owner.metadata(name, naming.KV_COORDINATOR)
+    return SECRETS.manifest(metadata, type="Opaque", stringData={ADMIN_KEY: secret})
 
 
 def factors(tenants: Iterable[KVTenant], nodes: int) -> list[int]:

@@ -12,14 +12,17 @@ from muster_operator.children.base import (
     ops_probes,
 )
 from muster_operator.children.config_files import as_file, digest
-from muster_operator.children.kv.config import (
-    DATA,
-    FOLDER,
-    STORAGE_FILE,
-    TOKEN_PATH,
-    storage_config,
+from muster_operator.children.kv.backup import (
+    backup_job,
+    backup_mount,
+    backup_peers,
+    backup_volume,
+    restoring,
 )
+from muster_operator.children.kv.config import storage_config
 from muster_operator.children.kv.given import KvInput, dispensable, factors
+from muster_operator.children.kv.paths import DATA, FOLDER, STORAGE_FILE, TOKEN_PATH
+from muster_operator.children.kv.security import node_sources
 from muster_operator.children.network import ANY_POD, DNS, policy, tcp
 from muster_operator.resources import CONFIG_MAPS, SERVICES, STATEFUL_SETS, Manifest
 
@@ -38,6 +41,7 @@ def storage_nodes(given: KvInput, defaults: Defaults) -> list[Manifest]:
         _service(given, name),
         _stateful_set(given, name, config, defaults),
         disruption_budget(owner, name, naming.KV_STORAGE, away),
+        *backup_job(given, defaults, _configuration(given, name)),
     ]
     return [*objects, _policy(given, name)] if spec.network_policy.enabled else objects
 
@@ -63,20 +67,17 @@ def _service(given: KvInput, name: str) -> Manifest:
 def _stateful_set(given: KvInput, name: str, config: str, defaults: Defaults) -> Manifest:
     owner, spec = given.owner, given.spec
     selector = owner.selecting(naming.KV_STORAGE)
+    container = _container(given, defaults)
     pod = PodSpec(
         owner=owner,
         component=naming.KV_STORAGE,
-        container=_container(given, defaults),
-        annotations={naming.CONFIG: digest(config), naming.CREDENTIALS: given.token.version},
-        volumes=(
-            {
-                "name": "config",
-                "projected": {
-                    "defaultMode": READ_BY_GROUP,
-                    "sources": [{"configMap": {"name": name}}, *given.token.source(TOKEN_PATH)],
-                },
-            },
-        ),
+        container=container,
+        annotations={
+            naming.CONFIG: digest(config),
+            naming.CREDENTIALS: ".".join(filter(None, (given.token.version, given.node_tls))),
+        },
+        volumes=(_configuration(given, name), *backup_volume(given)),
+        before=tuple(restoring(given, container)),
         grace=_SHUTDOWN_SECONDS + _MARGIN_SECONDS,
         workload=spec,
     )
@@ -97,6 +98,20 @@ def _stateful_set(given: KvInput, name: str, config: str, defaults: Defaults) ->
             "volumeClaimTemplates": [_claim(given, selector)],
         },
     )
+
+
+def _configuration(given: KvInput, name: str) -> dict[str, Any]:
+    return {
+        "name": "config",
+        "projected": {
+            "defaultMode": READ_BY_GROUP,
+            "sources": [
+                {"configMap": {"name": name}},
+                *given.token.source(TOKEN_PATH),
+                *node_sources(given.spec),
+            ],
+        },
+    }
 
 
 def _claim(given: KvInput, labels: dict[str, str]) -> dict[str, Any]:
@@ -133,12 +148,16 @@ def _container(given: KvInput, defaults: Defaults) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "config", "mountPath": FOLDER, "readOnly": True},
             {"name": "data", "mountPath": DATA},
+            *backup_mount(given),
         ],
     }
 
 
 def _policy(given: KvInput, name: str) -> Manifest:
-    """Coordinators and storage nodes of this cluster reach a storage node, which reaches those."""
+    """Coordinators, storage nodes and backups of this cluster reach a storage node.
+
+    It connects to the other storage nodes.
+    """
     owner = given.owner
     coordinators, nodes = (
         {"podSelector": {"matchLabels": owner.selecting(component)}}
@@ -149,7 +168,10 @@ def _policy(given: KvInput, name: str) -> Manifest:
         name,
         naming.KV_STORAGE,
         ingress=[
-            {"from": [coordinators, nodes], "ports": tcp(naming.KV_STORAGE_PORT)},
+            {
+                "from": [coordinators, nodes, backup_peers(owner)],
+                "ports": tcp(naming.KV_STORAGE_PORT),
+            },
             {"from": [ANY_POD], "ports": tcp(naming.KV_STORAGE_OPS_PORT)},
         ],
         egress=[DNS, {"to": [nodes], "ports": tcp(naming.KV_STORAGE_PORT)}],

@@ -3,9 +3,10 @@
 Every call has a deadline and is made once: the next reconciling asks again.
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ import aiohttp
 
 from muster_api.kv_tenants import KVTenant
 from muster_operator import naming
+from muster_operator.reconcile.kv.access import OPEN, Access
 from muster_operator.resources import Key
 
 _DEADLINE_SECONDS = 5.0
@@ -37,7 +39,7 @@ class AnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Base URLs of a KVCluster's coordinators: of the API, and of the operations port."""
+    """Addresses of a KVCluster's coordinators: of the API, and of the operations port."""
 
     api: str
     ops: str
@@ -45,19 +47,47 @@ class Faces:
 
 def faces_in_cluster(cluster: Key) -> Faces:
     """Where the coordinators of a KVCluster are reached."""
-    host = f"{naming.kv_coordinator_name(cluster.name)}.{cluster.namespace}.svc"
-    return Faces(f"http://{host}:{naming.KV_HTTP_PORT}", f"http://{host}:{naming.KV_OPS_PORT}")
+    host = naming.kv_api_host(cluster)
+    return Faces(f"{host}:{naming.KV_HTTP_PORT}", f"{host}:{naming.KV_OPS_PORT}")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A storage node as coordinators list it; `status` is joining, active, draining, inactive."""
+    """A storage node as coordinators list it.
+
+    Args:
+        status: joining, active, draining, inactive; an inactive one has left, or never joined.
+        disk_percent: how full its disk is; 0 while it does not answer.
+    """
 
     host: str
     port: int
     status: str
     zone: str = ""
     virtual_nodes: int = 0
+    disk_percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A migration that has not ended; `of` is the storage node or the tenant."""
+
+    id: str
+    type: str
+    of: str
+    status: str
+    percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """How a store stands."""
+
+    ring_version: int
+    ranges: int = 0
+    under_replicated: int = 0
+    hints_waiting: int = 0
+    work: tuple[Work, ...] = field(default=())
 
 
 class StoreClient(AbstractAsyncContextManager["StoreClient"]):
@@ -66,8 +96,9 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
     Every method raises `SilentError`, and `AnswerError` where it is refused.
     """
 
-    def __init__(self, faces: Faces) -> None:
+    def __init__(self, faces: Faces, access: Access = OPEN) -> None:
         self._faces = faces
+        self._access = access
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=_DEADLINE_SECONDS)
         )
@@ -80,10 +111,19 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
         """End it."""
         await self._session.close()
 
-    async def ring_version(self) -> int:
-        """The version of the ring that a coordinator goes by."""
-        answer = await self._ask("GET", f"{self._faces.ops}/ready")
-        return _whole(answer, "ring_version")
+    async def topology(self) -> Topology:
+        """How the store stands."""
+        answer = await self._ask("GET", f"http://{self._faces.ops}/topology")
+        try:
+            return Topology(
+                int(answer["ring_version"]),
+                int(answer["ranges"]),
+                int(answer["ranges_under_replicated"]),
+                int(answer["hints_waiting"]),
+                tuple(map(_work, answer["migrations"])),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise SilentError("the state of the ring can't be read") from None
 
     async def members(self) -> dict[str, Member]:
         """The storage nodes by their names."""
@@ -96,6 +136,7 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
                     str(node["status"]),
                     str(node.get("zone", "")),
                     int(node.get("virtual_nodes", 0)),
+                    float(node.get("disk_usage_percent", 0)),
                 )
                 for node in answer["nodes"]
             }
@@ -112,6 +153,10 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
             "virtual_nodes": member.virtual_nodes,
         }
         await self._ask("POST", self._url("admin/storage-nodes"), body)
+
+    async def remove(self, node: str) -> None:
+        """Have a storage node's records moved away; asking again changes nothing."""
+        await self._ask("DELETE", self._url("admin/storage-nodes", node))
 
     async def tenant(self, name: str) -> Mapping[str, Any] | None:
         """A tenant: `replication_factor` and `policy`; None where there is none."""
@@ -141,14 +186,20 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
         await self._ask("PUT", self._url("tenants", tenant.name, "replication-factor"), body)
 
     def _url(self, path: str, *parts: str) -> str:
-        return "/".join([self._faces.api, "v1", path, *(quote(part, safe="") for part in parts)])
+        base = f"{'https' if self._access.tls else 'http'}://{self._faces.api}/v1"
+        return "/".join([base, path, *(quote(part, safe="") for part in parts)])
 
     async def _ask(
         self, method: str, url: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         try:
             async with self._session.request(
-                method, url, json=body, allow_redirects=False
+                method,
+                url,
+                json=body,
+                allow_redirects=False,
+                headers=self._access.headers(time.time()),
+                ssl=self._access.tls or True,
             ) as response:
                 answer = await response.json()
                 status = response.status
@@ -174,8 +225,12 @@ def policy(tenant: KVTenant) -> dict[str, Any]:
     }
 
 
-def _whole(answer: Mapping[str, Any], name: str) -> int:
-    found = answer.get(name)
-    if not isinstance(found, int):
-        raise SilentError(f"{name} is missing in the answer")
-    return found
+def _work(migration: Mapping[str, Any]) -> Work:
+    done, total = int(migration["keys_migrated"]), int(migration["total_keys"])
+    return Work(
+        str(migration["migration_id"]),
+        str(migration["type"]),
+        str(migration["node_id"] or migration["tenant_id"]),
+        str(migration["status"]),
+        min(100, 100 * done // total) if total > 0 else 0,
+    )

@@ -16,10 +16,18 @@ from muster_operator.children.kv.desired import desired_kv_cluster
 from muster_operator.children.kv.given import KvInput
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
 from muster_operator.reconcile.conditions import Finding, Standing, summary
+from muster_operator.reconcile.kv.access import Access
 from muster_operator.reconcile.kv.client import Faces, StoreClient
 from muster_operator.reconcile.kv.secrets import settle_secrets
+from muster_operator.reconcile.kv.size import Size, Sizing, settle_size
 from muster_operator.reconcile.kv.status import KvFacts, kv_status, kv_verdicts
-from muster_operator.reconcile.kv.store import StoreState, Wanted, ready_nodes, settle_store
+from muster_operator.reconcile.kv.store import (
+    UNKNOWN,
+    StoreState,
+    Wanted,
+    ready_nodes,
+    settle_store,
+)
 from muster_operator.reconcile.plan import Children
 from muster_operator.reconcile.reconciler import (
     Outcome,
@@ -30,8 +38,11 @@ from muster_operator.reconcile.reconciler import (
 )
 from muster_operator.reconcile.rollout import Rollout, rollout, trouble, unplaced
 from muster_operator.resources import (
+    CLAIMS,
+    CRON_JOBS,
     DEPLOYMENTS,
     KV_CLUSTERS,
+    LEASES,
     NODES,
     OF_KV_CLUSTERS,
     PODS,
@@ -58,9 +69,14 @@ class _Seen:
     pods: list[Manifest]
 
     @property
-    def nodes(self) -> int:
-        """How many storage nodes it has: as many as are wanted, and never fewer than before."""
-        return max(self.spec.replicas, held_nodes(self.body, self.storage))
+    def sizing(self) -> Sizing:
+        """How many storage nodes there are and should be."""
+        return Sizing(
+            self.owner.key.name,
+            held_nodes(self.body, self.storage),
+            self.spec.replicas,
+            tuple(self.body.get("status", {}).get("leaving", [])),
+        )
 
     @property
     def storage(self) -> Manifest | None:
@@ -92,19 +108,26 @@ class KvReconciler:
             return await self._refuse(body, invalid)
         seen = await self._observe(body, spec)
         if is_paused(body):
-            return await self._report(seen, Applied(seen.live), StoreState())
+            return await self._report(seen, Applied(seen.live))
         held = await settle_secrets(self._cluster, seen.owner, spec)
         if held.former:
             return Outcome("working", _FORMER_SECONDS)
         if held.problem:
-            return await self._report(seen, Applied(seen.live, held.problem), StoreState())
-        given = KvInput(seen.owner, spec, seen.nodes, held.database, held.token, held.redis)
+            return await self._report(seen, Applied(seen.live, held.problem))
+        size = await self._size(seen, held.access)
+        given = KvInput(
+            *(seen.owner, spec, size.nodes, held.database, held.token, held.redis),
+            *(held.keys, held.admin, held.node_tls),
+        )
         await self._release(given, seen.live)
+        if size.left:
+            await self._drop_volume(seen, size.left)
         wanted = desired_kv_cluster(given, self._world.defaults)
         applied = await apply(self._cluster, seen.owner, wanted, seen.live)
         for name in applied.pruned:
             await self._world.events.post(body, EventReason.PRUNED, f"removed {name}")
-        return await self._report(seen, applied, await self._settle(seen, applied))
+        store = await self._settle(seen, applied, size, held.access)
+        return await self._report(seen, applied, store, size)
 
     async def _refuse(self, body: Manifest, invalid: ValidationError) -> Outcome:
         problem = Finding(Reason.INVALID_SPEC, str(invalid))
@@ -132,18 +155,42 @@ class KvReconciler:
                 self._cluster, deployment, limits.min_replicas, limits.max_replicas
             )
 
-    async def _settle(self, seen: _Seen, applied: Applied) -> StoreState:
-        if seen.spec.suspend or _coordinators(seen.owner, applied).ready == 0:
+    async def _size(self, seen: _Seen, access: Access) -> Size:
+        sizing, silent = seen.sizing, _coordinators(seen.owner, seen.live).ready == 0
+        enough = sizing.wanted >= sizing.held and not sizing.leaving
+        if enough or silent or seen.spec.suspend:
+            return sizing.unchanged
+        async with StoreClient(self._faces(seen.owner.key), access) as client:
+            return await settle_size(client, sizing)
+
+    async def _drop_volume(self, seen: _Seen, node: str) -> None:
+        """Remove the volume of a storage node that has left; it goes when its pod is gone."""
+        key = seen.owner.key
+        there = await self._cluster.get(CLAIMS, key.namespace, naming.kv_claim(node))
+        if there is None or "deletionTimestamp" in there["metadata"]:
+            return
+        labels = there["metadata"].get("labels") or {}
+        if seen.owner.selecting(naming.KV_STORAGE).items() <= labels.items():
+            await self._cluster.delete(CLAIMS, there)
+            await self._world.events.post(
+                seen.body, EventReason.NODE_LEFT, f"{node} has left, and its volume is removed"
+            )
+
+    async def _settle(
+        self, seen: _Seen, applied: Applied, size: Size, access: Access
+    ) -> StoreState:
+        if seen.spec.suspend or _coordinators(seen.owner, applied.live).ready == 0:
             return StoreState()
-        running = ready_nodes(seen.pods)
+        running = ready_nodes(seen.pods, size.nodes)
         zones = await self._zones(set(running.values()))
         wanted = Wanted(
             seen.owner.key,
             seen.spec,
-            seen.nodes,
+            size.nodes,
+            size.leaving,
             {pod: zones.get(node, "") for pod, node in running.items()},
         )
-        async with StoreClient(self._faces(seen.owner.key)) as client:
+        async with StoreClient(self._faces(seen.owner.key), access) as client:
             return await settle_store(client, wanted)
 
     async def _zones(self, nodes: set[str]) -> dict[str, str]:
@@ -155,8 +202,14 @@ class KvReconciler:
             name: held[_ZONE] for name, held in zip(named, labels, strict=True) if _ZONE in held
         }
 
-    async def _report(self, seen: _Seen, applied: Applied, store: StoreState) -> Outcome:
-        owner = seen.owner
+    async def _report(
+        self,
+        seen: _Seen,
+        applied: Applied,
+        store: StoreState = UNKNOWN,
+        size: Size | None = None,
+    ) -> Outcome:
+        owner, size = seen.owner, size or seen.sizing.unchanged
         database = None
         if seen.spec.database.managed:
             key = (STATEFUL_SETS.kind, naming.postgres_name(owner.key))
@@ -165,15 +218,17 @@ class KvReconciler:
         facts = KvFacts(
             owner=owner,
             spec=seen.spec,
-            nodes=seen.nodes,
+            size=size,
             storage=rollout(applied.live.get((STATEFUL_SETS.kind, name))),
-            coordinators=_coordinators(owner, applied),
+            coordinators=_coordinators(owner, applied.live),
             database=database,
             store=remembered(store, seen.body),
             unplaced=unplaced(seen.pods),
             trouble=trouble(seen.pods),
             problem=applied.problem,
             paused=is_paused(seen.body),
+            leader=_leader(owner, applied.live),
+            last_backup=_last_backup(owner, applied.live),
         )
         verdicts = kv_verdicts(facts)
         status = kv_status(facts, seen.body["metadata"]["generation"])
@@ -182,7 +237,11 @@ class KvReconciler:
             return outcome(verdicts, _FORMER_SECONDS)
         if facts.paused or facts.problem or seen.spec.suspend:
             return outcome(verdicts)
-        whole = store.members >= seen.nodes and store.settled >= facts.declared
+        whole = (
+            store.members >= size.nodes
+            and store.settled >= facts.declared
+            and size.nodes == seen.spec.replicas
+        )
         return outcome(verdicts, _LOOK_SECONDS if whole else _UNFINISHED_SECONDS)
 
 
@@ -207,6 +266,18 @@ def remembered(store: StoreState, body: Manifest) -> StoreState:
     )
 
 
-def _coordinators(owner: Owner, applied: Applied) -> Rollout:
+def _coordinators(owner: Owner, live: Children) -> Rollout:
     name = naming.kv_coordinator_name(owner.key.name)
-    return rollout(applied.live.get((DEPLOYMENTS.kind, name)))
+    return rollout(live.get((DEPLOYMENTS.kind, name)))
+
+
+def _leader(owner: Owner, live: Children) -> str:
+    """Who holds the Lease; empty where nobody does."""
+    lease = live.get((LEASES.kind, naming.kv_coordinator_name(owner.key.name)), {})
+    return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+
+def _last_backup(owner: Owner, live: Children) -> str:
+    """When the last backup of all storage nodes was made; empty where none was."""
+    job = live.get((CRON_JOBS.kind, naming.kv_backup_name(owner.key.name)), {})
+    return str(job.get("status", {}).get("lastSuccessfulTime", ""))

@@ -4,10 +4,18 @@ from dataclasses import dataclass, field
 
 from muster_api.conditions import ConditionType, Reason
 from muster_api.coordinator import Endpoints
-from muster_api.kvcluster import KVClusterSpec, KVClusterStatus, KVCoordinatorNumbers
+from muster_api.kvcluster import (
+    KVClusterSpec,
+    KVClusterStatus,
+    KVCoordinatorNumbers,
+    KVMigration,
+    KVRanges,
+)
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.kv.client import Topology
+from muster_operator.reconcile.kv.size import Size
 from muster_operator.reconcile.kv.store import StoreState
 from muster_operator.reconcile.rollout import Rollout, Unplaced
 from muster_operator.reconcile.scheduled import scheduled
@@ -21,16 +29,18 @@ class KvFacts:
     """What was seen of a KVCluster.
 
     Args:
-        nodes: storage nodes that it has.
+        size: storage nodes that it has, and which of them go.
         storage: their pods.
         coordinators: pods of coordinators.
         database: of the managed PostgreSQL; None where the database is external.
         store: what coordinators said; what they said last where they are silent.
+        leader: who leads maintenance; empty where nobody does.
+        last_backup: when; empty where there was none.
     """
 
     owner: Owner
     spec: KVClusterSpec
-    nodes: int
+    size: Size
     storage: Rollout
     coordinators: Rollout
     database: Rollout | None
@@ -39,6 +49,13 @@ class KvFacts:
     trouble: str = ""
     problem: Finding | None = None
     paused: bool = False
+    leader: str = ""
+    last_backup: str = ""
+
+    @property
+    def nodes(self) -> int:
+        """How many storage nodes it has."""
+        return self.size.nodes
 
     @property
     def declared(self) -> int:
@@ -56,7 +73,7 @@ def kv_verdicts(facts: KvFacts) -> list[Verdict]:
     standing = Standing(
         obstacle=obstacle.because(detail) if obstacle else None,
         unfinished=unfinished.because(detail) if unfinished else None,
-        problem=facts.problem or refused_scale_down(facts.spec, facts.nodes),
+        problem=facts.problem or refused_scale_down(facts.spec, facts.size),
         stopping=existing if facts.spec.suspend else None,
         paused=facts.paused,
         good=f"{_nodes(facts)}, {_coordinators(facts)}",
@@ -67,6 +84,7 @@ def kv_verdicts(facts: KvFacts) -> list[Verdict]:
         _database(facts),
         _joined(facts),
         *_tenants(facts),
+        _replicated(facts),
         _available(facts),
     ]
 
@@ -74,7 +92,8 @@ def kv_verdicts(facts: KvFacts) -> list[Verdict]:
 def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
     """The status but for its conditions."""
     owner = facts.owner
-    host = f"{naming.kv_coordinator_name(owner.key.name)}.{owner.key.namespace}.svc"
+    host = naming.kv_api_host(owner.key)
+    topology = facts.store.topology
     tenants = facts.spec.tenants or []
     return KVClusterStatus(
         observed_generation=generation,
@@ -86,6 +105,14 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
         ring_version=facts.store.ring_version,
         replication_factor=max((each.replication_factor for each in tenants), default=None),
         tenants=facts.store.settled,
+        leaving=list(facts.size.leaving) or None,
+        ranges=topology
+        and KVRanges(total=topology.ranges, under_replicated=topology.under_replicated),
+        hints_waiting=topology and topology.hints_waiting,
+        migrations=_migrations(topology),
+        lease=naming.kv_coordinator_name(owner.key.name),
+        leader=facts.leader or None,
+        last_backup=facts.last_backup or None,
         coordinators=KVCoordinatorNumbers(
             replicas=facts.coordinators.existing, ready_replicas=facts.coordinators.ready
         ),
@@ -97,13 +124,23 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
     )
 
 
-def refused_scale_down(spec: KVClusterSpec, nodes: int) -> Finding | None:
-    """What is said where fewer storage nodes are wanted than there are."""
-    if spec.replicas >= nodes:
+def _migrations(topology: Topology | None) -> list[KVMigration] | None:
+    found = topology.work if topology else ()
+    return [
+        KVMigration(
+            id=each.id, type=each.type, of=each.of, status=each.status, percent=each.percent
+        )
+        for each in found
+    ] or None
+
+
+def refused_scale_down(spec: KVClusterSpec, size: Size) -> Finding | None:
+    """What is said where fewer storage nodes are wanted and none can go."""
+    if not size.refusal:
         return None
     message = (
-        f"spec.replicas is {spec.replicas}, and {nodes} storage nodes hold data: none is taken "
-        f"away; write replicas: {nodes}"
+        f"spec.replicas is {spec.replicas}, and {size.nodes} storage nodes hold data: none is "
+        f"taken away, for {size.refusal}; write replicas: {size.nodes}"
     )
     return Finding(Reason.SCALE_DOWN_REFUSED, message)
 
@@ -154,7 +191,14 @@ def _unfinished(facts: KvFacts) -> Finding | None:
         return Finding(Reason.PODS_STARTING, _coordinators(facts))
     if facts.store.settled < facts.declared:
         return Finding(Reason.TENANTS_WAITING, _settled(facts))
+    if facts.nodes > facts.spec.replicas:
+        return Finding(Reason.NODES_LEAVING, _leaving(facts))
     return None
+
+
+def _leaving(facts: KvFacts) -> str:
+    names = ", ".join(facts.size.leaving) or "none yet"
+    return f"{facts.nodes} storage nodes, {facts.spec.replicas} wanted; leaving: {names}"
 
 
 def _settled(facts: KvFacts) -> str:
@@ -193,6 +237,17 @@ def _tenants(facts: KvFacts) -> list[Verdict]:
     if store.settled < facts.declared:
         return [verdict(kind, False, Reason.TENANTS_WAITING, _settled(facts))]
     return [verdict(kind, True, Reason.ALL_SETTLED, _settled(facts))]
+
+
+def _replicated(facts: KvFacts) -> Verdict:
+    kind, topology = ConditionType.FULLY_REPLICATED, facts.store.topology
+    if topology is None:
+        message = facts.store.silent or Reason.STORE_SILENT.meaning
+        return Verdict(kind, "Unknown", Reason.STORE_SILENT, message)
+    if topology.under_replicated:
+        message = f"{topology.under_replicated} of {topology.ranges} ranges lack a replica"
+        return verdict(kind, False, Reason.UNDER_REPLICATED, message)
+    return verdict(kind, True, Reason.ALL_REPLICATED, f"all {topology.ranges} ranges")
 
 
 def _available(facts: KvFacts) -> Verdict:

@@ -12,11 +12,11 @@ from muster_operator.reconcile.kv.client import (
     Member,
     SilentError,
     StoreClient,
+    Topology,
     policy,
 )
+from muster_operator.reconcile.kv.size import ACTIVE, DRAINING, INACTIVE
 from muster_operator.resources import Key, Manifest
-
-_ACTIVE, _INACTIVE = "active", "inactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class StoreState:
         present: declared tenants that exist.
         settled: of these, those that are as declared.
         refusal: the first sentence with which a coordinator refused something.
+        topology: how the store stands; None where they are silent.
     """
 
     silent: str = ""
@@ -37,20 +38,27 @@ class StoreState:
     present: int = 0
     settled: int = 0
     refusal: str = ""
+    topology: Topology | None = None
 
 
-@dataclass(slots=True)
+UNKNOWN = StoreState()
+"""Where nobody was asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What is declared of a store.
 
     Args:
         nodes: how many storage nodes it has.
+        leaving: those of them whose records are being moved away.
         running: the ready pods of storage nodes by name, with the zones that they are in.
     """
 
     cluster: Key
     spec: KVClusterSpec
     nodes: int
+    leaving: tuple[str, ...] = ()
     running: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -79,12 +87,13 @@ async def settle_store(client: StoreClient, wanted: Wanted) -> StoreState:
                 refusals.append(f"tenant {tenant.name}: {refused}")
                 continue
             present, settled = present + 1, settled + same
-        version = await client.ring_version()
+        topology = await client.topology()
     except SilentError as silent:
         return StoreState(silent=str(silent))
     except AnswerError as refused:
         return StoreState(silent=str(refused))
-    return StoreState("", version, members, present, settled, next(iter(refusals), ""))
+    refusal = next(iter(refusals), "")
+    return StoreState("", topology.ring_version, members, present, settled, refusal, topology)
 
 
 def unregistered(wanted: Wanted, listed: Mapping[str, Member]) -> list[tuple[str, Member]]:
@@ -94,34 +103,32 @@ def unregistered(wanted: Wanted, listed: Mapping[str, Member]) -> list[tuple[str
     """
     found = []
     for name in sorted(wanted.running, key=_ordinal):
+        if name in wanted.leaving:
+            continue
         host, port = naming.kv_node_host(wanted.cluster, name), naming.KV_STORAGE_PORT
         there = listed.get(name)
-        if there is None or there.status == _INACTIVE:
+        if there is None or there.status == INACTIVE:
             zone, parts = wanted.running[name], wanted.spec.virtual_nodes
-            found.append((name, Member(host, port, _ACTIVE, zone, parts)))
+            found.append((name, Member(host, port, ACTIVE, zone, parts)))
         elif (there.host, there.port) != (host, port):
-            found.append((name, Member(host, port, _ACTIVE, there.zone, there.virtual_nodes)))
+            found.append((name, Member(host, port, ACTIVE, there.zone, there.virtual_nodes)))
     return found
 
 
 def joined(wanted: Wanted, listed: Mapping[str, Member]) -> int:
-    """How many of the cluster's own storage nodes are members."""
-    names = {node_name(wanted.cluster, number) for number in range(wanted.nodes)}
-    return sum(listed[name].status == _ACTIVE for name in names & listed.keys())
+    """How many of the cluster's own storage nodes are members; one that leaves still is."""
+    names = {naming.kv_node(wanted.cluster.name, number) for number in range(wanted.nodes)}
+    return sum(listed[name].status in {ACTIVE, DRAINING} for name in names & listed.keys())
 
 
-def node_name(cluster: Key, number: int) -> str:
-    """The pod that is storage node `number`, and its name in the ring."""
-    return f"{naming.kv_storage_name(cluster.name)}-{number}"
-
-
-def ready_nodes(pods: Sequence[Manifest]) -> dict[str, str]:
-    """The ready pods of storage nodes, with the Kubernetes node that each runs on."""
+def ready_nodes(pods: Sequence[Manifest], nodes: int) -> dict[str, str]:
+    """The ready pods of the first `nodes` storage nodes, with the Kubernetes node of each."""
     return {
         pod["metadata"]["name"]: str(pod.get("spec", {}).get("nodeName", ""))
         for pod in pods
         if (pod["metadata"].get("labels") or {}).get(naming.COMPONENT) == naming.KV_STORAGE
         if "deletionTimestamp" not in pod["metadata"] and _is_ready(pod)
+        if _ordinal(pod["metadata"]["name"])[0] < nodes
     }
 
 

@@ -1,0 +1,13 @@
+"""Where the processes of a KVCluster find their files."""
+
+FOLDER = "/etc/muster"
+DATA = "/var/lib/muster"
+BACKUPS = "/backup"
+
+STORAGE_FILE = "storage.yaml"
+COORDINATOR_FILE = "kv-coordinator.yaml"
+
+# Below FOLDER.
+DSN_PATH, TOKEN_PATH, REDIS_PATH = "database/dsn", "token/token", "redis/password"
+KEYS_PATH, ADMIN_PATH = "auth/keys", "auth/admin-secret"
+CLIENT_TLS, NODE_TLS = "tls", "node-tls"

@@ -1,0 +1,143 @@
+"""How many storage nodes a store is to have now: one goes when its records are with the others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from muster_operator import naming
+from muster_operator.reconcile.kv.client import AnswerError, Member, SilentError, StoreClient
+
+ACTIVE, DRAINING, INACTIVE = "active", "draining", "inactive"
+
+MOST_PERCENT = 85.0
+"""How full disks may become by taking the records of a node that goes."""
+
+
+class Step(Enum):
+    """What is to be done about the storage node with the highest number."""
+
+    NOTHING = auto()
+    ASK = auto()
+    """Have its records moved to the others."""
+    WAIT = auto()
+    """They are being moved."""
+    FORGET = auto()
+    """It never joined: its pod goes, its volume stays."""
+    TAKE = auto()
+    """Nothing is asked of it any more: its pod goes, and its volume."""
+    REFUSE = auto()
+    """The others would have no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What came of it.
+
+    Args:
+        nodes: storage nodes that there are to be pods of.
+        leaving: whose records are being moved.
+        left: that have left, and whose volume is to go.
+        refusal: why none goes although fewer are wanted.
+    """
+
+    nodes: int
+    leaving: tuple[str, ...] = ()
+    left: str = ""
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What there is, and what is wanted.
+
+    Args:
+        name: of the KVCluster.
+        held: storage nodes that there have been.
+        leaving: those that were asked to leave.
+    """
+
+    name: str
+    held: int
+    wanted: int
+    leaving: tuple[str, ...] = ()
+
+    @property
+    def last(self) -> str:
+        """The storage node with the highest number."""
+        return naming.kv_node(self.name, self.held - 1)
+
+    @property
+    def unchanged(self) -> Size:
+        """Where nothing is known, nothing is taken away."""
+        return Size(max(self.held, self.wanted), self.leaving)
+
+
+def next_step(sizing: Sizing, listed: Mapping[str, Member]) -> Step:
+    """What is to be done; pure.
+
+    A node that was asked to leave and has left goes in any case, also where more are wanted again:
+    it serves nothing more, and comes back with an empty volume.
+    """
+    if sizing.held == 0:
+        return Step.NOTHING
+    there = listed.get(sizing.last)
+    fewer = sizing.wanted < sizing.held
+    match there.status if there else None:
+        case "inactive" if fewer or sizing.last in sizing.leaving:
+            step = Step.TAKE
+        case "draining":
+            step = Step.WAIT
+        case _ if not fewer:
+            step = Step.NOTHING
+        case None:
+            step = Step.FORGET if _rest_is_there(sizing, listed) else Step.WAIT
+        case _:
+            step = Step.REFUSE if fullness(sizing, listed) > MOST_PERCENT else Step.ASK
+    return step
+
+
+def _rest_is_there(sizing: Sizing, listed: Mapping[str, Member]) -> bool:
+    """Whether coordinators know the nodes that stay: ones that know nobody may have lost it."""
+    names = (naming.kv_node(sizing.name, number) for number in range(sizing.wanted))
+    return all(name in listed and listed[name].status == ACTIVE for name in names)
+
+
+def fullness(sizing: Sizing, listed: Mapping[str, Member]) -> float:
+    """How full the others' disks would be on average, in percent; their volumes are alike."""
+    names = [naming.kv_node(sizing.name, number) for number in range(sizing.held)]
+    used = sum(listed[name].disk_percent for name in names if name in listed)
+    return used / max(1, sizing.held - 1)
+
+
+async def settle_size(client: StoreClient, sizing: Sizing) -> Size:
+    """Ask coordinators for what is next."""
+    try:
+        listed = await client.members()
+        step = next_step(sizing, listed)
+        if step is Step.ASK:
+            await client.remove(sizing.last)
+    except SilentError:
+        return sizing.unchanged
+    except AnswerError as refused:
+        return Size(max(sizing.held, sizing.wanted), refusal=str(refused))
+    return size_after(step, sizing, listed)
+
+
+def size_after(step: Step, sizing: Sizing, listed: Mapping[str, Member]) -> Size:
+    """How many there are to be when that step is taken; pure."""
+    held = sizing.held
+    match step:
+        case Step.NOTHING:
+            return Size(max(held, sizing.wanted))
+        case Step.FORGET:
+            return Size(held - 1)
+        case Step.TAKE:
+            return Size(held - 1, left=sizing.last)
+        case Step.REFUSE:
+            share = f"{fullness(sizing, listed):.0f} %"
+            text = f"the others would use {share} of their disks, and may {MOST_PERCENT:.0f} %"
+            return Size(held, refusal=text)
+    names = (naming.kv_node(sizing.name, number) for number in range(held))
+    leaving = {name for name in names if name in listed and listed[name].status == DRAINING}
+    asked = {sizing.last} if step is Step.ASK else set()
+    return Size(held, tuple(sorted(leaving | asked)))
