@@ -9,6 +9,7 @@ from lupa.lua51 import LuaRuntime
 
 from muster_api.conditions import ConditionType, Reason
 from muster_api.coordinator import CoordinatorStatus
+from muster_api.kvcluster import KVClusterStatus
 from muster_api.model import Model
 from muster_api.proverpool import ProverPoolStatus
 
@@ -19,6 +20,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KI
 MODELS: dict[str, type[Model]] = {
     "ProverPool": ProverPoolStatus,
     "Coordinator": CoordinatorStatus,
+    "KVCluster": KVClusterStatus,
 }
 
 # Argo CD opens base, package and table, and an os library without anything that does harm.
