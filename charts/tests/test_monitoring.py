@@ -1,3 +1,4 @@
+import inspect
 import json
 import re
 from typing import Any
@@ -9,27 +10,44 @@ import yaml
 from muster_coordinator.broker_face.metrics import BrokerMetrics
 from muster_coordinator.ops.metrics import Metrics as CoordinatorMetrics
 from muster_coordinator.proving.offers import Offers, Pool
+from muster_kv_coordinator.metrics import Metrics as KvMetrics
 from muster_operator.metrics import OperatorMetrics
 from muster_proving import CircuitSpec
+from muster_storage import store
+from muster_storage.metrics import Metrics as StorageMetrics
 from muster_worker.metrics import Metrics as WorkerMetrics
 
 from .helm_cli import CHART, Rendered, render
 
 
 def exported() -> set[str]:
-    """The names of all samples of an operator, a coordinator and a worker."""
+    """The names of all samples of an operator, its coordinators, a worker and a storage node."""
     coordinator = CoordinatorMetrics(
         Offers([Pool("demo", (CircuitSpec("merkle", size=20),), True)])
     )
     BrokerMetrics(coordinator.registry)
+    storage = StorageMetrics(["Get"], ["CORRUPT"])
     worker = WorkerMetrics("demo-worker-0", 1)
     worker.seed_types(["prove.merkle"])
+    registries = (
+        OperatorMetrics().registry,
+        coordinator.registry,
+        worker.registry,
+        KvMetrics(["ReadKeyValue"]).registry,
+        storage.registry,
+    )
     return {
         sample.name
-        for registry in (OperatorMetrics().registry, coordinator.registry, worker.registry)
+        for registry in registries
         for metric in registry.collect()
         for sample in metric.samples
-    }
+    } | watched()
+
+
+def watched() -> set[str]:
+    """The gauges that a storage node reads when asked; they need an open store to be there."""
+    found = re.findall(r'metrics\.watch\(\s*"(\w+)"', inspect.getsource(store))
+    return {f"storage_{name}" for name in found}
 
 
 @pytest.fixture
@@ -50,9 +68,9 @@ def rules(rendered: Rendered) -> list[dict[str, Any]]:
 
 
 def dashboard_queries(rendered: Rendered) -> list[str]:
-    (text,) = rendered.one("ConfigMap", "muster-dashboard")["data"].values()
     return [
         target["expr"].replace("$namespace", ".*")
+        for text in rendered.one("ConfigMap", "muster-dashboard")["data"].values()
         for panel in json.loads(text)["panels"]
         for target in panel["targets"]
     ]
@@ -84,6 +102,11 @@ def test_the_alerts_that_people_know_are_there(rendered: Rendered) -> None:
         "TasksWaitLong",
         "NoLeader",
         "WorkerQuarantined",
+        "StorageNodeAway",
+        "QuorumNotReached",
+        "StorageDiskFilling",
+        "StorageDamaged",
+        "HintsWaitLong",
     ]
 
 
@@ -105,7 +128,9 @@ def test_expressions_parse_and_use_metrics_that_exist(rendered: Rendered) -> Non
 def test_documented_metrics_exist() -> None:
     for document in ("operations.md", "failure-modes.md"):
         text = (CHART.parents[1] / "docs" / document).read_text()
-        named = set(re.findall(r"`((?:muster_operator|coordinator|worker|grpc)_\w+)`", text))
+        named = set(
+            re.findall(r"`((?:muster_operator|coordinator|worker|storage|grpc)_\w+)`", text)
+        )
         samples = exported()
         assert named
         assert [n for n in named if n not in samples and f"{n}_bucket" not in samples] == []
@@ -118,7 +143,7 @@ def test_every_pod_with_metrics_is_scraped(rendered: Rendered) -> None:
     fleets = rendered.one("PodMonitor", "muster-fleets")["spec"]
     assert fleets["namespaceSelector"] == {"any": True}
     (components,) = fleets["selector"]["matchExpressions"]
-    assert components["values"] == ["coordinator", "worker"]
+    assert components["values"] == ["coordinator", "worker", "kv-coordinator", "kv-storage"]
 
 
 def test_the_dashboard_has_a_label_by_which_it_is_found(rendered: Rendered) -> None:
