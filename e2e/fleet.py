@@ -15,6 +15,10 @@ from muster_testing.waiting import eventually, eventually_sync
 
 ENDED = {"completed", "failed", "cancelled"}
 
+# What every namespace has of its own.
+_OF_THE_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+_UNTRACKED = {"events", "events.events.k8s.io"}
+
 
 def fixed(workers: int) -> dict[str, Any]:
     """The spec of a pool that always has the same number of workers."""
@@ -65,6 +69,14 @@ class Fleet:
             "--force",
             "--wait=false",
         )
+
+    def left(self) -> set[str]:
+        """Everything in the namespace, by kind and name."""
+        kubectl = self.cluster.kubectl
+        kinds = kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+        wanted = ",".join(sorted(set(kinds) - _UNTRACKED))
+        names = kubectl("get", wanted, "-n", self.namespace, "-o", "name").split()
+        return set(names) - _OF_THE_NAMESPACE
 
     def query(self, sql: str) -> list[list[str]]:
         """Run SQL in the pool's managed database; rows of text."""

@@ -1,5 +1,6 @@
 """The example of a key-value store: what it has acknowledged is there after a node was killed."""
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from e2e.fleet import Fleet
 from muster_protos import kv_pb2, kv_pb2_grpc
 from muster_testing.ports import free_port
-from muster_testing.waiting import eventually
+from muster_testing.waiting import eventually, eventually_sync
 
 pytestmark = pytest.mark.e2e
 
@@ -97,3 +98,12 @@ async def test_a_killed_storage_node_loses_nothing(fleet: Fleet) -> None:
     with forwarded(fleet, "store-kv-coordinator", 50051) as address:
         async with connected(address) as stub:
             await read_all(stub)
+    kubectl("delete", "kvc/store", "-n", fleet.namespace)
+
+    def gone() -> bool:
+        left = fleet.left()
+        assert not left, left
+        return True
+
+    # The garbage collector takes a while for volumes and what owns them.
+    await asyncio.to_thread(eventually_sync, gone, deadline=300, every=1, what="nothing is left")
