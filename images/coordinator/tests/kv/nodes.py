@@ -41,7 +41,7 @@ class MemoryNode:
     """Keeps records as a storage node does, in a dict.
 
     `refuses` answers a kind of request with a failure, `silent` kinds are never answered, `loses`
-    are done but answered as if nobody knew, `seen` is what came.
+    are done but answered as if nobody knew, `seen` is what came, `takes` are those of them.
     """
 
     def __init__(self, node_id: str) -> None:
@@ -53,6 +53,7 @@ class MemoryNode:
         self.silent: set[type] = set()
         self.loses: set[type] = set()
         self.seen: list[type] = []
+        self.takes: list[Take] = []
         self.server = Server(self._handle, Identity(node_id, Role.STORAGE, "muster"), Limits())
 
     @property
@@ -88,6 +89,7 @@ class MemoryNode:
     def _do(self, body: RequestBody) -> ReplyBody:
         match body:
             case Take():
+                self.takes.append(body)
                 before = self._held(body.slot)
                 if body.base:
                     before = merge(before, decode(body.base, body.slot))

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from muster_kv.errors import FailureCode
+from muster_kv.record import decode
 from muster_kv.slots import slot
 from muster_kv.wire.messages import Get, Lookup, Merge, Stat, Take
 from muster_protos import kv_pb2 as pb
@@ -267,6 +268,41 @@ async def test_a_retry_is_not_taken_while_it_can_not_be_recognised(
         assert written.error_code == pb.QUORUM_NOT_REACHED
         assert "may have happened" not in written.error_message
         assert not any(node.writes for node in nodes)
+
+
+async def test_a_write_with_a_key_says_what_it_replaces(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        at = slot("t", "a")
+        await kv.grpc.write("a", b"0", consistency="all")
+        assert (await kv.grpc.write("a", b"1", consistency="all", idempotency_key="k")).success
+        (plain, told) = [take for node in nodes for take in node.takes]
+        assert plain.intent.context is None
+        assert told.intent.context is not None
+        assert told.base == b""
+        # Replicas differ, and those that are asked have to join what they know.
+        behind = await _differing(kv, nodes)
+        nodes[1].refuses = {Lookup: FailureCode.NOT_READY}
+        whole = nodes[2].records[at]
+        for node in nodes:
+            node.takes.clear()
+        assert (await kv.grpc.write("a", b"3", idempotency_key="l")).success
+        (told,) = [take for node in nodes for take in node.takes]
+        assert told.intent.context == whole.context
+        assert decode(told.base, at).dead == whole.dead
+        await eventually(lambda: behind.records[at].versions[0].value == b"3")
+        read = await kv.grpc.read("a", consistency="all")
+        assert (read.value, len(read.siblings)) == (b"3", 0)
+
+
+async def test_a_retry_is_recognised_at_another_level(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path) as (kv, nodes):
+        for behind in nodes:
+            key = f"missed-by-{behind.node_id}"
+            first = await kv.grpc.write(key, b"1", idempotency_key="k", consistency="all")
+            assert first.success, first.error_message
+            del behind.records[slot("t", key)]
+            again = await kv.grpc.write(key, b"1", idempotency_key="k", consistency="all")
+            assert again.is_duplicate, again.error_message
 
 
 async def test_many_writers_of_one_key_lose_nothing(dsn: str, tmp_path: Path) -> None:

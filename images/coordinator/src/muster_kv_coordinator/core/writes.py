@@ -1,19 +1,23 @@
 """Writes: recognised if they happened before, spread to their replicas, tried with newer rings."""
 
 import asyncio
+import contextlib
 import os
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from msgspec.structs import replace
 
+from muster_kv.clock import VectorClock
 from muster_kv.consistency import required, write_progress
 from muster_kv.merging import Intent, Outcome, clock_of, knows, lww_record, merge
 from muster_kv.ops import OP_BYTES, fresh_op, op_of
-from muster_kv.record import ABSENT, decode, encode, value_digest
+from muster_kv.record import ABSENT, Record, decode, encode, value_digest
 from muster_kv.slots import slot, token_of
 from muster_kv.tenants import ConflictResolution, Idempotency
-from muster_kv.wire.messages import Found, Get, Known, Lookup, ReplyBody
+from muster_kv.wire.messages import Found, Get, Known, Lookup
 from muster_kv_coordinator.core import failures
 from muster_kv_coordinator.core.asking import Answers, ask
 from muster_kv_coordinator.core.consistency import Level, overlapping
@@ -62,13 +66,15 @@ class Writes:
         limit = self._seconds if seconds is None else min(seconds, self._seconds)
         end = asyncio.get_running_loop().time() + limit
         where = slot(write.tenant, write.key)
-        intent = _intent(write)
+        intent, base = _intent(write), b""
         if write.idempotency_key:
-            known = await self._recognise(tenant, write, where, intent, end)
-            if known is not None:
-                return known
+            recognised = await self._recognise(tenant, write, where, intent, end)
+            if isinstance(recognised, Written):
+                self._meter.duplicate()
+                return recognised
+            intent, base = recognised.intent, recognised.base
         spread = await self._fresh(
-            tenant, write, intent, end, partial(_start, tenant, where, intent)
+            tenant, write, intent, end, partial(_start, tenant, where, intent, base)
         )
         written = Written(
             spread.clock,
@@ -121,12 +127,7 @@ class Writes:
         The next taker is told what it replaces, and brought the record which that was seen in.
         """
         self._meter.hedged()
-        majority = required(Level.QUORUM, tenant.replication_factor)
-        answers = await self._asked(tenant, where, Get(where), majority, end, unsure=True)
-        joined = ABSENT
-        for answer in answers.good.values():
-            if isinstance(answer, Found):
-                joined = merge(joined, decode(answer.record, where))
+        joined = await self._joined(tenant, where, end, unsure=True)
         outcome = knows(joined, intent)
         if outcome is Outcome.CONFLICT:
             raise conflict()
@@ -138,6 +139,16 @@ class Writes:
         until = intent.remember_until_us or intent.timestamp_us + _TWICE_US
         told = replace(intent, context=context, remember_until_us=until)
         return lambda spreading: spreading.take(told, record, late)
+
+    async def _joined(self, tenant: Tenant, where: bytes, end: float, *, unsure: bool) -> Record:
+        """What a quorum knows of a key."""
+        majority = required(Level.QUORUM, tenant.replication_factor)
+        answers = await self._asked(tenant, where, Get(where), majority, end, unsure=unsure)
+        joined = ABSENT
+        for answer in answers.good.values():
+            if isinstance(answer, Found):
+                joined = merge(joined, decode(answer.record, where))
+        return joined
 
     async def _asked(
         self,
@@ -177,60 +188,94 @@ class Writes:
 
     async def _recognise(
         self, tenant: Tenant, write: Write, where: bytes, intent: Intent, end: float
-    ) -> Written | None:
-        """How an operation ended that has happened before; None for a new one."""
+    ) -> "Written | _Informed":
+        """How an operation ended that has happened before, or how a new one is to be taken."""
         if self._remembers(tenant) and self._memory is not None:
-            try:
+            # Where it does not know or answer, replicas do.
+            with contextlib.suppress(UnavailableError):
                 remembered = await self._memory.recall(intent.op)
-            except UnavailableError:
-                # Replicas know it too.
-                return await self._look_up(tenant, write, where, intent, end)
-            if remembered is None:
-                return None
-            if remembered.digest != intent.digest:
-                raise conflict()
-            self._meter.duplicate()
-            return Written(remembered.clock, tenant.replication_factor, duplicate=True)
+                if remembered is not None and remembered.digest != intent.digest:
+                    raise conflict()
+                if remembered is not None:
+                    return Written(remembered.clock, tenant.replication_factor, duplicate=True)
         return await self._look_up(tenant, write, where, intent, end)
 
     async def _look_up(
         self, tenant: Tenant, write: Write, where: bytes, intent: Intent, end: float
-    ) -> Written | None:
+    ) -> "Written | _Informed":
         factor = tenant.replication_factor
-        writes = max(required(Level.QUORUM, factor), required(write.level, factor))
         body = Lookup(where, intent.op, intent.digest, intent.timestamp_us)
-        least = overlapping(writes, factor)
+        # The first attempt may have had another level than this one.
+        least = overlapping(required(Level.QUORUM, factor), factor)
         answers = await self._asked(tenant, where, body, least, end, unsure=False)
-        return await self._judged(tenant, write, intent, end, answers.good)
+        known = {node: one for node, one in answers.good.items() if isinstance(one, Known)}
+        if any(one.outcome is Outcome.CONFLICT for one in known.values()):
+            raise conflict()
+        holders = [node for node, one in known.items() if one.outcome is Outcome.DUPLICATE]
+        for node in holders:
+            record = await self._held(tenant, where, self._cluster.replica(node), end)
+            if record is not None:
+                clock = known[node].clock
+                return await self._again(tenant, write, intent, end, (record, clock, (node,)))
+        if holders:
+            # Another take could cover the write without knowing of its operation.
+            text = "the replica that knows of this operation does not answer any more"
+            raise failures.not_reached(text, answers.bad, unsure=True)
+        return await self._informed(tenant, write, intent, end, known.values())
 
-    async def _judged(
+    async def _informed(
         self,
         tenant: Tenant,
         write: Write,
         intent: Intent,
         end: float,
-        answers: dict[str, ReplyBody],
-    ) -> Written | None:
+        known: Iterable[Known],
+    ) -> "Written | _Informed":
+        """Say what a new write replaces, where its client did not.
+
+        A blind take must not be done after another one, and this client may try again through a
+        coordinator that does not know when this one's is over.
+        """
+        last_wins = tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS
+        if last_wins or intent.context is not None:
+            return _Informed(intent)
+        contexts = [one.context for one in known]
+        if contexts and all(context == contexts[0] for context in contexts):
+            return _Informed(replace(intent, context=contexts[0]))
         where = slot(write.tenant, write.key)
-        known = {node: one for node, one in answers.items() if isinstance(one, Known)}
-        if any(one.outcome is Outcome.CONFLICT for one in known.values()):
+        joined = await self._joined(tenant, where, end, unsure=False)
+        outcome = knows(joined, intent)
+        if outcome is Outcome.CONFLICT:
             raise conflict()
-        holders = [node for node, one in known.items() if one.outcome is Outcome.DUPLICATE]
-        if not holders:
-            return None
-        # It may have been cut off on its way the first time: what is answered must be durable.
-        clock = known[holders[0]].clock
-        record = await self._held(tenant, where, self._cluster.replica(holders[0]), end)
-        if record is None:
-            return None
+        record = encode(joined, where)
+        if outcome is Outcome.DUPLICATE:
+            clock = clock_of(joined, intent.op)
+            return await self._again(tenant, write, intent, end, (record, clock, ()))
+        return _Informed(replace(intent, context=joined.context), record)
+
+    async def _again(
+        self,
+        tenant: Tenant,
+        write: Write,
+        intent: Intent,
+        end: float,
+        made: tuple[bytes, VectorClock, tuple[str, ...]],
+    ) -> Written:
+        """Answer a write that has happened before.
+
+        It may have been cut off on its way the first time: what is answered must be durable.
+
+        Args:
+            made: a record that knows of it, what its writer was told, nodes that hold the record.
+        """
+        record, clock, holders = made
         spread = await self._fresh(
             tenant,
             write,
             intent,
             end,
-            lambda spreading: spreading.merge(record, Outcome.DUPLICATE, clock, (holders[0],)),
+            lambda spreading: spreading.merge(record, Outcome.DUPLICATE, clock, holders),
         )
-        self._meter.duplicate()
         return Written(spread.clock, spread.replicas, duplicate=True, siblings=spread.siblings)
 
     async def _held(
@@ -250,6 +295,14 @@ class Writes:
             await self._memory.remember(intent.op, Remembered(intent.digest, written.clock))
 
 
+@dataclass(frozen=True, slots=True)
+class _Informed:
+    """A new write, and the record that its context was seen in (empty: one that replicas have)."""
+
+    intent: Intent
+    base: bytes = b""
+
+
 def _intent(write: Write) -> Intent:
     now_us = time.time_ns() // 1000
     if write.idempotency_key:
@@ -266,9 +319,11 @@ def _intent(write: Write) -> Intent:
     return Intent(op, write.value, now_us, write.context, write.expires_at_us)
 
 
-def _start(tenant: Tenant, where: bytes, intent: Intent, spreading: SpreadingWrite) -> None:
+def _start(
+    tenant: Tenant, where: bytes, intent: Intent, base: bytes, spreading: SpreadingWrite
+) -> None:
     if tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS:
         record = lww_record(intent)
         spreading.merge(encode(record, where), Outcome.NEW, record.context)
     else:
-        spreading.take(intent)
+        spreading.take(intent, base)
