@@ -23,7 +23,7 @@ class Rules:
     last_write_wins: bool = False
     forget_ops: bool = False  # replaced operations are not remembered
     forget_counters: bool = False  # a purge lets counters start again
-    purge_alone: bool = False  # tombstones go before all replicas have them
+    purge_alone: bool = False  # tombstones go by time, whether all replicas have them or not
     trust_lookup: bool = False  # a duplicate is answered without making it durable
     bare_contexts: bool = False  # contexts from several replicas go to the taker without a record
     unspread_reads: bool = False  # readers get contexts that no quorum knows
@@ -65,6 +65,7 @@ class Replica:
     incarnation: int = 0
     data: bytes = b""
     floor: int = 0
+    horizon: int = 0
 
     @property
     def actor(self) -> str:

@@ -11,7 +11,7 @@ from muster_kv.merging import Intent, Outcome, OverclaimError, knows, lww_record
 from muster_kv.ops import fresh_op, op_of
 from muster_kv.reading import siblings
 from muster_kv.record import ABSENT, Record, Version, encode
-from muster_kv.tombstones import purge
+from muster_kv.tombstones import is_dead, purge
 
 from .attempts import DAY_US, SLOT, Attempt, Message, Replica, Rules, Write
 
@@ -52,7 +52,7 @@ class World:
             return
         elif chance < 0.16:
             one, other = self.random.sample(self.replicas, 2)
-            one.record = self._join(one.record, other.record)
+            self._receive(one, other.record)
         elif chance < 0.17:
             self._clean()
         elif chance < 0.175:
@@ -103,7 +103,7 @@ class World:
             return knows(replica.record, body), replica.record.context
         if message.kind == "merge":
             assert isinstance(body, Record)
-            replica.record = self._join(replica.record, body)
+            self._receive(replica, body)
             return True
         assert isinstance(body, tuple)
         intent, base, basis = body
@@ -126,6 +126,11 @@ class World:
             replica.record = self._forget(taken.record)
         return replica.record
 
+    def _receive(self, replica: Replica, record: Record) -> None:
+        """Join a record into a replica's; what all had before its horizon is not taken in again."""
+        if replica.record != ABSENT or not is_dead(record, replica.horizon):
+            replica.record = self._join(replica.record, record)
+
     def _join(self, one: Record, other: Record) -> Record:
         return self._forget(merge(one, other))
 
@@ -145,7 +150,8 @@ class World:
             self.replicas, self.random.randint(1, len(self.replicas))
         ):
             record = replica.record
-            kept = purge(record, before, [other.actor for other in self.replicas])
+            replica.horizon = max(replica.horizon, before)
+            kept = purge(record, replica.horizon, [other.actor for other in self.replicas])
             if kept is None and not self.rules.forget_counters:
                 replica.floor = max(replica.floor, record.context.get(replica.actor, 0))
             replica.data = b"" if kept is None else encode(kept, SLOT)
@@ -156,10 +162,10 @@ class World:
         self._end_attempts(self.now + 1)
         replica = self.random.choice(self.replicas)
         replica.incarnation += 1
-        replica.floor = 0
+        replica.floor = replica.horizon = 0
         replica.data = b""
         for other in self.replicas:
-            replica.record = self._join(replica.record, other.record)
+            self._receive(replica, other.record)
 
     def _end_attempts(self, started_before_us: int) -> None:
         for attempt in self.attempts:
@@ -194,16 +200,23 @@ class World:
         for replica in self.replicas:
             joined = self._join(joined, replica.record)
         for replica in self.replicas:
-            replica.record = self._join(replica.record, joined)
+            self._receive(replica, joined)
 
     def faults(self) -> list[str]:
         """Return what is wrong in the end, when everything that could be exchanged has been."""
         for replica in self.replicas:
             for other in self.replicas:
-                replica.record = self._join(replica.record, other.record)
+                self._receive(replica, other.record)
         self.exchange()
-        final = self.replicas[0].record
-        found = [f"{replica.name} differs" for replica in self.replicas if replica.record != final]
+        # Some have been told to forget, and others not yet.
+        horizon = max(replica.horizon for replica in self.replicas)
+        ends = [purge(replica.record, horizon, replica.record.context) for replica in self.replicas]
+        found = [
+            f"{replica.name} differs"
+            for replica, end in zip(self.replicas, ends, strict=True)
+            if end != ends[0]
+        ]
+        final = ends[0] or ABSENT
         alive = {version.dot: version.op for version in final.versions}
         shown = siblings(final, self.now)
         if len({version.op for version in shown}) != len(shown):

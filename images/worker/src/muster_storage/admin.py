@@ -6,7 +6,6 @@ import shutil
 from itertools import islice
 from pathlib import Path
 
-from muster_kv.record import Record
 from muster_kv.wire.messages import (
     Backup,
     Done,
@@ -29,10 +28,11 @@ from muster_storage.engine import Engine, Family
 from muster_storage.metrics import Metrics
 from muster_storage.node import Node, NotDoneError
 from muster_storage.pace import Pace
-from muster_storage.retention import sweep
 from muster_storage.store import Store, now_us
-from muster_storage.sweeper import Rule, Sweeper
+from muster_storage.sweeper import Sweeper
+from muster_storage.transaction import Transaction
 from muster_storage.trees import MAX_DEPTH, Forest
+from muster_storage.writer import Job
 from muster_storage.writes import unpack_hint
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Admin:
         self._grace_us = round(config.retention.tombstone_grace.total_seconds() * 1e6)
         pace = Pace(config.retention.records_per_second)
         self._sweeper = Sweeper(store, pace, metrics)
-        self._forest = Forest(store, pace, self._left)
+        self._forest = Forest(store, pace)
         self._one_backup = asyncio.Lock()
 
     def install(self) -> None:
@@ -72,15 +72,8 @@ class Admin:
         }
 
     async def sweep(self) -> None:
-        """Purge what may go, again and again."""
-        interval = self._config.retention.interval.total_seconds()
-        await self._sweeper.run(interval, lambda: self._rule(now_us() - self._grace_us, None))
-
-    def _rule(self, before_us: int, actors: tuple[str, ...] | None) -> Rule:
-        return Rule(min(before_us, now_us() - self._grace_us), actors, self._node.ring)
-
-    def _left(self, record: Record) -> Record | None:
-        return sweep(record, 0, now_us() - self._grace_us, None).record
+        """Take what may go, again and again."""
+        await self._sweeper.run(self._config.retention.interval.total_seconds())
 
     async def _scan(self, body: ScanRange) -> ReplyBody:
         if not (1 <= body.limit <= _PAGE_RECORDS and 1 <= body.max_bytes <= _PAGE_BYTES):
@@ -127,7 +120,14 @@ class Admin:
         )
 
     async def _purge(self, body: Purge) -> ReplyBody:
-        return await self._sweeper.purge(body.range, self._rule(body.before_us, body.actors))
+        before_us = min(body.before_us, now_us() - self._grace_us)
+
+        def work(transaction: Transaction) -> None:
+            transaction.forget_before(body.range, before_us)
+
+        # Before anything goes: who has forgotten a deletion must know that it may have.
+        await self._store.write(Job((), work))
+        return await self._sweeper.purge(body.range, body.actors)
 
     async def _drop(self, body: DropRange) -> ReplyBody:
         return await self._sweeper.drop(body.range, body.tenants)

@@ -159,7 +159,7 @@ class RetentionSection(Section):
     tombstone_grace: Annotated[
         Duration, _between(timedelta(seconds=1), timedelta(days=365), "1s to 8760h")
     ] = timedelta(days=10)
-    """Every replica has to be repaired within this time, or what was deleted could come back."""
+    """Nothing that died is forgotten sooner, even if all replicas have it."""
     interval: Annotated[
         Duration, _between(timedelta(milliseconds=100), timedelta(days=7), "100ms to 168h")
     ] = timedelta(hours=1)

@@ -8,7 +8,6 @@ otherwise be made a second time, for other values, and be taken for seen elsewhe
 import json
 import secrets
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 
 from muster_storage import layout
 from muster_storage.engine import Change, Engine, Family
@@ -47,36 +46,23 @@ def read_identity(engine: Engine) -> Identity | None:
     return None if held is None else Identity(**json.loads(held))
 
 
-def claim(engine: Engine, node_id: str, cluster: str, now_us: int, grace: timedelta) -> Identity:
-    """Make a new folder this node's, or see that an old one is and may still be used.
+def claim(engine: Engine, node_id: str, cluster: str) -> Identity:
+    """Make a new folder this node's, or see that an old one is.
 
     Raises:
-        FolderRefusedError: it belongs to another node or cluster, or the node was away for longer
-            than tombstones are kept, so that it would bring back what was deleted meanwhile.
+        FolderRefusedError: it belongs to another node or cluster.
     """
     identity = read_identity(engine)
     if identity is None:
         identity = new_identity(node_id, cluster)
-        engine.write([identity.change, alive(now_us)])
+        engine.write([identity.change])
         return identity
     if (identity.node_id, identity.cluster) != (node_id, cluster):
         raise FolderRefusedError(
             f"storage.data_dir holds the data of node {identity.node_id!r} of cluster "
             f"{identity.cluster!r}; this is {node_id!r} of {cluster!r}"
         )
-    last = layout.unpack_number(engine.get(Family.META, layout.META_ALIVE))
-    away = timedelta(microseconds=max(0, now_us - last))
-    if away > grace:
-        raise FolderRefusedError(
-            f"the node was away for {away}, longer than tombstones are kept ({grace}): what was "
-            "deleted meanwhile would come back; empty storage.data_dir and bootstrap the node"
-        )
     return identity
-
-
-def alive(now_us: int) -> Change:
-    """Notes that the node was there at this time (microseconds since 1970)."""
-    return Change(Family.META, layout.META_ALIVE, layout.pack_number(now_us))
 
 
 def _actor(node_id: str) -> str:

@@ -14,7 +14,7 @@ META_STATE = b"state"
 META_RING = b"ring"
 META_TOTALS = b"totals"
 META_FLOOR = b"floor"
-META_ALIVE = b"alive"
+META_HORIZON = b"horizon"
 
 _TOTALS = struct.Struct(">QQ")
 _NUMBER = struct.Struct(">Q")

@@ -9,7 +9,7 @@ from muster_storage.disk import Fill, Usage
 
 HINT_OUTCOMES: Final = ("delivered", "superseded", "expired", "dropped")
 SWEPT: Final = ("expired", "purged", "forgotten")
-"""Values whose time to live was over, tombstones older than the grace, idempotency records."""
+"""Values whose time to live was over, tombstones before the horizon, idempotency records."""
 STATES: Final = ("STARTING", "NORMAL", "DRAINING", "DECOMMISSIONED")
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
@@ -42,6 +42,11 @@ class Metrics:
         )
         self._swept = Counter(
             "storage_swept", "What the sweeper removed.", ("kind",), registry=self.registry
+        )
+        self._passes = Counter(
+            "storage_sweeps",
+            "Passes of the sweeper that came to their end.",
+            registry=self.registry,
         )
         self._corrupt = Counter(
             "storage_corrupt_records",
@@ -105,6 +110,10 @@ class Metrics:
     def swept(self, kind: str, count: int) -> None:
         """The sweeper removed something."""
         self._swept.labels(kind).inc(count)
+
+    def passed(self) -> None:
+        """The sweeper came to the end of a range."""
+        self._passes.inc()
 
     def corrupted(self) -> None:
         """A record was found damaged."""

@@ -6,8 +6,8 @@ from muster_storage import backup, layout
 from muster_storage.backup import BackupError
 from muster_storage.config import StorageConfig
 from muster_storage.engine import Change, Engine, Family
-from muster_storage.identity import alive, new_identity
-from muster_storage.store import database, now_us
+from muster_storage.identity import new_identity
+from muster_storage.store import database
 
 
 def restore(config: StorageConfig, name: str, *, if_empty: bool = False) -> str:
@@ -45,9 +45,9 @@ def restore(config: StorageConfig, name: str, *, if_empty: bool = False) -> str:
         engine.write(
             [
                 new_identity(storage.node_id, storage.cluster).change,
-                alive(now_us()),
                 Change(Family.META, layout.META_STATE, None),
                 Change(Family.META, layout.META_RING, None),
+                Change(Family.META, layout.META_HORIZON, None),
             ]
         )
     finally:

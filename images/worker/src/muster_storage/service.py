@@ -16,19 +16,15 @@ from muster_storage.admin import Admin
 from muster_storage.config import StorageConfig
 from muster_storage.disk import Fill, fill, usage
 from muster_storage.hints import Courier
-from muster_storage.identity import alive
 from muster_storage.metrics import Metrics
 from muster_storage.node import Node
-from muster_storage.store import REFUSALS, Store
+from muster_storage.store import Store
 from muster_storage.tls import client_context, server_context
-from muster_storage.transaction import Transaction
-from muster_storage.writer import Job
-from muster_storage.writes import Rules, Writes
+from muster_storage.writes import Writes
 
 log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 1.0
-_ALIVE_SECONDS = 60.0
 _LONG_WORKERS = 64
 """Mostly they wait: for the thread in the background, or for the pace that it keeps."""
 _CLOSING_SHARE = 0.5
@@ -85,19 +81,20 @@ class Service:
 
     async def _serve(self, store: Store, stop: asyncio.Event) -> int:
         config = self._config
-        grace_us = round(config.retention.tombstone_grace.total_seconds() * 1e6)
-        writes = Writes(Rules(grace_us, config.hints.limit), self._metrics)
+        writes = Writes(config.hints.limit, self._metrics)
         node = Node(store, writes, config.storage.thresholds, self._metrics)
         admin = Admin(node, store, config, self._metrics)
         admin.install()
         identity = wire_identity(config)
+        # An older one could bring back what was deleted and forgotten since.
+        hint_ttl = min(config.hints.ttl, config.retention.tombstone_grace)
         courier = Courier(
             store,
             identity,
             lambda: node.ring,
             self._metrics,
             interval=config.hints.interval.total_seconds(),
-            ttl_us=round(config.hints.ttl.total_seconds() * 1e6),
+            ttl_us=round(hint_ttl.total_seconds() * 1e6),
             tls=client_context(config.tls),
         )
         await self._look_at_disk(node)
@@ -123,7 +120,7 @@ class Service:
                 "records": store.writer.keys,
             },
         )
-        watching = [courier.run(), admin.sweep(), self._watch(node), self._note(store)]
+        watching = [courier.run(), admin.sweep(), self._watch(node)]
         async with _together(watching) as failed:
             stopped = asyncio.create_task(stop.wait())
             ends: list[asyncio.Future[Any]] = [stopped, failed]
@@ -150,19 +147,6 @@ class Service:
             )
         node.fill = step
         self._metrics.disk(step, node.usage)
-
-    async def _note(self, store: Store) -> None:
-        """Write down from time to time that the node is there."""
-
-        def work(transaction: Transaction) -> None:
-            transaction.put_meta(alive(transaction.now_us))
-
-        while True:
-            try:
-                await store.write(Job((), work))
-            except REFUSALS:
-                log.exception("could not note that the node is there")
-            await asyncio.sleep(_ALIVE_SECONDS)
 
     async def _health(self) -> Health:
         return Health(ok=True, body={"status": "ok"})

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -60,6 +59,11 @@ class Store:
         metrics.watch(
             "hints_waiting", "Hints that wait.", lambda: sum(self.writer.hints.copy().values())
         )
+        metrics.watch(
+            "forgotten_before_timestamp_seconds",
+            "Unix time before which what died is forgotten in the whole ring.",
+            lambda: self.writer.horizon.least / 1e6,
+        )
         metrics.watch("waiting_writes", "Writes that wait.", lambda: self._writing.waiting)
         metrics.watch("waiting_reads", "Reads that wait.", lambda: self._reading.waiting)
 
@@ -68,18 +72,17 @@ class Store:
         """Open the data folder, reading the log that the last process left.
 
         Raises:
-            FolderRefusedError: it is another node's, or was away for too long.
+            FolderRefusedError: it is another node's.
             EngineError: RocksDB can't open it.
         """
         storage = config.storage
-        grace: timedelta = config.retention.tombstone_grace
 
         def opened() -> tuple[Engine, Identity]:
             engine = Engine(
                 database(storage.data_dir), Memory(storage.block_cache, storage.write_buffer)
             )
             try:
-                return engine, claim(engine, storage.node_id, storage.cluster, now_us(), grace)
+                return engine, claim(engine, storage.node_id, storage.cluster)
             except BaseException:
                 engine.close()
                 raise

@@ -8,8 +8,9 @@ from itertools import islice
 
 from muster_kv.ranges import WHOLE_RING, TokenRange
 from muster_kv.record import CorruptRecordError, decode
-from muster_kv.ring import Ring
+from muster_kv.slots import token_of
 from muster_kv.wire.messages import ALL_TENANTS, Purged, Tenants
+from muster_storage.horizon import Horizon
 from muster_storage.metrics import Metrics
 from muster_storage.pace import Pace
 from muster_storage.retention import Swept, sweep
@@ -24,14 +25,10 @@ _PAGE = 256
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a pass looks for: what died before `before_us`, and whose entries contexts keep.
+    """What a pass looks for: what died before the horizon, and whose entries contexts keep."""
 
-    `ring` names the members where `actors` is None; without members all entries are kept.
-    """
-
-    before_us: int
+    horizon: Horizon
     actors: Collection[str] | None
-    ring: Ring
 
     def swept(self, slot: bytes, data: bytes, now: int) -> Swept | None:
         """What is left of a record; None where it is damaged, for repair to see to."""
@@ -39,14 +36,7 @@ class Rule:
             record = decode(data, slot)
         except CorruptRecordError:
             return None
-        actors = self.actors
-        if actors is None and self.ring.members:
-            actors = [
-                actor
-                for actor in record.context
-                if self.ring.member(actor.rpartition("#")[0]) is not None
-            ]
-        return sweep(record, now, self.before_us, actors)
+        return sweep(record, now, self.horizon.at(token_of(slot)), self.actors)
 
 
 class Sweeper:
@@ -57,7 +47,7 @@ class Sweeper:
         self._pace = pace
         self._metrics = metrics
 
-    async def run(self, interval: float, rule: Callable[[], Rule]) -> None:
+    async def run(self, interval: float) -> None:
         """Pass over everything, again and again.
 
         Args:
@@ -66,12 +56,18 @@ class Sweeper:
         while True:
             await asyncio.sleep(interval)
             try:
-                await self.purge(WHOLE_RING, rule())
+                # Contexts are pruned only where all replicas are known to have seen the same.
+                await self.purge(WHOLE_RING, None)
             except REFUSALS:
                 log.exception("the sweeper goes on with its next pass")
 
-    async def purge(self, tokens: TokenRange, rule: Rule) -> Purged:
-        """Take from the records of a range what `rule` does not keep."""
+    async def purge(self, tokens: TokenRange, actors: Collection[str] | None) -> Purged:
+        """Take from the records of a range what died before the horizon, and what has ended.
+
+        Args:
+            actors: whose entries a long context has to keep; None keeps all.
+        """
+        rule = Rule(self._store.writer.horizon, actors)
 
         def outdated(page: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
             now = now_us()
@@ -92,7 +88,9 @@ class Sweeper:
             transaction.put(slot, swept.record)
             return 1, 0
 
-        return await self._pass(tokens, ALL_TENANTS, outdated, clean)
+        purged = await self._pass(tokens, ALL_TENANTS, outdated, clean)
+        self._metrics.passed()
+        return purged
 
     async def drop(self, tokens: TokenRange, tenants: Tenants) -> Purged:
         """Delete the records of a range, which others hold."""

@@ -1,16 +1,31 @@
 """One batch: the records as they become, request by request, and what has to be written for it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from muster_kv.clock import VectorClock
+from muster_kv.ranges import TokenRange
 from muster_kv.record import ABSENT, CorruptRecordError, Record, decode, encode
 from muster_kv.slots import token_of
-from muster_storage import layout
+from muster_storage import horizon, layout
 from muster_storage.engine import Change, Family
+from muster_storage.horizon import Horizon
 from muster_storage.identity import Identity
 
 DAMAGED = b"\xff"
 """Stands for a record whose bytes RocksDB could not read; no record has this format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a node still knows of records that it has forgotten.
+
+    `floor` is the greatest counter of its own dots in any of them; what died before `horizon` may
+    be among them.
+    """
+
+    floor: int
+    horizon: Horizon
 
 
 class Transaction:
@@ -29,7 +44,7 @@ class Transaction:
         hints: Mapping[bytes, bytes | None],
         waiting: Mapping[str, int],
         identity: Identity,
-        floor: int,
+        forgotten: Forgotten,
         now_us: int,
     ) -> None:
         self._held = held
@@ -42,9 +57,10 @@ class Transaction:
         self._meta: list[Change] = []
         self._records: dict[bytes, Record] = {}
         self._identity = identity
-        self._first_floor = floor
+        self._forgotten = forgotten
         self.identity = identity
-        self.floor = floor
+        self.floor = forgotten.floor
+        self.horizon = forgotten.horizon
         self.now_us = now_us
 
     def data(self, slot: bytes) -> bytes | None:
@@ -90,6 +106,10 @@ class Transaction:
         self._records[slot] = ABSENT
         self._data[slot] = None
 
+    def forget_before(self, tokens: TokenRange, before_us: int) -> None:
+        """Let what died before a moment be forgotten in a range, from this batch on."""
+        self.horizon = self.horizon.raised(tokens, before_us)
+
     def renew(self) -> None:
         """Become another actor, as dots that this node has made may be lost; once a batch."""
         if self.identity is self._identity:
@@ -134,6 +154,8 @@ class Transaction:
         changes += self._meta
         if self.identity is not self._identity:
             changes.append(self.identity.change)
-        if self.floor != self._first_floor:
+        if self.floor != self._forgotten.floor:
             changes.append(Change(Family.META, layout.META_FLOOR, layout.pack_number(self.floor)))
+        if self.horizon != self._forgotten.horizon:
+            changes.append(Change(Family.META, layout.META_HORIZON, horizon.pack(self.horizon)))
         return changes

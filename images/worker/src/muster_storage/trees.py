@@ -2,6 +2,7 @@
 
 Their shape is that of `muster_kv.merkle`. A leaf's hash is over slots and fingerprints of its
 records, less what the sweeper would purge, so that replicas that purge at different times agree.
+A tree holds for one horizon; a `Purge` makes others.
 The hash of nothing is 16 zero bytes. Only leaves whose part of the token space has changed since
 they were read are read again: a write costs the trees nothing but a mark.
 """
@@ -9,12 +10,15 @@ they were read are read again: a write costs the trees nothing but a mark.
 import hashlib
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from muster_kv.merkle import HASH_BYTES, leaf_range
 from muster_kv.ranges import TokenRange
-from muster_kv.record import CorruptRecordError, Record, decode, fingerprint
+from muster_kv.record import CorruptRecordError, decode, fingerprint
+from muster_kv.slots import token_of
+from muster_kv.tombstones import purge
 from muster_kv.wire.messages import Tenants
+from muster_storage.horizon import Horizon
 from muster_storage.marks import Marks
 from muster_storage.pace import Pace
 from muster_storage.store import Store
@@ -93,36 +97,36 @@ def _join(left: bytes, right: bytes) -> bytes:
 
 
 class Forest:
-    """The trees that were asked for lately.
+    """The trees that were asked for lately."""
 
-    Args:
-        left: what of a record is not about to be purged; None where nothing is.
-    """
-
-    def __init__(self, store: Store, pace: Pace, left: Callable[[Record], Record | None]) -> None:
+    def __init__(self, store: Store, pace: Pace) -> None:
         self._store = store
         self._pace = pace
-        self._left = left
-        self._trees: OrderedDict[tuple[TokenRange, int, Tenants], Tree] = OrderedDict()
+        self._trees: OrderedDict[tuple[TokenRange, int, Tenants, Horizon], Tree] = OrderedDict()
 
     async def hashes(
         self, tokens: TokenRange, depth: int, tenants: Tenants, positions: Sequence[int]
     ) -> tuple[bytes, ...]:
         """The hashes of some nodes of a tree, as the records are now."""
-        key = (tokens, depth, tenants)
+        horizon = self._store.writer.horizon
+        key = (tokens, depth, tenants, horizon)
         tree = self._trees.setdefault(key, Tree(tokens, depth))
         self._trees.move_to_end(key)
         while len(self._trees) > 1 and sum(each.leaves for each in self._trees.values()) > _LEAVES:
             self._trees.popitem(last=False)
         outdated = tree.outdated(self._store.writer.marks)
         while outdated:
-            read, records = await self._store.background(self._read, tree, tenants, outdated)
+            read, records = await self._store.background(
+                self._read, tree, tenants, horizon, outdated
+            )
             outdated = outdated[read:]
             if outdated:
                 await self._pace.spent(records)
         return tuple(tree.hash(position) for position in positions)
 
-    def _read(self, tree: Tree, tenants: Tenants, leaves: Sequence[int]) -> tuple[int, int]:
+    def _read(
+        self, tree: Tree, tenants: Tenants, horizon: Horizon, leaves: Sequence[int]
+    ) -> tuple[int, int]:
         """Read some of the leaves; returns how many, and of how many records."""
         records = 0
         for count, leaf in enumerate(leaves, 1):
@@ -131,17 +135,20 @@ class Forest:
             found: list[tuple[bytes, bytes]] = []
             if part is not None:
                 held = self._store.reads.records(part, b"", tenants)
-                found = [(slot, mark) for slot, data in held if (mark := self._mark(slot, data))]
+                marked = ((slot, _mark(slot, data, horizon)) for slot, data in held)
+                found = [(slot, mark) for slot, mark in marked if mark]
             tree.replace(leaf, leaf_hash(found), read_at)
             records += len(found)
             if records >= _RECORDS_AT_ONCE:
                 return count, records
         return len(leaves), records
 
-    def _mark(self, slot: bytes, data: bytes) -> bytes:
-        """What stands for a record in a hash; nothing where it is about to be purged."""
-        try:
-            left = self._left(decode(data, slot))
-        except CorruptRecordError:
-            return _DAMAGED
-        return b"" if left is None else fingerprint(left)
+
+def _mark(slot: bytes, data: bytes, horizon: Horizon) -> bytes:
+    """What stands for a record in a hash; nothing where it is about to be purged."""
+    try:
+        record = decode(data, slot)
+    except CorruptRecordError:
+        return _DAMAGED
+    left = purge(record, horizon.at(token_of(slot)), record.context)
+    return b"" if left is None else fingerprint(left)

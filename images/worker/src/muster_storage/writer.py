@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from muster_storage import layout
+from muster_storage import horizon, layout
 from muster_storage.engine import (
     Change,
     Engine,
@@ -19,7 +19,7 @@ from muster_storage.engine import (
 from muster_storage.identity import Identity
 from muster_storage.marks import Marks
 from muster_storage.metrics import Metrics
-from muster_storage.transaction import DAMAGED, Transaction
+from muster_storage.transaction import DAMAGED, Forgotten, Transaction
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -95,6 +95,7 @@ class Writer:
         self.marks = Marks()
         self.keys, self.size = layout.unpack_totals(engine.get(Family.META, layout.META_TOTALS))
         self.floor = layout.unpack_number(engine.get(Family.META, layout.META_FLOOR))
+        self.horizon = horizon.unpack(engine.get(Family.META, layout.META_HORIZON))
         self.hints = _count_hints(engine)
 
     def __call__(self, jobs: "Sequence[Job[R]]") -> "list[R | Exception]":
@@ -131,7 +132,7 @@ class Writer:
             dict(zip(hints, read_many(self._engine, Family.HINTS, hints), strict=True)),
             self.hints,
             self.identity,
-            self.floor,
+            Forgotten(self.floor, self.horizon),
             self._now_us(),
         )
 
@@ -160,6 +161,7 @@ class Writer:
         self.size += size
         self.identity = transaction.identity
         self.floor = transaction.floor
+        self.horizon = transaction.horizon
         counts = self.hints
         for node, change in transaction.hint_counts.items():
             counts[node] = counts.get(node, 0) + change

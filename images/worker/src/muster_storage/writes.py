@@ -1,12 +1,12 @@
 """What each writing request does to the records of a batch."""
 
 import contextlib
-from dataclasses import dataclass
 
 from muster_kv.errors import FailureCode
 from muster_kv.limits import SIBLINGS, VALUE_BYTES
 from muster_kv.merging import Outcome, OverclaimError, merge, take
 from muster_kv.record import ABSENT, CorruptRecordError, Record, decode, encode
+from muster_kv.slots import token_of
 from muster_kv.tombstones import is_dead
 from muster_kv.wire.messages import (
     Done,
@@ -26,18 +26,6 @@ from muster_storage.transaction import Transaction
 _CREATED_BYTES = 8
 
 Write = Take | Merge | MergeMany | StoreHint
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What writes keep to.
-
-    `grace_us`: a record that is dead for longer is not taken in again. `hint_limit`: hints kept for
-    one node.
-    """
-
-    grace_us: int
-    hint_limit: int
 
 
 def slots_of(body: Write) -> list[bytes]:
@@ -74,10 +62,14 @@ def unpack_hint(value: bytes) -> tuple[int, bytes]:
 
 
 class Writes:
-    """Applies requests to a transaction."""
+    """Applies requests to a transaction.
 
-    def __init__(self, rules: Rules, metrics: Metrics) -> None:
-        self._rules = rules
+    Args:
+        hint_limit: hints kept for one node.
+    """
+
+    def __init__(self, hint_limit: int, metrics: Metrics) -> None:
+        self._hint_limit = hint_limit
         self._metrics = metrics
 
     def apply(self, transaction: Transaction, body: Write) -> ReplyBody:
@@ -141,7 +133,8 @@ class Writes:
             transaction.put_bytes(slot, data)
             return 1
         if ours == ABSENT:
-            if is_dead(theirs, transaction.now_us - self._rules.grace_us):
+            # Every replica had it, and this one has perhaps forgotten it.
+            if is_dead(theirs, transaction.horizon.at(token_of(slot))):
                 return 0
             transaction.put_bytes(slot, data)
             return 1
@@ -164,7 +157,7 @@ class Writes:
                 joined = _joined(held, slot, record)
                 transaction.put_hint(target, key, pack_hint(transaction.now_us, joined))
                 self._metrics.hints_ended("superseded", 1)
-            elif transaction.waiting(target) >= self._rules.hint_limit:
+            elif transaction.waiting(target) >= self._hint_limit:
                 dropped += 1
             else:
                 transaction.put_hint(target, key, pack_hint(transaction.now_us, data))
@@ -174,7 +167,7 @@ class Writes:
         return Failure(
             FailureCode.OVERLOADED,
             f"{dropped} of {len(records)} hints for {target} dropped; "
-            f"allowed: {self._rules.hint_limit} for a node",
+            f"allowed: {self._hint_limit} for a node",
         )
 
 

@@ -3,17 +3,13 @@
 import json
 import subprocess
 import sys
-import time
 from typing import get_args
 
 import pytest
 
 from muster_kv.errors import FailureCode
 from muster_kv.wire.messages import RequestBody
-from muster_storage.engine import Change, Engine, Family
-from muster_storage.layout import META_ALIVE, pack_number
 from muster_storage.metrics import HINT_OUTCOMES, STATES, SWEPT
-from muster_storage.store import database
 from muster_testing.storage import StorageNode, StorageNodes
 
 from .conftest import talking
@@ -97,18 +93,6 @@ async def test_it_does_not_take_anothers_data(storage_node: StorageNodes) -> Non
     _refused(storage_node("s3", data_dir=data), 1, "holds the data of node 's1'")
     _refused(storage_node("s4", data_dir=data, cluster="other"), 1, "of cluster 'muster'")
     await node.start()
-
-
-async def test_a_node_that_was_away_for_longer_than_the_grace_does_not_come_back(
-    storage_node: StorageNodes,
-) -> None:
-    node = await storage_node("s1").start()
-    await node.stop()
-    engine = Engine(database(node.data_dir))
-    eleven_days = (time.time_ns() // 1000) - 11 * 86_400_000_000
-    engine.write([Change(Family.META, META_ALIVE, pack_number(eleven_days))])
-    engine.close()
-    _refused(node, 1, "was deleted meanwhile would come back")
 
 
 async def test_a_port_that_is_taken_ends_it(storage_node: StorageNodes) -> None:

@@ -24,7 +24,7 @@ from muster_storage.identity import Identity, new_identity
 from muster_storage.metrics import Metrics
 from muster_storage.transaction import Transaction
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
-from muster_storage.writes import Rules, Write, Writes, hints_of, slots_of
+from muster_storage.writes import Write, Writes, hints_of, slots_of
 
 pytestmark = pytest.mark.integration
 
@@ -76,7 +76,7 @@ class Asked:
 
     def __init__(self, writer: Writer, metrics: Metrics) -> None:
         self._writer = writer
-        self._writes = Writes(Rules(grace_us=10**9, hint_limit=2), metrics)
+        self._writes = Writes(2, metrics)
 
     def __call__(self, *bodies: Write) -> list[ReplyBody]:
         jobs = [self._job(body) for body in bodies]

@@ -1,0 +1,73 @@
+"""What was deleted stays deleted, however long a replica was away that did not hear of it."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from muster_kv.ranges import WHOLE_RING
+from muster_kv.wire.client import NodeClient
+from muster_kv.wire.hello import Identity, Role
+from muster_kv.wire.messages import Purge, Purged
+from muster_protos import kv_pb2 as pb
+from muster_testing.storage import StorageNode, StorageNodes
+from muster_testing.waiting import eventually
+
+from .harness import serving, settings
+
+pytestmark = pytest.mark.integration
+
+GRACE_SECONDS = 1.0
+RETENTION = {"tombstone_grace": "1s", "interval": "100ms"}
+
+
+async def _purge(node: StorageNode, before_us: int) -> Purged:
+    client = NodeClient(node.host, node.port, Identity("test", Role.TOOL, "muster"))
+    client.start()
+    try:
+        await client.ready(10.0)
+        answer = await client.request(Purge(WHOLE_RING, before_us, ()), 10.0)
+    finally:
+        await client.close()
+    assert isinstance(answer, Purged), answer
+    return answer
+
+
+async def test_a_replica_that_was_away_for_longer_than_the_grace_brings_nothing_back(
+    dsn: str, tmp_path: Path, storage_node: StorageNodes
+) -> None:
+    nodes = [storage_node(f"s-{n}", retention=RETENTION, hints={"limit": 0}) for n in range(3)]
+    await asyncio.gather(*(node.start() for node in nodes))
+    async with serving(settings(dsn), tmp_path) as kv:
+        await kv.join(*nodes)
+        assert (await kv.grpc.call("CreateTenant", tenant_id="t")).success
+        assert (await kv.grpc.write("k", b"v", consistency="all")).success
+        *others, away = nodes
+        away.freeze()
+        await kv.healthy(2)
+        assert (await kv.grpc.delete("k")).success
+        forgotten_at = time.monotonic() + GRACE_SECONDS
+        await eventually(lambda: time.monotonic() > forgotten_at, what="the grace is over")
+        for node in others:
+            passes = node.metric("storage_sweeps_total") or 0
+            await eventually(
+                lambda node=node, passes=passes: (
+                    (node.metric("storage_sweeps_total") or 0) >= passes + 2
+                ),
+                what="the sweeper has passed since",
+            )
+        away.thaw()
+        await kv.healthy(3)
+        # All three are joined, and the one that was away is repaired.
+        read = await kv.grpc.read("k", consistency="all")
+        assert read.error_code == pb.KEY_NOT_FOUND
+        now_us = time.time_ns() // 1000
+
+        async def repaired() -> bool:
+            return (await kv.grpc.read("k", consistency="one")).error_code == pb.KEY_NOT_FOUND
+
+        await eventually(repaired)
+        # Now that all have it, it may be forgotten; and stays so.
+        assert [(await _purge(node, now_us)).removed for node in nodes] == [1, 1, 1]
+        assert (await kv.grpc.read("k", consistency="all")).error_code == pb.KEY_NOT_FOUND
