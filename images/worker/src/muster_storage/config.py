@@ -1,7 +1,5 @@
 """The storage node's configuration, validated whole before anything starts."""
 
-import contextlib
-import os
 import re
 import socket
 from collections.abc import Mapping
@@ -9,9 +7,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from muster_runtime.config import Duration, Quantity, Section, load
+from muster_runtime.config import (
+    AbsolutePath,
+    Duration,
+    EmptyIsNone,
+    OptionalFile,
+    Quantity,
+    Section,
+    WritableDirectory,
+    between,
+    load,
+)
 from muster_runtime.pem import check_authorities, check_pair
 from muster_storage.disk import Thresholds
 
@@ -26,15 +34,6 @@ def _name(value: str) -> str:
     return value
 
 
-def _between(least: timedelta, most: timedelta, allowed: str) -> AfterValidator:
-    def check(value: timedelta) -> timedelta:
-        if not least <= value <= most:
-            raise ValueError(allowed)
-        return value
-
-    return AfterValidator(check)
-
-
 def _bytes(least: int, most: int, allowed: str) -> AfterValidator:
     def check(value: int) -> int:
         if not least <= value <= most:
@@ -42,25 +41,6 @@ def _bytes(least: int, most: int, allowed: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
-
-
-def _empty_to_none(value: object) -> object:
-    return None if value == "" else value
-
-
-def _directory(value: Path) -> Path:
-    """Make the directory, as only that shows whether it can be made."""
-    with contextlib.suppress(OSError):
-        value.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (value.is_dir() and os.access(value, os.W_OK | os.X_OK)):
-        raise ValueError("a directory that this process can make and write")
-    return value
-
-
-def _absolute(value: Path | None) -> Path | None:
-    if value is not None and not value.is_absolute():
-        raise ValueError("an absolute path, or empty for none")
-    return value
 
 
 def _token(value: Path | None) -> Path | None:
@@ -77,7 +57,6 @@ def _token(value: Path | None) -> Path | None:
 _Name = Annotated[str, AfterValidator(_name)]
 _Port = Annotated[int, Field(ge=0, le=65535)]
 _Percent = Annotated[float, Field(ge=1, le=100, validate_default=True)]
-_File = Annotated[Path | None, BeforeValidator(_empty_to_none), Field(validate_default=True)]
 
 
 class StorageSection(Section):
@@ -94,16 +73,10 @@ class StorageSection(Section):
     port: _Port = 50052
     """0 takes a free port, which the log names."""
     ops_port: _Port = 8094
-    data_dir: Annotated[Path, AfterValidator(_directory), Field(validate_default=True)] = Path(
-        "/var/lib/muster"
-    )
-    backup_dir: Annotated[
-        Path | None, AfterValidator(_absolute), BeforeValidator(_empty_to_none)
-    ] = None
+    data_dir: WritableDirectory = Path("/var/lib/muster")
+    backup_dir: Annotated[AbsolutePath | None, EmptyIsNone] = None
     """A mounted volume for backups; none refuses them."""
-    token_file: Annotated[Path | None, AfterValidator(_token), BeforeValidator(_empty_to_none)] = (
-        None
-    )
+    token_file: Annotated[Path | None, AfterValidator(_token), EmptyIsNone] = None
     """The secret that coordinators and nodes share; none asks for none."""
     sync: bool = True
     """Whether a write is on disk, not only with the kernel, before it is acknowledged."""
@@ -119,7 +92,7 @@ class StorageSection(Section):
     block_cache: Annotated[Quantity, _bytes(2**20, 2**40, "1Mi to 1Ti")] = 64 * 2**20
     write_buffer: Annotated[Quantity, _bytes(2**20, 2**30, "1Mi to 1Gi")] = 32 * 2**20
     shutdown_timeout: Annotated[
-        Duration, _between(timedelta(seconds=1), timedelta(hours=1), "1s to 1h")
+        Duration, between(timedelta(seconds=1), timedelta(hours=1), "1s to 1h")
     ] = timedelta(seconds=30)
     """Time from SIGTERM to the end of the process."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -144,11 +117,11 @@ class HintsSection(Section):
 
     limit: Annotated[int, Field(ge=0, le=10**7)] = 10_000
     """Hints for one node; further ones are dropped, and left to anti-entropy."""
-    ttl: Annotated[Duration, _between(timedelta(seconds=1), timedelta(days=7), "1s to 168h")] = (
+    ttl: Annotated[Duration, between(timedelta(seconds=1), timedelta(days=7), "1s to 168h")] = (
         timedelta(hours=3)
     )
     interval: Annotated[
-        Duration, _between(timedelta(milliseconds=100), timedelta(hours=1), "100ms to 1h")
+        Duration, between(timedelta(milliseconds=100), timedelta(hours=1), "100ms to 1h")
     ] = timedelta(seconds=10)
     """Between two attempts to deliver the hints of one node."""
 
@@ -157,11 +130,11 @@ class RetentionSection(Section):
     """How long what is deleted or over is kept."""
 
     tombstone_grace: Annotated[
-        Duration, _between(timedelta(seconds=1), timedelta(days=365), "1s to 8760h")
+        Duration, between(timedelta(seconds=1), timedelta(days=365), "1s to 8760h")
     ] = timedelta(days=10)
     """Nothing that died is forgotten sooner, even if all replicas have it."""
     interval: Annotated[
-        Duration, _between(timedelta(milliseconds=100), timedelta(days=7), "100ms to 168h")
+        Duration, between(timedelta(milliseconds=100), timedelta(days=7), "100ms to 168h")
     ] = timedelta(hours=1)
     """Between two passes over all records."""
     records_per_second: Annotated[int, Field(ge=100, le=10**7)] = 20_000
@@ -171,10 +144,10 @@ class RetentionSection(Section):
 class TlsSection(Section):
     """Transport security; all three files, or none."""
 
-    ca_file: _File = None
+    ca_file: OptionalFile = None
     """Authorities whose certificates coordinators and nodes have to have."""
-    cert_file: _File = None
-    key_file: _File = None
+    cert_file: OptionalFile = None
+    key_file: OptionalFile = None
 
     @field_validator("ca_file")
     @classmethod

@@ -1,7 +1,5 @@
 """The worker's configuration, validated whole before anything starts."""
 
-import contextlib
-import os
 import re
 import socket
 from collections.abc import Mapping
@@ -22,6 +20,7 @@ from muster_runtime.config import (
     Quantity,
     Section,
     Sha256,
+    WritableDirectory,
     between,
     load,
 )
@@ -71,15 +70,6 @@ def _memory_limit(value: int | None) -> int | None:
     return value
 
 
-def _directory(value: Path) -> Path:
-    """Make the directory, as only that shows whether it can be made."""
-    with contextlib.suppress(OSError):
-        value.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (value.is_dir() and os.access(value, os.W_OK | os.X_OK)):
-        raise ValueError("a directory that this process can make and write")
-    return value
-
-
 def _listed(value: object) -> object:
     """A list, or as an environment variable has it: names between commas."""
     if isinstance(value, str):
@@ -115,9 +105,6 @@ def _token(value: Path | None) -> Path | None:
     return value
 
 
-_Directory = Annotated[Path, AfterValidator(_directory), Field(validate_default=True)]
-
-
 class WorkerSection(Section):
     """Who this worker is, whom it works for, and within which limits."""
 
@@ -143,8 +130,8 @@ class WorkerSection(Section):
     """Time from SIGTERM to the end of the process."""
     ops_port: Annotated[int, Field(ge=0, le=65535)] = 8091
     """0 takes a free port."""
-    cache_dir: _Directory = Path("/var/cache/muster")
-    spool_dir: _Directory = Path("/var/spool/muster")
+    cache_dir: WritableDirectory = Path("/var/cache/muster")
+    spool_dir: WritableDirectory = Path("/var/spool/muster")
     task_memory_limit: Annotated[Quantity | None, AfterValidator(_memory_limit), EmptyIsNone] = None
     """Bytes of private memory for one executing process, its keys included; none is no limit."""
     task_timeout: Annotated[

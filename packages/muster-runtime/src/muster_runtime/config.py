@@ -4,6 +4,8 @@ A configuration is a `Section` of `Section`s. The key `coordinator.grpc_port` is
 environment variable `COORDINATOR_GRPC_PORT`; keys that the models do not know are errors.
 """
 
+import contextlib
+import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -106,6 +108,15 @@ def _absolute(value: Path) -> Path:
     return value
 
 
+def _writable_directory(value: Path) -> Path:
+    # Only making it shows whether it can be made.
+    with contextlib.suppress(OSError):
+        value.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (value.is_dir() and os.access(value, os.W_OK | os.X_OK)):
+        raise ValueError("a directory that this process can make and write")
+    return value
+
+
 def _sha256(value: str) -> str:
     if _SHA256.fullmatch(value) is None:
         raise ValueError("64 lower-case hex digits")
@@ -120,6 +131,11 @@ OptionalFile = Annotated[Path | None, EmptyIsNone, Field(validate_default=True)]
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 """A path that means the same wherever the process was started."""
+
+WritableDirectory = Annotated[
+    Path, AfterValidator(_writable_directory), Field(validate_default=True)
+]
+"""A directory that the process may write in; it is made where it is missing."""
 
 Sha256 = Annotated[str, AfterValidator(_sha256)]
 """A digest, 64 lower-case hex digits."""
