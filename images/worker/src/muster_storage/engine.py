@@ -209,21 +209,11 @@ class Engine:
                 found.next()
             found.status()
 
-    def property_int(self, family: Family, name: str) -> int:
-        """A numeric property of RocksDB, such as `rocksdb.estimate-num-keys`; 0 if unknown."""
-        with _told():
-            return self._families[family].property_int_value(name) or 0
-
     def flush(self) -> None:
         """Write every family's memtable to a file, so that the next start has no log to read."""
         with _told():
             for family in self._families.values():
                 family.flush(True)
-
-    def compact(self, family: Family) -> None:
-        """Rewrite the files of `family`, which frees what deletions left."""
-        with _told():
-            self._families[family].compact_range(None, None)
 
     def checkpoint(self, path: Path) -> None:
         """Make a consistent copy in the folder `path`, which must not exist.

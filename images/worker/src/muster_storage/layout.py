@@ -7,8 +7,6 @@ names below.
 
 import struct
 
-from muster_kv.slots import TOKEN_BYTES, TOKENS
-
 META_IDENTITY = b"identity"
 META_STATE = b"state"
 META_RING = b"ring"
@@ -18,15 +16,6 @@ META_HORIZON = b"horizon"
 
 _TOTALS = struct.Struct(">QQ")
 _NUMBER = struct.Struct(">Q")
-
-
-def token_bounds(start: int, stop: int) -> tuple[bytes, bytes | None]:
-    """First slot, and the one after the last, of tokens from `start` to before `stop` (<= 2^64).
-
-    None stands for no end.
-    """
-    after = None if stop >= TOKENS else stop.to_bytes(TOKEN_BYTES, "big")
-    return start.to_bytes(TOKEN_BYTES, "big"), after
 
 
 def hint_prefix(node: str) -> bytes:

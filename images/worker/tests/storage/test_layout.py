@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muster_kv.ranges import TokenRange
 from muster_kv.slots import slot, token_of
 from muster_storage import layout
 
@@ -13,7 +14,7 @@ names = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=
 @given(tokens, tokens, names, names)
 def test_a_range_of_tokens_is_one_run_of_keys(a: int, b: int, tenant: str, key: str) -> None:
     start, stop = min(a, b), max(a, b) + 1
-    first, end = layout.token_bounds(start, stop)
+    first, end = TokenRange(start, stop - 1).slots()
     held = slot(tenant, key)
     inside = first <= held and (end is None or held < end)
     assert inside == (start <= token_of(held) < stop)
