@@ -14,7 +14,6 @@ from muster_kv.clock import (
     increment,
     increment_from,
     join,
-    join_all,
     with_dot,
 )
 
@@ -59,7 +58,7 @@ def test_join_is_the_least_clock_above_both(
     assert compare(joined, join(other, one)) is Order.EQUAL
     if descends(third, one) and descends(third, other):
         assert descends(third, joined)
-    assert compare(join(joined, third), join_all([third, other, one])) is Order.EQUAL
+    assert compare(join(joined, third), join(join(third, other), one)) is Order.EQUAL
 
 
 @given(clocks, st.sampled_from("abc"), st.integers(0, 6))

@@ -1,17 +1,14 @@
-"""Limits, rates, tenants' choices and hedging: numbers in, decisions out."""
+"""Limits, rates and suspicion: numbers in, decisions out."""
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muster_kv import limits
-from muster_kv.consistency import Level
-from muster_kv.hedging import HEALTHY, Budget, Hedging, Latency, order
+from muster_kv.health import HEALTHY, Latency
 from muster_kv.limits import LimitError
 from muster_kv.ops import fresh_op, is_remembered, op_of
 from muster_kv.rates import Bucket, Rate
-from muster_kv.tenants import ConflictResolution, Policy, Tenant
 from muster_kv.wire.backoff import Backoff
 
 
@@ -29,12 +26,6 @@ from muster_kv.wire.backoff import Backoff
             "value: 10485761 bytes; allowed: at most 10485760 bytes",
         ),
         (lambda: limits.check_idempotency_key("i" * 257), "idempotency_key: 257 bytes"),
-        (
-            lambda: limits.check_replication_factor(4, 3),
-            "replication_factor: 4; allowed: 1 to 3, with 3 storage nodes",
-        ),
-        (lambda: limits.check_replication_factor(11, 20), "allowed: 1 to 10, with 20"),
-        (lambda: limits.check_replication_factor(0, 3), "replication_factor: 0"),
         (lambda: limits.check_batch(0, 0), "batch: 0 items; allowed: 1 to 1000 items"),
         (lambda: limits.check_batch(1001, 0), "batch: 1001 items"),
         (lambda: limits.check_batch(1, 2**26), "batch: 67108864 bytes; allowed: at most"),
@@ -63,7 +54,6 @@ def test_what_is_within_limits_passes() -> None:
     limits.check_value(b"")
     limits.check_value(bytes(limits.VALUE_BYTES))
     limits.check_idempotency_key("")
-    limits.check_replication_factor(3, 3)
     limits.check_batch(1000, limits.BATCH_BYTES)
     limits.check_context({"kv-0#1a2b3c4d": 2**53 - 1}, lambda actor: actor.startswith("kv-0"))
 
@@ -100,59 +90,16 @@ class TestRates:
         assert not Bucket().ask(Rate(0), 1.0).allowed
 
 
-class TestTenants:
-    def test_the_defaults_keep_siblings_at_quorum(self) -> None:
-        policy = Tenant("acme").policy
-        assert policy.conflict_resolution is ConflictResolution.SIBLINGS
-        assert policy.consistency is Level.QUORUM
-        assert (policy.writes.limit, policy.reads.limit, policy.reads.seconds) == (1000, 10000, 60)
-
-    def test_a_policy_travels_as_json(self) -> None:
-        policy = Policy(conflict_resolution=ConflictResolution.LAST_WRITE_WINS)
-        text = msgspec.json.encode(policy)
-        assert b'"conflictResolution":"LastWriteWins"' in text
-        assert msgspec.json.decode(text, type=Policy) == policy
-
-    @pytest.mark.parametrize(
-        ("text", "sentence"),
-        [
-            ('{"idempotencySeconds": 0}', "idempotencySeconds: 0; allowed: 1 to 604800"),
-            ('{"maxValueBytes": 99999999}', "maxValueBytes: 99999999; allowed: 1 to 10485760"),
-            ('{"writes": {"limit": -1}}', "writes.limit: -1"),
-            ('{"reads": {"limit": 1, "seconds": 0}}', "reads.seconds: 0.0; allowed"),
-            ('{"conflictResolution": "Coin"}', "conflictResolution"),
-            ('{"what": 1}', "what"),
-        ],
-    )
-    def test_a_wrong_policy_is_named(self, text: str, sentence: str) -> None:
-        with pytest.raises(msgspec.ValidationError) as caught:
-            msgspec.json.decode(text, type=Policy)
-        assert sentence in str(caught.value)
-
-    def test_a_tenant_has_an_id(self) -> None:
-        with pytest.raises(LimitError, match="tenant_id"):
-            Tenant("a:b")
-
-
-class TestHedging:
-    def test_a_second_request_goes_out_after_what_is_usual(self) -> None:
-        policy, latency = Hedging(), Latency()
-        assert policy.delay(latency) == policy.unknown
+class TestNodes:
+    def test_what_is_usual_is_learnt(self) -> None:
+        latency = Latency()
         for _ in range(50):
             latency = latency.observe(0.010)
-        assert policy.delay(latency) == pytest.approx(0.010, abs=0.001)
+        assert latency.mean + 4 * latency.deviation == pytest.approx(0.010, abs=0.001)
+        assert latency.samples == 50
         for _ in range(50):
             latency = latency.observe(3.0)
-        assert policy.delay(latency) == policy.most
-
-    def test_second_requests_are_a_small_share(self) -> None:
-        policy, budget, sent = Hedging(share=0.1, burst=5), Budget(), 0
-        for _ in range(1000):
-            budget = budget.earn(policy)
-            spent = budget.spend()
-            if spent is not None:
-                budget, sent = spent, sent + 1
-        assert 95 <= sent <= 100
+        assert latency.mean == pytest.approx(3.0, abs=0.01)
 
     def test_a_failing_node_comes_last_and_is_tried_again(self) -> None:
         health = HEALTHY.fail(0.0)
@@ -163,8 +110,6 @@ class TestHedging:
         assert health.suspect(5.9)
         assert not health.suspect(6.1)
         assert health.succeed() == HEALTHY
-        assert order("abc", lambda node: node != "a") == ("b", "c", "a")
-        assert order("abc", lambda _: False) == ("a", "b", "c")
 
 
 def test_backoff_doubles_to_its_most_and_begins_anew() -> None:

@@ -4,7 +4,7 @@ Preguiça et al., "Dotted Version Vectors" (2010); Almeida et al., "Scalable and
 Tracking for Eventually Consistent Stores" (DAIS 2014).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 
 import msgspec
@@ -64,14 +64,6 @@ def join(clock: VectorClock, other: VectorClock) -> VectorClock:
     for actor, counter in other.items():
         if joined.get(actor, 0) < counter:
             joined[actor] = counter
-    return joined
-
-
-def join_all(clocks: Iterable[VectorClock]) -> VectorClock:
-    """Return the least clock that knows what any of them knows."""
-    joined = EMPTY
-    for clock in clocks:
-        joined = join(joined, clock)
     return joined
 
 

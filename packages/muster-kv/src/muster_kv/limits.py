@@ -50,14 +50,6 @@ def check_idempotency_key(key: str) -> None:
         _check_length("idempotency_key", key, IDEMPOTENCY_KEY_BYTES)
 
 
-def check_replication_factor(factor: int, nodes: int) -> None:
-    """Raise LimitError unless `nodes` nodes can hold that many replicas."""
-    if factor not in REPLICATION_FACTOR or factor > nodes:
-        highest = min(REPLICATION_FACTOR[-1], nodes)
-        allowed = f"{REPLICATION_FACTOR[0]} to {highest}, with {nodes} storage nodes"
-        raise LimitError("replication_factor", str(factor), allowed)
-
-
 def check_batch(items: int, size: int) -> None:
     """Raise LimitError unless so many items of `size` bytes in all may come at once."""
     if not 1 <= items <= BATCH_ITEMS:

@@ -1,6 +1,6 @@
 """How long each replica may take over a write before somebody else is asked."""
 
-from muster_kv.hedging import HEALTHY, Health, Latency
+from muster_kv.health import HEALTHY, Health, Latency
 
 _MOST_SECONDS = 1.0
 
