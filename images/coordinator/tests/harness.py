@@ -4,11 +4,7 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import json
-import signal
-import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,7 @@ from muster_coordinator.store.migrate import migrate
 from muster_coordinator.store.witnesses import Witnesses
 from muster_proving import KeyMaterial, generate_insecure_key, parse_circuit
 from muster_runtime.config import load
+from muster_testing import processes
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
@@ -186,7 +183,7 @@ async def serving(
         assert await running == 0
 
 
-class Process:
+class Process(processes.Process):
     """A coordinator as a process of its own."""
 
     def __init__(self, dsn: str, document: dict[str, Any], home: Path) -> None:
@@ -195,54 +192,11 @@ class Process:
         database = document.get("database", {}) | {"dsn_file": str(home / "dsn")}
         document = document | {"database": database}
         (home / "config.yaml").write_text(yaml.safe_dump(document))
-        self.lines: list[dict[str, Any]] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "muster_coordinator", "--config", str(home / "config.yaml")],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        super().__init__(["-m", "muster_coordinator", "--config", str(home / "config.yaml")])
 
     async def serving(self) -> Replica:
         """Wait until it is ready."""
-
-        def bound() -> dict[str, int] | None:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the coordinator stopped: {self.lines}")
-            found: list[dict[str, int]] = [line["ports"] for line in self.lines if "ports" in line]
-            return found[0] if found else None
-
-        ports = await eventually(bound, what="the process serves")
-        assert ports is not None
-        return await Replica(Ports(**ports)).ready()
-
-    def said(self, message: str) -> bool:
-        """Whether a message was logged."""
-        return any(line["message"] == message for line in self.lines)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self.process.send_signal(number)
-
-    async def exit_status(self) -> int:
-        """Wait for the end."""
-        return await asyncio.to_thread(self.process.wait, 30)
-
-    def close(self) -> None:
-        """Kill what is left."""
-        self.process.kill()
-        self.process.wait()
-        self._reader.join()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stream:
-            for line in stream:
-                try:
-                    self.lines.append(json.loads(line))
-                except ValueError:
-                    self.lines.append({"message": line})
+        return await Replica(Ports(**await self.bound())).ready()
 
 
 @contextlib.contextmanager

@@ -2,11 +2,6 @@
 
 import asyncio
 import contextlib
-import json
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +14,7 @@ from muster_kv_coordinator.app import KvCoordinator, Ports
 from muster_kv_coordinator.config import KvConfig
 from muster_protos import kv_pb2 as pb
 from muster_runtime.config import load
+from muster_testing import processes
 from muster_testing.waiting import eventually
 
 
@@ -185,59 +181,17 @@ async def serving(
         assert await running == 0
 
 
-class Process:
+class Process(processes.Process):
     """A coordinator as a process of its own."""
 
     def __init__(self, document: Mapping[str, Any], home: Path) -> None:
         home.mkdir(exist_ok=True)
         (home / "kv.yaml").write_text(yaml.safe_dump(dict(document)))
-        self.lines: list[dict[str, Any]] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "muster_kv_coordinator", "--config", str(home / "kv.yaml")],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        super().__init__(["-m", "muster_kv_coordinator", "--config", str(home / "kv.yaml")])
 
     async def serving(self) -> Coordinator:
         """Wait until it is ready."""
-
-        def bound() -> dict[str, int] | None:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the coordinator stopped: {self.lines}")
-            found: list[dict[str, int]] = [line["ports"] for line in self.lines if "ports" in line]
-            return found[0] if found else None
-
-        ports = cast("dict[str, int]", await eventually(bound, what="the process serves"))
-        return await Coordinator(Ports(**ports)).ready()
-
-    def said(self, message: str) -> bool:
-        """Whether a message was logged."""
-        return any(line["message"] == message for line in self.lines)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self.process.send_signal(number)
-
-    async def exit_status(self) -> int:
-        """Wait for the end."""
-        return await asyncio.to_thread(self.process.wait, 30)
-
-    def close(self) -> None:
-        """Kill what is left."""
-        self.process.kill()
-        self.process.wait()
-        self._reader.join()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stream:
-            for line in stream:
-                try:
-                    self.lines.append(json.loads(line))
-                except ValueError:
-                    self.lines.append({"message": line})
+        return await Coordinator(Ports(**await self.bound())).ready()
 
 
 @contextlib.contextmanager
