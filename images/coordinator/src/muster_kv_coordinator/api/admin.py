@@ -1,5 +1,7 @@
 """The calls that administrate; GetTenant is open to the tenant itself."""
 
+from typing import Any
+
 from muster_kv_coordinator.api import messages
 from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.core.administration import Administration
@@ -90,11 +92,7 @@ class AdminCalls:
             )
         )
         return pb.AddStorageNodeResponse(
-            success=True,
-            node_id=request.node_id,
-            migration_id=migration.migration_id,
-            message=_progress(migration, "the node is a member", "its data is on the way to it"),
-            estimated_completion=messages.seconds(migration.estimated_completion),
+            **_begun(migration, "the node is a member", "its data is on the way to it")
         )
 
     async def remove_node(
@@ -104,11 +102,7 @@ class AdminCalls:
         self._check(caller)
         migration = await self._administration.remove_node(request.node_id, force=request.force)
         return pb.RemoveStorageNodeResponse(
-            success=True,
-            node_id=request.node_id,
-            migration_id=migration.migration_id,
-            message=_progress(migration, "the node has left", "its data is on the way to others"),
-            estimated_completion=messages.seconds(migration.estimated_completion),
+            **_begun(migration, "the node has left", "its data is on the way to others")
         )
 
     async def migration(
@@ -142,6 +136,17 @@ class AdminCalls:
 
     def _check(self, caller: Caller) -> None:
         self._tokens.judge(caller.authorization, caller.common_name).check_admin()
+
+
+def _begun(migration: Migration, done: str, under_way: str) -> dict[str, Any]:
+    """The fields of an answer to who wants a node, or wants it no more."""
+    return {
+        "success": True,
+        "node_id": migration.node_id,
+        "migration_id": migration.migration_id,
+        "message": _progress(migration, done, under_way),
+        "estimated_completion": messages.seconds(migration.estimated_completion),
+    }
 
 
 def _progress(migration: Migration, done: str, under_way: str) -> str:

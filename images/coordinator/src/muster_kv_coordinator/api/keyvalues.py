@@ -1,6 +1,7 @@
 """The calls that read and write."""
 
 import asyncio
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -40,30 +41,8 @@ class KeyValueCalls:
         self, tenant: Tenant, request: pb.WriteKeyValueRequest, caller: Caller
     ) -> pb.WriteKeyValueResponse:
         limits.check_value(request.value)
-        asked = level(request.consistency, self._default)
-        written = await self._key_values.write(
-            tenant,
-            Write(
-                request.tenant_id,
-                _key(request.key),
-                request.value,
-                asked,
-                _idempotency_key(request.idempotency_key),
-                _context(request),
-                messages.expiry_us(request.ttl_seconds),
-            ),
-            caller.seconds,
-        )
-        return pb.WriteKeyValueResponse(
-            success=True,
-            key=request.key,
-            idempotency_key=request.idempotency_key,
-            vector_clock=messages.clock_message(written.clock),
-            replica_count=written.replicas,
-            consistency=asked.value,
-            is_duplicate=written.duplicate,
-            sibling_count=written.siblings,
-        )
+        done = await self._change(tenant, request, request.value, caller, request.ttl_seconds)
+        return pb.WriteKeyValueResponse(**done)
 
     async def delete(
         self, request: pb.DeleteKeyValueRequest, caller: Caller
@@ -75,29 +54,41 @@ class KeyValueCalls:
     async def _delete(
         self, tenant: Tenant, request: pb.DeleteKeyValueRequest, caller: Caller
     ) -> pb.DeleteKeyValueResponse:
+        return pb.DeleteKeyValueResponse(**await self._change(tenant, request, None, caller))
+
+    async def _change(
+        self,
+        tenant: Tenant,
+        request: pb.WriteKeyValueRequest | pb.DeleteKeyValueRequest,
+        value: bytes | None,
+        caller: Caller,
+        ttl_seconds: int = 0,
+    ) -> dict[str, Any]:
+        """Write, or delete where there is no value; the fields of the answer."""
         asked = level(request.consistency, self._default)
         written = await self._key_values.write(
             tenant,
             Write(
                 request.tenant_id,
                 _key(request.key),
-                None,
+                value,
                 asked,
                 _idempotency_key(request.idempotency_key),
                 _context(request),
+                messages.expiry_us(ttl_seconds),
             ),
             caller.seconds,
         )
-        return pb.DeleteKeyValueResponse(
-            success=True,
-            key=request.key,
-            idempotency_key=request.idempotency_key,
-            vector_clock=messages.clock_message(written.clock),
-            replica_count=written.replicas,
-            consistency=asked.value,
-            is_duplicate=written.duplicate,
-            sibling_count=written.siblings,
-        )
+        return {
+            "success": True,
+            "key": request.key,
+            "idempotency_key": request.idempotency_key,
+            "vector_clock": messages.clock_message(written.clock),
+            "replica_count": written.replicas,
+            "consistency": asked.value,
+            "is_duplicate": written.duplicate,
+            "sibling_count": written.siblings,
+        }
 
     async def read(
         self, request: pb.ReadKeyValueRequest, caller: Caller
