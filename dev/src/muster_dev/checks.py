@@ -31,13 +31,30 @@ if TYPE_CHECKING:
 TEST_CLUSTER = "muster-test"
 _TEST_NODES = 3
 _CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e", "charts", "tests")
+# The history checker and its runs need no cluster.
+_JEPSEN = "e2e/jepsen"
+_ON_A_CLUSTER = ("e2e", f"--ignore={_JEPSEN}")
 # Those that bear others on the cluster, and those that need it alone.
 _WAVES = (
-    ("End-to-end tests, side by side", ["e2e", "-m", "not alone", "-n", "2", "--dist=worksteal"]),
-    ("End-to-end tests, one by one", ["e2e", "dev/tests/test_recovery.py", "-m", "alone"]),
+    (
+        "End-to-end tests, side by side",
+        [*_ON_A_CLUSTER, "-m", "not alone", "-n", "2", "--dist=worksteal"],
+    ),
+    ("End-to-end tests, one by one", [*_ON_A_CLUSTER, "dev/tests/test_recovery.py", "-m", "alone"]),
 )
 # Those that take longest begin first.
-_TESTS = ("images/*", "operator", "charts", "packages/*", "dev", "cli", "native", "bench", "tests")
+_TESTS = (
+    "images/*",
+    _JEPSEN,
+    "operator",
+    "charts",
+    "packages/*",
+    "dev",
+    "cli",
+    "native",
+    "bench",
+    "tests",
+)
 # What tests start themselves.
 _SERVERS = (go_tools.KUBERNETES, go_tools.ETCD, go_tools.NATS)
 # What pytest ends with where it finds no test.
