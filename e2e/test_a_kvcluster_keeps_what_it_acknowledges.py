@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -14,6 +15,9 @@ from e2e.fleet import Fleet
 from muster_protos import kv_pb2, kv_pb2_grpc
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually, eventually_sync
+
+if TYPE_CHECKING:
+    from muster_protos.kv_pb2_grpc import CoordinatorServiceAsyncStub
 
 pytestmark = pytest.mark.e2e
 
@@ -38,7 +42,7 @@ def forwarded(fleet: Fleet, service: str, port: int) -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def connected(address: str) -> AsyncIterator[kv_pb2_grpc.CoordinatorServiceStub]:
+async def connected(address: str) -> AsyncIterator["CoordinatorServiceAsyncStub"]:
     """A client, once the server answers."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub = kv_pb2_grpc.CoordinatorServiceStub(channel)
@@ -54,7 +58,7 @@ async def connected(address: str) -> AsyncIterator[kv_pb2_grpc.CoordinatorServic
         yield stub
 
 
-async def read_all(stub: kv_pb2_grpc.CoordinatorServiceStub) -> None:
+async def read_all(stub: "CoordinatorServiceAsyncStub") -> None:
     """Every key has its value, at the latest when its replicas answer again."""
 
     async def whole() -> bool:

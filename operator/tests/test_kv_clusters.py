@@ -121,7 +121,7 @@ async def test_a_node_goes_when_its_records_are_elsewhere(space: Space, store: F
 
     async def registered() -> bool:
         await space.run_pods()
-        return store.nodes[last]["status"] == "joining"
+        return bool(store.nodes[last]["status"] == "joining")
 
     await eventually(registered, what="it is registered again")
 

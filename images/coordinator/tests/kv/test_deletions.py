@@ -34,6 +34,16 @@ async def _purge(node: StorageNode, before_us: int) -> Purged:
     return answer
 
 
+async def _swept(node: StorageNode, passes: int) -> None:
+    """Wait until the sweeper has passed so many times more."""
+
+    def done() -> int:
+        return int(node.metric("storage_sweeps_total") or 0)
+
+    enough = done() + passes
+    await eventually(lambda: done() >= enough, what="the sweeper has passed since")
+
+
 async def test_a_replica_that_was_away_for_longer_than_the_grace_brings_nothing_back(
     dsn: str, tmp_path: Path, storage_node: StorageNodes
 ) -> None:
@@ -50,13 +60,7 @@ async def test_a_replica_that_was_away_for_longer_than_the_grace_brings_nothing_
         forgotten_at = time.monotonic() + GRACE_SECONDS
         await eventually(lambda: time.monotonic() > forgotten_at, what="the grace is over")
         for node in others:
-            passes = node.metric("storage_sweeps_total") or 0
-            await eventually(
-                lambda node=node, passes=passes: (
-                    (node.metric("storage_sweeps_total") or 0) >= passes + 2
-                ),
-                what="the sweeper has passed since",
-            )
+            await _swept(node, passes=2)
         away.thaw()
         await kv.healthy(3)
         # All three are joined, and the one that was away is repaired.
@@ -65,7 +69,8 @@ async def test_a_replica_that_was_away_for_longer_than_the_grace_brings_nothing_
         now_us = time.time_ns() // 1000
 
         async def repaired() -> bool:
-            return (await kv.grpc.read("k", consistency="one")).error_code == pb.KEY_NOT_FOUND
+            found = await kv.grpc.read("k", consistency="one")
+            return bool(found.error_code == pb.KEY_NOT_FOUND)
 
         await eventually(repaired)
         # Now that all have it, it may be forgotten; and stays so.
