@@ -5,14 +5,11 @@ Muster alone, as in `bench.dispatch`; the time is that of the processes, user an
 """
 
 import argparse
-import contextlib
 import os
 import sys
-from pathlib import Path
 
+from bench import cpu_time
 from bench.proving.contender import Contender
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
@@ -33,7 +30,7 @@ def main() -> int:
             single_calls=arguments.single_calls,
         )
         muster.ask(do="run", tasks=arguments.tasks)
-        processes = (muster.pid, _postmaster(opened["database_port"]))
+        processes = (muster.pid, cpu_time.postmaster(opened["database_port"]))
         for number in range(1, arguments.rounds + 1):
             before = _seconds(*processes)
             answer = muster.ask(do="run", tasks=arguments.tasks)
@@ -52,33 +49,12 @@ def main() -> int:
     return 0
 
 
-def _postmaster(port: int) -> int:
-    """The first process of the database, which is nobody's child."""
-    for listed in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = listed.read_bytes().split(b"\0")
-            if words[0].endswith(b"/postgres") and str(port).encode() in words:
-                return int(listed.parent.name)
-    raise RuntimeError(f"no PostgreSQL on port {port}")
-
-
 def _seconds(contender: int, postmaster: int) -> dict[str, float]:
     """CPU seconds so far, by part: of the contender and the database, and of what they started."""
     found: dict[str, float] = {}
-    waiting = [contender, postmaster]
-    while waiting:
-        pid = waiting.pop()
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-                waiting += map(int, listed.read_text().split())
-        except OSError:
-            continue
-        # Its own time, and that of its children that have ended.
-        seconds = sum(int(field) for field in fields[11:15]) / _TICKS
-        part = _part(pid == contender, command)
-        found[part] = found.get(part, 0.0) + seconds
+    for used in cpu_time.tree([contender, postmaster]):
+        part = _part(used.pid == contender, used.command)
+        found[part] = found.get(part, 0.0) + used.seconds
     return found
 
 
