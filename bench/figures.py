@@ -27,6 +27,8 @@ class Figure:
     """What ours must not exceed; None where nothing is promised."""
     least: float | None = None
     """The ratio that must be reached, where more is better; None where nothing is promised."""
+    floor: float | None = None
+    """What ours must reach; None where nothing is promised."""
 
     @property
     def ratio(self) -> float:
@@ -40,6 +42,7 @@ class Figure:
             (self.limit is None or self.ratio < self.limit)
             and (self.most is None or self.ours <= self.most)
             and (self.least is None or self.ratio >= self.least)
+            and (self.floor is None or self.ours >= self.floor)
         )
 
     @property
@@ -47,6 +50,8 @@ class Figure:
         """What must hold."""
         if self.most is not None:
             return f"ours must be at most {self.most} {self.unit}"
+        if self.floor is not None:
+            return f"ours must be at least {self.floor} {self.unit}"
         if self.least is not None:
             return f"the ratio must be at least {self.least}"
         return f"the ratio must stay below {self.limit}"
@@ -67,6 +72,7 @@ class Figure:
             "limit": self.limit,
             "most": self.most,
             "least": self.least,
+            "floor": self.floor,
         }
 
 

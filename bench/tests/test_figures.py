@@ -51,6 +51,16 @@ def test_more_may_be_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == "e_per_second: the ratio must be at least 1.2\n"
 
 
+def test_ours_alone_may_have_to_reach_something(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = Figure("f_per_second", "1/s", 10.0, 50.0, "other", floor=10.0)
+    assert publish("x", [kept], command="", versions={}, details={}, results=tmp_path)
+    broken = Figure("f_per_second", "1/s", 9.9, 5.0, "other", floor=10.0)
+    assert not publish("x", [broken], command="", versions={}, details={}, results=tmp_path)
+    assert capsys.readouterr().err == "f_per_second: ours must be at least 10.0 1/s\n"
+
+
 def test_a_broken_promise_is_said_and_returned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
