@@ -15,7 +15,7 @@ WHERE = --name $(CLUSTER) --nodes $(NODES) $(if $(CONTEXT),--context $(CONTEXT))
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo cluster cluster-down images lint unit integration e2e test protos crds lock bench-proving \
-	bench-dispatch bench-queue
+	bench-dispatch bench-queue bench-kv
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r n t; \
@@ -68,3 +68,6 @@ bench-dispatch: env ## Compare our dispatch with Dask and Celery; needs postgres
 
 bench-queue: env ## Compare our queue with River; needs postgresql
 	@$(BIN)/python -m bench.queue $(ARGS)
+
+bench-kv: env ## Compare our key-value store with etcd and Cassandra; needs postgresql, Go, Java 17, Maven
+	@$(BIN)/python -m bench.kv $(ARGS)
