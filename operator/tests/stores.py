@@ -34,8 +34,7 @@ class FakeStore:
             {
                 "ring_version": self.ring,
                 "phase": "stable",
-                "ranges": 450,
-                "ranges_under_replicated": self.under,
+                "under_replicated_ranges": self.under,
                 "hints_waiting": 7,
                 "migrations": [
                     {
@@ -46,6 +45,7 @@ class FakeStore:
                         "status": "in_progress",
                         "keys_migrated": 50,
                         "total_keys": 200,
+                        "percentage": 25,
                     }
                     for name in leaving
                 ],

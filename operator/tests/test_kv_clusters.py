@@ -76,7 +76,7 @@ async def test_a_cluster_gets_everything_it_needs(space: Space, store: FakeStore
     assert (status["nodes"], status["members"], status["ringVersion"]) == (3, 3, 3)
     assert (status["replicationFactor"], status["tenants"]) == (3, 1)
     assert status["replicas"] == status["readyReplicas"] == 3
-    assert (status["hintsWaiting"], status["ranges"]["total"]) == (7, 450)
+    assert (status["hintsWaiting"], status["rangesUnderReplicated"]) == (7, 0)
     assert store.shown == {""}
 
 

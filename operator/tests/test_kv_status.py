@@ -35,9 +35,7 @@ WHOLE = KvFacts(
     storage=pods(3),
     coordinators=pods(2),
     database=pods(1),
-    store=StoreState(
-        ring_version=3, members=3, present=1, settled=1, topology=Topology(3, 450, 0, 7)
-    ),
+    store=StoreState(ring_version=3, members=3, present=1, settled=1, topology=Topology(3, 0, 7)),
 )
 
 
@@ -80,7 +78,7 @@ def test_without_one_node_it_is_ready_and_not_finished() -> None:
 def test_while_a_node_leaves_the_store_is_ready_and_not_finished() -> None:
     leaving = "demo-kv-storage-3"
     work = Work("m", "node_deletion", leaving, "in_progress", 25)
-    store = replace(WHOLE.store, members=4, topology=Topology(4, 600, 0, 0, (work,)))
+    store = replace(WHOLE.store, members=4, topology=Topology(4, 0, 0, (work,)))
     facts = replace(WHOLE, size=Size(4, (leaving,)), storage=pods(4), store=store)
     assert found(facts).status == "True"
     doing = found(facts, ConditionType.RECONCILING)
@@ -92,9 +90,9 @@ def test_while_a_node_leaves_the_store_is_ready_and_not_finished() -> None:
 
 
 def test_ranges_without_a_replica_are_told() -> None:
-    store = replace(WHOLE.store, topology=Topology(3, 450, 300, 12))
+    store = replace(WHOLE.store, topology=Topology(3, 300, 12))
     verdict = found(replace(WHOLE, store=store), ConditionType.FULLY_REPLICATED)
-    assert (verdict.status, verdict.message) == ("False", "300 of 450 ranges lack a replica")
+    assert (verdict.status, verdict.message) == ("False", "300 ranges lack a replica")
     assert found(WHOLE, ConditionType.FULLY_REPLICATED).status == "True"
     silent = replace(WHOLE, store=StoreState("no route", 3, 3, 1, 1))
     assert found(silent, ConditionType.FULLY_REPLICATED).status == "Unknown"

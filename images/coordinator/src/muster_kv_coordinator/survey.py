@@ -40,30 +40,34 @@ class Survey:
             rows = await connection.fetch(_OPEN, _MOST_MIGRATIONS)
         nodes = self._cluster.nodes
         healthy = {node.node_id for node in nodes if node.healthy}
-        total, under = ranges(ring, factor, healthy)
         return {
             "ring_version": ring.version,
             "phase": ring.phase.value,
-            "ranges": total,
-            "ranges_under_replicated": under,
+            "under_replicated_ranges": under_replicated(ring, factor, healthy),
             "hints_waiting": sum(await asyncio.gather(*map(_hints, nodes))),
             "migrations": [
-                {**row, "migration_id": str(row["migration_id"])} for row in map(dict, rows)
+                {**row, "migration_id": str(row["migration_id"]), "percentage": _percent(row)}
+                for row in map(dict, rows)
             ],
         }
 
 
-def ranges(ring: Ring, factor: int, healthy: Set[str]) -> tuple[int, int]:
-    """How many ranges the ring has, and of how many a replica is away or missing.
+def under_replicated(ring: Ring, factor: int, healthy: Set[str]) -> int:
+    """Of how many ranges of the ring a replica is away or missing.
 
     Args:
         factor: the largest of all tenants; 0 where there is none, and nothing to replicate.
         healthy: the nodes that answer.
     """
     if not factor:
-        return 0, 0
+        return 0
     placed = [ring.placement(token, factor).natural for _, token in arcs(ring.before, ring.after)]
-    return len(placed), sum(len(healthy & set(nodes)) < factor for nodes in placed)
+    return sum(len(healthy & set(nodes)) < factor for nodes in placed)
+
+
+def _percent(migration: Mapping[str, Any]) -> int:
+    done, total = migration["keys_migrated"], migration["total_keys"]
+    return min(100, 100 * done // total) if total else 0
 
 
 async def _hints(node: StorageNode) -> int:

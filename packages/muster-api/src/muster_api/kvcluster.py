@@ -253,15 +253,6 @@ class KVCoordinatorNumbers(Model):
     ready_replicas: int = Field(0, ge=0, description="That are ready.")
 
 
-class KVRanges(Model):
-    """Ranges of the ring."""
-
-    total: int = Field(0, ge=0, description="That there are; 0 without a tenant.")
-    under_replicated: int = Field(
-        0, ge=0, description="Of which a replica is away or missing, for the largest tenant factor."
-    )
-
-
 class KVMigration(Model):
     """A change of members or of a replication factor that has not ended."""
 
@@ -300,7 +291,12 @@ class KVClusterStatus(Model):
         None, ge=1, description="The largest of spec.tenants; absent without."
     )
     tenants: int = Field(0, ge=0, description="Those of spec.tenants that are as they should be.")
-    ranges: KVRanges | None = Field(None, description="Ranges of the ring; absent while unknown.")
+    ranges_under_replicated: int | None = Field(
+        None,
+        ge=0,
+        description="Ranges of the ring of which a replica is away or missing; absent while "
+        "unknown.",
+    )
     hints_waiting: int | None = Field(
         None,
         ge=0,

@@ -81,10 +81,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """How a store stands."""
+    """How a store stands; `under_replicated` counts ranges of the ring."""
 
     ring_version: int
-    ranges: int = 0
     under_replicated: int = 0
     hints_waiting: int = 0
     work: tuple[Work, ...] = field(default=())
@@ -117,8 +116,7 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
         try:
             return Topology(
                 int(answer["ring_version"]),
-                int(answer["ranges"]),
-                int(answer["ranges_under_replicated"]),
+                int(answer["under_replicated_ranges"]),
                 int(answer["hints_waiting"]),
                 tuple(map(_work, answer["migrations"])),
             )
@@ -226,11 +224,10 @@ def policy(tenant: KVTenant) -> dict[str, Any]:
 
 
 def _work(migration: Mapping[str, Any]) -> Work:
-    done, total = int(migration["keys_migrated"]), int(migration["total_keys"])
     return Work(
         str(migration["migration_id"]),
         str(migration["type"]),
         str(migration["node_id"] or migration["tenant_id"]),
         str(migration["status"]),
-        min(100, 100 * done // total) if total > 0 else 0,
+        int(migration["percentage"]),
     )

@@ -9,7 +9,6 @@ from muster_api.kvcluster import (
     KVClusterStatus,
     KVCoordinatorNumbers,
     KVMigration,
-    KVRanges,
 )
 from muster_operator import naming
 from muster_operator.children.base import Owner
@@ -106,8 +105,7 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
         replication_factor=max((each.replication_factor for each in tenants), default=None),
         tenants=facts.store.settled,
         leaving=list(facts.size.leaving) or None,
-        ranges=topology
-        and KVRanges(total=topology.ranges, under_replicated=topology.under_replicated),
+        ranges_under_replicated=topology and topology.under_replicated,
         hints_waiting=topology and topology.hints_waiting,
         migrations=_migrations(topology),
         lease=naming.kv_coordinator_name(owner.key.name),
@@ -245,9 +243,9 @@ def _replicated(facts: KvFacts) -> Verdict:
         message = facts.store.silent or Reason.STORE_SILENT.meaning
         return Verdict(kind, "Unknown", Reason.STORE_SILENT, message)
     if topology.under_replicated:
-        message = f"{topology.under_replicated} of {topology.ranges} ranges lack a replica"
+        message = f"{topology.under_replicated} ranges lack a replica"
         return verdict(kind, False, Reason.UNDER_REPLICATED, message)
-    return verdict(kind, True, Reason.ALL_REPLICATED, f"all {topology.ranges} ranges")
+    return verdict(kind, True, Reason.ALL_REPLICATED, Reason.ALL_REPLICATED.meaning)
 
 
 def _available(facts: KvFacts) -> Verdict:
