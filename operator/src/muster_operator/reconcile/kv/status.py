@@ -185,12 +185,12 @@ def _store_obstacle(facts: KvFacts) -> Finding | None:
 def _unfinished(facts: KvFacts) -> Finding | None:
     if facts.storage.ready < facts.nodes:
         return Finding(Reason.NODES_STARTING, _nodes(facts))
+    if facts.nodes > facts.spec.replicas:
+        return Finding(Reason.NODES_LEAVING, _leaving(facts))
     if facts.coordinators.ready < facts.coordinators.wanted:
         return Finding(Reason.PODS_STARTING, _coordinators(facts))
     if facts.store.settled < facts.declared:
         return Finding(Reason.TENANTS_WAITING, _settled(facts))
-    if facts.nodes > facts.spec.replicas:
-        return Finding(Reason.NODES_LEAVING, _leaving(facts))
     return None
 
 
