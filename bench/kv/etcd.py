@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def etcd(home: Path) -> Iterator[Deployment]:
             ]
             servers.append(stack.enter_context(Server(name, command, home / f"{name}.log")))
         for server in servers:
-            server.until("it knows a leader", lambda url=clients[server.name]: _leader(url))
+            server.until("it knows a leader", partial(_leader, clients[server.name]))
         [leading] = [url for url in clients.values() if _leads(url)]
         yield Deployment(
             "etcd",

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,14 +80,14 @@ def muster(
         servers = []
         for number in range(_NODES):
             name = f"storage-{number}"
-            ports = nodes[name] = (free_port(), free_port())
+            nodes[name] = (free_port(), free_port())
             config = home / f"{name}.yaml"
-            config.write_text(json.dumps(_node(name, ports, home, how, files)))
+            config.write_text(json.dumps(_node(name, nodes[name], home, how, files)))
             server = _python(stack, name, "muster_storage", config)
             servers.append(server)
         for server in servers:
             ops_port = nodes[server.name][1]
-            server.until("it is ready", lambda port=ops_port: _ready(port), _START_SECONDS)
+            server.until("it is ready", partial(_ready, ops_port), _START_SECONDS)
         ports = {name: free_port() for name in ("grpc", "http", "ops")}
         dsn = asyncio.run(postgres.create_database())
         (home / "dsn").write_text(dsn)
