@@ -2,6 +2,7 @@
 #   CLUSTER=name      another cluster than muster-demo (demo, cluster, images)
 #   NODES=n           how many nodes it has
 #   CONTEXT=context   a cluster of yours instead; REGISTRY=… is where it gets images from
+#   RUNS=n           how many runs (jepsen)
 #   ARGS=…            more arguments: for pytest (unit, integration, e2e), for the tool (all others)
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ WHERE = --name $(CLUSTER) --nodes $(NODES) $(if $(CONTEXT),--context $(CONTEXT))
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo cluster cluster-down images lint unit integration e2e test protos crds lock bench-proving \
-	bench-dispatch bench-queue bench-kv
+	bench-dispatch bench-queue bench-kv jepsen
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r n t; \
@@ -65,6 +66,9 @@ bench-proving: env ## Compare our prover with gnark, and with py_ecc's verifier
 
 bench-dispatch: env ## Compare our dispatch with Dask and Celery; needs postgresql and redis-server
 	@$(BIN)/python -m bench.dispatch $(ARGS)
+
+jepsen: env ## Kill and stop the store's processes in RUNS runs, and check what clients were told
+	@$(BIN)/python -m e2e.jepsen --runs $(or $(RUNS),1) $(ARGS)
 
 bench-queue: env ## Compare our queue with River; needs postgresql
 	@$(BIN)/python -m bench.queue $(ARGS)

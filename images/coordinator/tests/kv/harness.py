@@ -108,13 +108,13 @@ class Coordinator:
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=30.0)
         self.ops = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.ops}", timeout=10.0)
 
-    async def ready(self) -> "Coordinator":
+    async def ready(self, deadline: float = 30.0) -> "Coordinator":
         """Wait until it is ready."""
 
         async def probe() -> bool:
             return (await self.ops.get("/health/ready")).status_code == 200
 
-        await eventually(probe, what="the coordinator is ready")
+        await eventually(probe, deadline=deadline, what="the coordinator is ready")
         return self
 
     async def healthy(self, nodes: int) -> None:
@@ -189,9 +189,9 @@ class Process(processes.Process):
         (home / "kv.yaml").write_text(yaml.safe_dump(dict(document)))
         super().__init__(["-m", "muster_kv_coordinator", "--config", str(home / "kv.yaml")])
 
-    async def serving(self) -> Coordinator:
+    async def serving(self, deadline: float = 30.0) -> Coordinator:
         """Wait until it is ready."""
-        return await Coordinator(Ports(**await self.bound())).ready()
+        return await Coordinator(Ports(**await self.bound(deadline))).ready(deadline)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ class Process:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    async def bound(self) -> dict[str, int]:
+    async def bound(self, deadline: float = 30.0) -> dict[str, int]:
         """Wait until it has told its ports; by name.
 
         Raises:
@@ -40,7 +40,9 @@ class Process:
             found: list[dict[str, int]] = [line["ports"] for line in self.lines if "ports" in line]
             return found[0] if found else None
 
-        return cast("dict[str, int]", await eventually(told, what="the process serves"))
+        return cast(
+            "dict[str, int]", await eventually(told, deadline=deadline, what="the process serves")
+        )
 
     def said(self, message: str) -> bool:
         """Whether a message was logged."""

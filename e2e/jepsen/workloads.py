@@ -1,0 +1,171 @@
+"""What clients do all the time: registers, sets and counters, each client one thing at a time."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from e2e.jepsen.clients import NEVER_READ, Connection, Seen, Told
+from e2e.jepsen.cluster import Front
+from e2e.jepsen.history import Addition, Again, History, Outcome, Read, Write
+
+_TRIES = 4
+_GENERATION_SECONDS = 3.0
+
+
+class Workload:
+    """Clients of one tenant, and what they wrote down."""
+
+    def __init__(self, fronts: Sequence[Front], tenant: str, seed: int) -> None:
+        self.history = History()
+        self.stop = asyncio.Event()
+        self.fronts = fronts
+        self.tenant = tenant
+        self._seed = seed
+        self._names = 0
+
+    def connection(self, number: int) -> Connection:
+        """The connection of a client."""
+        return Connection(self.fronts, self.tenant, number)
+
+    def drawn(self, client: str) -> random.Random:
+        """Chances of one client: the same for the same seed."""
+        return random.Random(f"{self._seed}/{self.tenant}/{client}")
+
+    def name(self, client: str) -> str:
+        """A name for something that is written, unlike all others."""
+        self._names += 1
+        return f"{client}-{self._names}"
+
+
+async def registers(work: Workload, client: int) -> None:
+    """Read, write what follows from that, delete; try again what has an idempotency key.
+
+    Keys that nobody writes any more are still read: what was deleted there must stay so.
+    """
+    chance, connection = work.drawn(f"r{client}"), work.connection(client)
+    begun_at = time.monotonic()
+    while not work.stop.is_set():
+        newest = int((time.monotonic() - begun_at) / _GENERATION_SECONDS)
+        if newest and chance.random() < 0.25:
+            await _seen(work, connection, _key(chance, chance.randrange(newest)))
+            continue
+        key = _key(chance, newest)
+        seen = NEVER_READ if chance.random() < 0.15 else await _seen(work, connection, key)
+        if seen is None:
+            continue
+        # Keys whose name ends in "b" are written without a context now and then.
+        blind = key.endswith("b") and chance.random() < 0.3
+        write = Write(
+            key,
+            work.name(f"r{client}"),
+            None if blind else seen.replaced,
+            time.monotonic(),
+            deletes=chance.random() < 0.25,
+        )
+        tries = _TRIES if chance.random() < 0.5 else 1
+        ended = await _written(connection, write, None if blind else seen, tries)
+        work.history.writes.append(ended)
+        if tries > 1 and ended.outcome is Outcome.DONE and chance.random() < 0.3:
+            told = await _asked(connection, write, None if blind else seen, write.name)
+            if told.outcome is Outcome.DONE:
+                work.history.agains.append(Again(key, write.name, told.duplicate))
+
+
+def _key(chance: random.Random, generation: int) -> str:
+    return f"r{generation}-{chance.choice('012b')}"
+
+
+async def _seen(work: Workload, connection: Connection, key: str) -> Seen | None:
+    begun = time.monotonic()
+    seen = await connection.read(key)
+    if seen is not None:
+        work.history.reads.append(Read(key, seen.values, begun, time.monotonic()))
+    return seen
+
+
+async def _asked(connection: Connection, write: Write, seen: Seen | None, again: str) -> Told:
+    value = None if write.deletes else write.name
+    return await connection.write(write.key, value, None if seen is None else seen.context, again)
+
+
+async def _written(connection: Connection, write: Write, seen: Seen | None, tries: int) -> Write:
+    """The write, done at last, or not; several tries are one write by its idempotency key."""
+    unknown = False
+    for _ in range(tries):
+        told = await _asked(connection, write, seen, write.name if tries > 1 else "")
+        if told.outcome is Outcome.DONE:
+            return replace(write, outcome=Outcome.DONE, ended=time.monotonic())
+        unknown = unknown or told.outcome is Outcome.UNKNOWN
+    if unknown:
+        return write
+    return replace(write, outcome=Outcome.NOT_DONE, ended=time.monotonic())
+
+
+async def sets(work: Workload, client: int, key: str) -> None:
+    """Add elements to a set that is one value: what siblings have is joined by who writes next."""
+    connection = work.connection(client)
+    while not work.stop.is_set():
+        seen = await connection.read(key)
+        if seen is None:
+            continue
+        element = work.name(f"s{client}")
+        value = " ".join(sorted(members(seen.values) | {element}))
+        addition = Addition(key, element, time.monotonic())
+        told = await connection.write(key, value, seen.context)
+        work.history.additions.append(
+            replace(addition, outcome=told.outcome, ended=time.monotonic())
+        )
+
+
+def members(values: frozenset[str]) -> frozenset[str]:
+    """The elements of a set whose siblings are these."""
+    return frozenset(element for value in values for element in value.split())
+
+
+async def increments(work: Workload, client: int, key: str) -> None:
+    """Add to a counter: each amount is a sibling of all others, until somebody adds them up."""
+    chance, connection = work.drawn(f"i{client}"), work.connection(client)
+    while not work.stop.is_set():
+        amount = chance.randint(1, 9)
+        name = work.name(f"i{client}")
+        addition = Addition(key, name, time.monotonic(), amount=amount)
+        outcome = Outcome.NOT_DONE
+        for _ in range(_TRIES):
+            told = await connection.write(key, f"{amount} {name}", NEVER_READ.context, name)
+            if told.outcome is not Outcome.NOT_DONE:
+                outcome = told.outcome
+            if told.outcome is Outcome.DONE:
+                break
+        if outcome is Outcome.DONE and chance.random() < 0.3:
+            again = await connection.write(key, f"{amount} {name}", NEVER_READ.context, name)
+            if again.outcome is Outcome.DONE:
+                work.history.agains.append(Again(key, name, again.duplicate))
+        work.history.additions.append(replace(addition, outcome=outcome, ended=time.monotonic()))
+
+
+async def adding_up(work: Workload, key: str) -> None:
+    """Replace a counter's siblings by their sum, again and again; two at a time would count twice.
+
+    A sum of which nobody knows whether it was written is written until that is known.
+    """
+    connection = work.connection(0)
+    while not work.stop.is_set():
+        seen = await connection.read(key)
+        if seen is None or len(seen.replaced) < 2:
+            await asyncio.sleep(0.05)
+            continue
+        name = work.name("sum")
+        summed = f"{total(seen.replaced)} {name}"
+        told = await connection.write(key, summed, seen.context, name)
+        unknown = told.outcome is Outcome.UNKNOWN
+        while unknown:
+            unknown = (await connection.write(key, summed, seen.context, name)).outcome is not (
+                Outcome.DONE
+            )
+
+
+def total(values: frozenset[str]) -> int:
+    """What a counter with these siblings stands at."""
+    return sum(int(value.partition(" ")[0]) for value in values)
