@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,26 @@ async def test_a_replica_says_so_while_its_database_is_away(
         await replica.ready()
         async with Worker(replica.target, "w-0"):
             assert (await replica.ends(task_id))["status"] == "completed"
+
+
+async def test_a_replica_stops_at_once_where_its_database_has_gone(
+    restartable: PostgresServer, tmp_path: Path
+) -> None:
+    """What it could still note is for others to find out, so nothing is worth waiting for."""
+    dsn = await restartable.create_database()
+    async with contextlib.AsyncExitStack() as running:
+        last = serving(dsn, settings(drain_timeout="60s"), tmp_path)
+        replica = await running.enter_async_context(last)
+        async with Worker(replica.target, "w-0", ignore):
+            await replica.reaches(await replica.add(), "assigned")
+            await asyncio.to_thread(restartable.stop)
+            try:
+                begun = time.monotonic()
+                await running.aclose()
+                # Each of two things to note would be tried for five seconds.
+                assert time.monotonic() - begun < 8
+            finally:
+                await asyncio.to_thread(restartable.start)
 
 
 async def test_a_replica_that_starts_before_its_database_waits_for_it(

@@ -393,6 +393,7 @@ class Coordinator:
         """Stop in order: readiness, leadership, streams, then what is under way to its end."""
         log.info("stopping")
         self._ops.stopping = True
+        self._database.leave()
         await grpc.leave()
         election.cancel()
         await asyncio.wait({election})

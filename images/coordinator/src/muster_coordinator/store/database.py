@@ -26,6 +26,9 @@ _CONFLICT = (
     asyncpg.LockNotAvailableError,
 )
 
+# Seconds; a connection may break for less without the database being away.
+_LAST_PATIENCE = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -62,6 +65,9 @@ class Database:
         self._dsn = dsn
         self._limits = limits or Limits()
         self._pool: asyncpg.Pool | None = None
+        self._patience = self._limits.attempt
+        self._leaving = False
+        self._given_up = False
 
     async def __aenter__(self) -> Self:
         """See `open`."""
@@ -96,9 +102,19 @@ class Database:
     ) -> None:
         await self.close()
 
+    def leave(self) -> None:
+        """This process ends: an outage is waited out once, for a moment, and then all calls fail.
+
+        Who follows finds out what could not be noted.
+        """
+        self._leaving = True
+        self._patience = min(self._patience, _LAST_PATIENCE)
+
     async def close(self) -> None:
         """Close the pool, where it is open."""
-        if self._pool is not None:
+        if self._pool is not None and self._given_up:
+            self._pool.terminate()
+        elif self._pool is not None:
             try:
                 async with asyncio.timeout(self._limits.statement):
                     await self._pool.close()
@@ -148,23 +164,26 @@ class Database:
             async with asyncio.timeout(self._limits.attempt + self._limits.statement):
                 return await self._tries(work, transaction=transaction)
         except TimeoutError as error:
+            self._given_up |= self._leaving
             raise Unavailable("the database does not answer; come back later") from error
 
     async def _tries(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._limits.attempt
+        begun = loop.time()
         pause = 0.02
-        while True:
+        while not self._given_up:
             try:
                 return await self._once(work, transaction=transaction)
             except (*postgres.AWAY, *_CONFLICT) as error:
                 if not postgres.is_outage(error) and not isinstance(error, _CONFLICT):
                     raise
-                if loop.time() + pause >= end:
+                if loop.time() + pause >= begun + self._patience:
+                    self._given_up |= self._leaving and postgres.is_outage(error)
                     raise Unavailable("the database is away; come back later") from error
                 log.debug("trying again", extra={"error": repr(error)})
             await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter
             pause = min(pause * 2, 0.5)
+        raise Unavailable("the database is away, and this coordinator stops")
 
     async def _once(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         if self._pool is None:
