@@ -6,6 +6,7 @@ import shutil
 from itertools import islice
 from pathlib import Path
 
+from muster_kv.errors import FailureCode
 from muster_kv.wire.messages import (
     Backup,
     Done,
@@ -130,7 +131,17 @@ class Admin:
         return await self._sweeper.purge(body.range, body.actors)
 
     async def _drop(self, body: DropRange) -> ReplyBody:
-        return await self._sweeper.drop(body.range, body.tenants)
+        version = self._node.ring.version
+
+        def same() -> bool:
+            return self._node.ring.version == version
+
+        dropped = await self._sweeper.drop(body.range, body.tenants, same)
+        if not same():
+            # What comes under a new ring may be in this very range.
+            text = "the ring changed while a range was dropped"
+            raise NotDoneError(text, FailureCode.STALE_RING)
+        return dropped
 
     async def _backup(self, body: Backup) -> ReplyBody:
         target = self._named(body.name)

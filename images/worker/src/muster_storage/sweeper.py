@@ -92,14 +92,16 @@ class Sweeper:
         self._metrics.passed()
         return purged
 
-    async def drop(self, tokens: TokenRange, tenants: Tenants) -> Purged:
-        """Delete the records of a range, which others hold."""
+    async def drop(
+        self, tokens: TokenRange, tenants: Tenants, wanted: Callable[[], bool]
+    ) -> Purged:
+        """Delete the records of a range, which others hold, as long as that is wanted."""
 
         def every(page: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
             return [slot for slot, _ in page]
 
         def forget(transaction: Transaction, slot: bytes) -> tuple[int, int]:
-            if transaction.data(slot) is None:
+            if transaction.data(slot) is None or not wanted():
                 return 0, 0
             transaction.forget(slot)
             return 0, 1

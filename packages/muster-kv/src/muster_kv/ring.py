@@ -117,12 +117,16 @@ class Walk:
 class Ring(msgspec.Struct, frozen=True, dict=True):
     """One version of who is a member, and how far a change of members is.
 
+    `factors_version` is the version with which a tenant's replication factor changed last: what
+    was known of tenants before it places requests wrongly.
+
     Raises ValueError where a member is there twice, or its state does not fit the phase.
     """
 
     version: int
     members: tuple[Member, ...] = ()
     phase: Phase = Phase.STABLE
+    factors_version: int = 0
 
     def __post_init__(self) -> None:
         names = [member.node_id for member in self.members]
