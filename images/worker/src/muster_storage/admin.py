@@ -118,6 +118,9 @@ class Admin:
             disk_used_percent=node.usage.percent,
             version=__version__,
             counter_floor=writer.floor,
+            folder=writer.identity.folder,
+            disk_bytes=node.usage.total,
+            hints_waiting=sum(writer.hints.copy().values()),
         )
 
     async def _purge(self, body: Purge) -> ReplyBody:

@@ -19,11 +19,17 @@ class FolderRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is written in a data folder when it is made."""
+    """What is written in a data folder when it is made.
+
+    Args:
+        folder: the folder's own name, for as long as it lasts; empty where it was filled by hand,
+            and is to be served as it is.
+    """
 
     node_id: str
     cluster: str
     actor: str
+    folder: str = ""
 
     @property
     def change(self) -> Change:
@@ -37,6 +43,11 @@ class Identity:
 
 def new_identity(node_id: str, cluster: str) -> Identity:
     """Of an empty data folder."""
+    return Identity(node_id, cluster, _actor(node_id), secrets.token_hex(8))
+
+
+def restored_identity(node_id: str, cluster: str) -> Identity:
+    """Of a data folder that a backup has filled."""
     return Identity(node_id, cluster, _actor(node_id))
 
 

@@ -24,6 +24,7 @@ from muster_kv.wire.messages import (
     NodeState,
     ReplyBody,
     RequestBody,
+    ScanRange,
     SetRing,
     SetState,
     Stat,
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 
 WRITES = (Take, Merge, MergeMany, StoreHint)
 READS = (Get, GetDigest, Lookup)
+_OF_WHOLE = (Take, ScanRange, *READS)
+"""What only a node can do that has all that it should."""
 _ALWAYS = (HintsWaiting, Stat, SetRing, SetState)
 """Answered in every state: what it takes to see to a node that does not serve."""
 _SERVING = (NodeState.NORMAL, NodeState.DRAINING)
@@ -85,12 +88,26 @@ class Node:
         self.ring = Ring(0) if ring is None else msgspec.msgpack.decode(ring, type=Ring)
         state = store.engine.get(Family.META, layout.META_STATE)
         self.state = NodeState.NORMAL if state is None else NodeState(state.decode())
+        self._readable = self._may_be_read()
         metrics.entered(self.state.name)
 
     @property
     def serving(self) -> bool:
         """Whether it takes reads and writes."""
         return not self.stopping and self.state in _SERVING
+
+    def _may_be_read(self) -> bool:
+        # Without a ring it may be a new folder of one that is counted on.
+        return self.ring.version > 0 and self.filled
+
+    @property
+    def filled(self) -> bool:
+        """Whether this is the data folder that the ring counts on: not with a replaced disk."""
+        identity = self._store.writer.identity
+        member = self.ring.member(identity.node_id)
+        if member is None or not member.folder or not identity.folder:
+            return True
+        return member.folder == identity.folder
 
     async def handle(self, calls: list[Call]) -> list[ReplyBody]:
         """Answer a batch, in its order: writes together, lookups together, the rest one by one."""
@@ -128,6 +145,8 @@ class Node:
                 f"ring version {call.ring_version}; the node has {self.ring.version}",
                 self.ring.version,
             )
+        if call.ring_version and not self._readable and isinstance(body, _OF_WHOLE):
+            return self._failure(FailureCode.NOT_READY, "the node has yet to be given its data")
         if self.fill >= Fill.LARGE and isinstance(body, WRITES):
             # What is only kept for others, or could be had from others later, goes first.
             spare = isinstance(body, StoreHint) or getattr(body, "cause", None) is Cause.STREAM
@@ -219,6 +238,7 @@ class Node:
         # Another one may have come meanwhile.
         if ring.version > self.ring.version:
             self.ring = ring
+            self._readable = self._may_be_read()
             log.info("ring changed", extra={"version": ring.version, "phase": ring.phase.value})
         return Done()
 

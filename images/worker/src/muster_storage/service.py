@@ -161,8 +161,9 @@ class Service:
             "ring_version": node.ring.version,
             "disk_used_percent": round(node.usage.percent, 1),
             "takes_writes": node.fill < Fill.ALL,
+            "filled": node.filled,
         }
-        return Health(ok=node.serving, body=body)
+        return Health(ok=node.serving and node.filled, body=body)
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from muster_kv.errors import FailureCode
 from muster_kv.limits import SIBLINGS, VALUE_BYTES
@@ -199,6 +200,28 @@ async def test_an_older_ring_is_refused_and_the_newest_survives_a_restart(
         assert (await _status(talk)).ring_version == 7
         stale = await talk.fail(Take(slot(TENANT, "k"), intent(b"v")), ring_version=6)
         assert stale.code is FailureCode.STALE_RING
+
+
+async def test_a_node_that_lost_its_disk_is_not_read_before_it_has_its_data(
+    storage_node: StorageNodes,
+) -> None:
+    node = await storage_node("s1").start()
+    get, take = Get(slot(TENANT, "k")), Take(slot(TENANT, "k"), intent(b"v"))
+    async with talking(node) as talk:
+        for body in (get, take, ScanRange(WHOLE_RING)):
+            assert (await talk.fail(body, ring_version=1)).code is FailureCode.NOT_READY
+        record = await talk.put("k", b"v")
+        folder = (await _status(talk)).folder
+        member = Member("s1", node.host, node.port, folder="another")
+        assert await talk.ask(SetRing(Ring(1, (member,)))) == Done()
+        for body in (get, take, ScanRange(WHOLE_RING)):
+            assert (await talk.fail(body, ring_version=1)).code is FailureCode.NOT_READY
+        merge = Merge(slot(TENANT, "k"), encode(record, slot(TENANT, "k")))
+        assert isinstance(await talk.ask(merge, ring_version=1), Merged)
+        assert node.ask("/ready")[0] == 503
+        assert await talk.ask(SetRing(Ring(2, (replace(member, folder=folder),)))) == Done()
+        assert isinstance(await talk.ask(get, ring_version=2), Found)
+        assert node.ask("/ready")[0] == 200
 
 
 async def test_a_decommissioned_node_serves_nothing_more(storage_node: StorageNodes) -> None:

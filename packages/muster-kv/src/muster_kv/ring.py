@@ -39,7 +39,11 @@ class Phase(Enum):
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """A storage node; an empty zone is a zone of its own."""
+    """A storage node; an empty zone is a zone of its own.
+
+    `folder` names the data folder that it is a member with: with another it must not be read,
+    before it has been filled again. Empty as long as that is not known.
+    """
 
     node_id: str
     host: str
@@ -47,6 +51,7 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     virtual_nodes: int = VIRTUAL_NODES
     zone: str = ""
     state: MemberState = MemberState.NORMAL
+    folder: str = ""
 
 
 class Placement(msgspec.Struct, frozen=True, gc=False):

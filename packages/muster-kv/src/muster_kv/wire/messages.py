@@ -307,7 +307,11 @@ class Hints(_Body, frozen=True, tag=109):
 
 
 class Status(_Body, frozen=True, tag=110):
-    """How a storage node is."""
+    """How a storage node is.
+
+    `folder` names its data folder (see `muster_kv.ring.Member`); `disk_bytes` is what the file
+    system has in all.
+    """
 
     node_id: str
     actor: str
@@ -318,6 +322,9 @@ class Status(_Body, frozen=True, tag=110):
     disk_used_percent: float
     version: str = ""
     counter_floor: int = 0
+    folder: str = ""
+    disk_bytes: int = 0
+    hints_waiting: int = 0
 
 
 class Purged(_Body, frozen=True, tag=111):
