@@ -6,7 +6,7 @@ import gc
 import logging
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass
 
 from prometheus_client import CollectorRegistry
@@ -41,9 +41,12 @@ from muster_kv_coordinator.store.migrate import SchemaError, migrate
 from muster_kv_coordinator.store.nodes import PostgresNodes
 from muster_kv_coordinator.store.ring import PostgresRing
 from muster_kv_coordinator.store.tenants import PostgresTenants
-from muster_kv_coordinator.survey import Survey
 from muster_kv_coordinator.tokens import Tokens
+from muster_kv_coordinator.topology.leader import Leader, Pace
+from muster_kv_coordinator.topology.meter import TopologyMeter
+from muster_kv_coordinator.topology.report import Report
 from muster_runtime.config import ConfigError
+from muster_runtime.election import AdvisoryLockElector, Elector, LeaseElector
 from muster_runtime.grpc_certificates import Certificates, TlsFiles
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
@@ -72,6 +75,7 @@ class KvCoordinator:
         self._config = config
         self._version = version
         self._identity = config.server.identity(env)
+        self._namespace = env.get("POD_NAMESPACE", "default")
         self._dsn = config.database.dsn()
         try:
             self._tokens = Tokens(config.auth)
@@ -96,7 +100,7 @@ class KvCoordinator:
             registry=self._metrics.registry if metrics.enabled else CollectorRegistry(),
             health=state.health,
             ready=state.ready,
-            routes={"/topology": Survey(parts.database, parts.cluster).answer},
+            routes={"/topology": Report(parts.database, parts.cluster).topology},
         )
         ops.add_check("/health/live", state.health)
         ops.add_check("/health/ready", state.ready)
@@ -155,6 +159,8 @@ class KvCoordinator:
                 group.create_task(parts.signals(self._dsn).run()),
                 group.create_task(state.sample(self._metrics)),
             ]
+            if self._config.topology.enabled:
+                background.append(group.create_task(self._maintain(parts)))
             await grpc.start()
             await http.start()
             self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
@@ -167,6 +173,27 @@ class KvCoordinator:
             await self._drain(parts, state, grpc, http)
             for task in background:
                 task.cancel()
+
+    async def _maintain(self, parts: "_Parts") -> None:
+        """Campaign for ever, and maintain the cluster while leading."""
+        async with self._elector() as elector:
+            await elector.run(parts.leader.lead)
+
+    @contextlib.asynccontextmanager
+    async def _elector(self) -> AsyncIterator[Elector]:
+        section = self._config.leader_election
+        if section.backend == "advisory-lock":
+            yield AdvisoryLockElector(
+                self._dsn, section.lease_name, self._identity, section.timings
+            )
+            return
+        # Imported where it is used: Kubernetes' client costs a start a third of its time.
+        from muster_runtime.election.kube_lease import kube_leases
+        from muster_runtime.kube import connect
+
+        async with connect() as api:
+            leases = kube_leases(api, section.namespace or self._namespace, section.lease_name)
+            yield LeaseElector(leases, self._identity, section.timings)
 
     async def _drain(
         self, parts: "_Parts", state: HealthState, grpc: GrpcFace, http: HttpFace
@@ -229,6 +256,18 @@ class _Parts:
             time.monotonic,
             ttl=config.cache.tenant_config_ttl.total_seconds(),
             size=config.cache.max_size,
+            oldest=lambda: self.cluster.factors_version,
+        )
+        topology = config.topology
+        self.leader = Leader(
+            self.database,
+            storage,
+            Pace(
+                topology.keys_per_second,
+                topology.repair_interval.total_seconds(),
+                topology.disk_limit,
+            ),
+            TopologyMeter(metrics.registry),
         )
         self.hints = Hints(metrics, config.consistency.hint_queue)
         self.repairs = Repairs(metrics, config.consistency.repair_queue)
@@ -261,6 +300,7 @@ class _Parts:
             cluster,
             default,
             redis=self._memory is not None,
+            disk_limit=config.topology.disk_limit,
             changed=cluster.reload,
         )
         return Service(
@@ -274,7 +314,11 @@ class _Parts:
         return Notifications(
             dsn,
             SERVER_SETTINGS,
-            {signals.TENANTS: self.tenants.changed, signals.RING: self.cluster.wake},
+            {
+                signals.TENANTS: self.tenants.changed,
+                signals.RING: self.cluster.wake,
+                signals.MIGRATIONS: self.leader.wake,
+            },
             self._look_again,
         )
 
@@ -282,6 +326,7 @@ class _Parts:
         """Notifications may have been missed."""
         self.tenants.all_changed()
         self.cluster.wake()
+        self.leader.wake()
 
     async def close(self) -> None:
         """Close every connection."""

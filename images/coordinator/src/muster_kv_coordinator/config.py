@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from muster_kv.consistency import Level
 from muster_kv_coordinator.core.model import READS_PER_MINUTE, WRITES_PER_MINUTE
 from muster_kv_coordinator.security import AuthSection
 from muster_runtime.config import ConfigError, Duration, OptionalFile, Section
+from muster_runtime.election import Timings
 from muster_runtime.tls import GrpcTlsSection
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -176,6 +184,45 @@ class StorageSection(Section):
         return "" if self.token_file is None else _secret("storage.token_file", self.token_file)
 
 
+class TopologySection(Section):
+    """What the maintenance leader does, and how fast.
+
+    `repair_interval` is from the end of one complete anti-entropy round to the next; `disk_limit`
+    how full, in percent, the disks of those that stay may become when a node leaves.
+    """
+
+    enabled: bool = True
+    keys_per_second: int = Field(default=20_000, ge=1, le=10_000_000)
+    repair_interval: Span = timedelta(hours=1)
+    disk_limit: float = Field(default=85.0, gt=0, le=100)
+
+
+class LeaderElectionSection(Section):
+    """How coordinators agree on the maintenance leader."""
+
+    backend: Literal["lease", "advisory-lock"] = "advisory-lock"
+    lease_name: str = Field(default="muster-kv-maintenance", min_length=1, max_length=253)
+    namespace: str = ""
+    lease_duration: Span = timedelta(seconds=15)
+    renew_deadline: Span = timedelta(seconds=10)
+    retry_period: Span = timedelta(seconds=2)
+
+    @property
+    def timings(self) -> Timings:
+        """The three times in seconds."""
+        return Timings(
+            self.lease_duration.total_seconds(),
+            self.renew_deadline.total_seconds(),
+            self.retry_period.total_seconds(),
+        )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LeaderElectionSection":
+        if not self.retry_period < self.renew_deadline < self.lease_duration:
+            raise ValueError("retry_period < renew_deadline < lease_duration")
+        return self
+
+
 class MetricsSection(Section):
     """The operations endpoints, metrics among them."""
 
@@ -204,6 +251,8 @@ class KvConfig(Section):
     cache: CacheSection = CacheSection()
     limits: LimitsSection = LimitsSection()
     storage: StorageSection = StorageSection()
+    topology: TopologySection = TopologySection()
+    leader_election: LeaderElectionSection = LeaderElectionSection()
     metrics: MetricsSection = MetricsSection()
     logging: LoggingSection = LoggingSection()
 

@@ -18,9 +18,10 @@ class Load:
     key was written with last. Keys are never shared by two writers.
     """
 
-    def __init__(self, clients: Sequence[Client], writers: int = 16) -> None:
+    def __init__(self, clients: Sequence[Client], writers: int = 16, tenant: str = "t") -> None:
         self._clients = clients
         self._writers = writers
+        self._tenant = tenant
         self._tasks: list[asyncio.Task[None]] = []
         self.done: list[float] = []
         self.failed: list[str] = []
@@ -51,7 +52,7 @@ class Load:
             key, value = f"w{writer}/{number % 50}", b"%d" % number
             begun = time.monotonic()
             try:
-                answer = await client.write(key, value)
+                answer = await client.write(key, value, tenant=self._tenant)
             except grpc.aio.AioRpcError as error:
                 self.failed.append(str(error.code()))
                 continue

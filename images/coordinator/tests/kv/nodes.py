@@ -49,6 +49,7 @@ class MemoryNode:
         self.records: dict[bytes, Record] = {}
         self.hints: list[tuple[str, bytes]] = []
         self.ring_version = 0
+        self.data_bytes = 0
         self.refuses: dict[type, FailureCode] = {}
         self.silent: set[type] = set()
         self.loses: set[type] = set()
@@ -122,8 +123,9 @@ class MemoryNode:
                     NodeState.NORMAL,
                     self.ring_version,
                     len(self.records),
-                    0,
+                    self.data_bytes,
                     12.5,
+                    disk_bytes=1000,
                 )
             case ScanRange():
                 return self._page(body)

@@ -97,14 +97,32 @@ async def test_a_node_leaves_only_where_the_others_are_enough(dsn: str, tmp_path
         again = await kv.grpc.call("RemoveStorageNode", node_id="n-3")
         assert again.migration_id == leaving.migration_id
         forced = await kv.grpc.call("RemoveStorageNode", node_id="n-3", force=True)
-        assert (await _status(kv, forced.migration_id)).status == "completed"
-        assert (await _nodes(kv))["n-3"] == "inactive"
+        assert forced.migration_id == leaving.migration_id
+        assert (await _status(kv, forced.migration_id)).status == "pending"
+        assert await kv.grpc.call("CreateTenant", tenant_id="u", replication_factor=3)
         for force in (False, True):
             refused = await kv.grpc.call("RemoveStorageNode", node_id="n-2", force=force)
             assert refused.error_code == pb.NODE_IN_USE
-            assert "1 would remain, and tenants want 2" in refused.error_message
+            assert "1 would remain, and tenants want 3" in refused.error_message
         unknown = await kv.grpc.call("RemoveStorageNode", node_id="n-9")
         assert unknown.error_code == pb.INVALID_REQUEST
+
+
+async def test_a_node_leaves_only_where_the_others_have_room(dsn: str, tmp_path: Path) -> None:
+    document = settings(dsn, topology={"enabled": False, "disk_limit": 90})
+    async with (
+        memory_nodes("n-1", "n-2", "n-3") as nodes,
+        serving(document, tmp_path) as kv,
+    ):
+        # Two disks of 1,000 bytes, used to an eighth.
+        nodes[0].data_bytes = 1600
+        await kv.join(*(node.member for node in nodes))
+        await kv.grpc.call("CreateTenant", tenant_id="t", replication_factor=1)
+        refused = await kv.grpc.call("RemoveStorageNode", node_id="n-1")
+        assert refused.error_code == pb.NODE_IN_USE
+        assert "the disk of n-2 would be 92% full" in refused.error_message
+        assert (await _nodes(kv))["n-1"] == "active"
+        assert (await kv.grpc.call("RemoveStorageNode", node_id="n-2")).success
 
 
 async def test_tenants_are_made_once_and_looked_up(dsn: str, tmp_path: Path) -> None:

@@ -132,3 +132,18 @@ def test_security_that_is_half_there(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=rf"^{section}\.{key}: "):
             _load(tmp_path, {section: document})
+
+
+def test_maintenance(tmp_path: Path) -> None:
+    config = _load(tmp_path, {}, {"TOPOLOGY_KEYS_PER_SECOND": "7"})
+    assert (config.topology.enabled, config.topology.keys_per_second) == (True, 7)
+    assert config.topology.repair_interval == timedelta(hours=1)
+    assert config.topology.disk_limit == 85
+    assert config.leader_election.backend == "advisory-lock"
+    assert config.leader_election.timings.lease_duration == 15
+    with pytest.raises(ConfigError, match=r"topology\.keys_per_second"):
+        _load(tmp_path, {"topology": {"keys_per_second": 0}})
+    with pytest.raises(ConfigError, match=r"topology\.disk_limit"):
+        _load(tmp_path, {"topology": {"disk_limit": 101}})
+    with pytest.raises(ConfigError, match="retry_period < renew_deadline < lease_duration"):
+        _load(tmp_path, {"leader_election": {"retry_period": "1m"}})

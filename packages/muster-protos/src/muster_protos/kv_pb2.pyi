@@ -1060,7 +1060,7 @@ class GetMigrationStatusResponse(_message.Message):
     success: _builtins.bool
     migration_id: _builtins.str
     type: _builtins.str
-    """node_addition, node_deletion, replication_change"""
+    """node_addition, node_deletion, node_replacement, replication_change"""
     node_id: _builtins.str
     status: _builtins.str
     """pending, in_progress, completed, failed, cancelled"""

@@ -11,11 +11,13 @@ from muster_kv_coordinator.core.errors import ErrorCode, KvError, UnavailableErr
 from muster_kv_coordinator.core.model import (
     Migration,
     NodeSpec,
+    NodeStatus,
     NodeView,
     Policy,
     StoredNode,
     Tenant,
 )
+from muster_kv_coordinator.core.room import Disk, too_full
 from muster_kv_coordinator.core.tenants import Tenants
 
 
@@ -104,6 +106,7 @@ class Administration:
     Args:
         default: the policy of tenants that name none.
         redis: whether there is one for tenants to ask for.
+        disk_limit: how full, in percent, disks may become by what a node leaves to them.
         changed: told after each change of the topology, so that it is in force here at once.
     """
 
@@ -115,6 +118,7 @@ class Administration:
         default: Policy,
         *,
         redis: bool,
+        disk_limit: float,
         changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._tenants = tenants
@@ -122,6 +126,7 @@ class Administration:
         self._facts = facts
         self._default = default
         self._redis = redis
+        self._disk_limit = disk_limit
         self._changed = changed
 
     async def create_tenant(self, tenant_id: str, factor: int, policy: PolicyChange) -> Tenant:
@@ -183,9 +188,31 @@ class Administration:
         Raises:
             KvError: INVALID_REQUEST, NODE_IN_USE.
         """
+        if not force:
+            self._check_room(node_id, await self.nodes())
         migration = await self._nodes.remove(node_id, force=force)
         await self._in_force()
         return migration
+
+    def _check_room(self, node_id: str, views: list[NodeView]) -> None:
+        """Raise NODE_IN_USE where a disk would be too full, as far as nodes tell."""
+        disks = [
+            Disk(
+                view.node.spec.node_id,
+                view.node.spec.virtual_nodes,
+                view.data_bytes,
+                view.disk_bytes,
+                view.disk_usage_percent,
+            )
+            for view in views
+            if view.node.status is NodeStatus.ACTIVE
+        ]
+        leaving = [disk for disk in disks if disk.node_id == node_id]
+        rest = [disk for disk in disks if disk.node_id != node_id]
+        problem = too_full(leaving[0], rest, self._disk_limit) if leaving and rest else ""
+        if problem:
+            text = f"node {shown(node_id)} can't leave: {problem}; add a node before"
+            raise KvError(ErrorCode.NODE_IN_USE, text)
 
     async def _in_force(self) -> None:
         try:

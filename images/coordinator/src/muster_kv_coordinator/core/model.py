@@ -32,6 +32,7 @@ class Tenant:
 
     Args:
         moving_to: the replication factor that it is being changed to, while it is.
+        known_at: the version of the ring when it was looked up.
     """
 
     tenant_id: str
@@ -41,6 +42,7 @@ class Tenant:
     policy: Policy
     created_at: datetime
     updated_at: datetime
+    known_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class MigrationType(StrEnum):
 
     NODE_ADDITION = "node_addition"
     NODE_DELETION = "node_deletion"
+    # A member came back with an empty disk.
+    NODE_REPLACEMENT = "node_replacement"
     REPLICATION_CHANGE = "replication_change"
 
 
@@ -182,3 +186,5 @@ class NodeView:
     reachable: bool
     keys: int = 0
     disk_usage_percent: float = 0.0
+    data_bytes: int = 0
+    disk_bytes: int = 0

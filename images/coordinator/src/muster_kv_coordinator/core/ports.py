@@ -7,6 +7,7 @@ from typing import Protocol
 from muster_kv.clock import VectorClock
 from muster_kv.ring import Placement
 from muster_kv.wire.messages import ReplyBody, RequestBody
+from muster_kv_coordinator.core.model import Tenant
 
 OnReply = Callable[[ReplyBody], None]
 
@@ -55,11 +56,12 @@ class Cluster(Protocol):
         """Of the ring in use."""
         ...
 
-    def place(self, token: int, factor: int, moving_to: int | None) -> Place:
-        """Where a token lives.
+    def place(self, tenant: Tenant, token: int) -> Place:
+        """Where a token of a tenant lives.
 
         Raises:
-            KvError: QUORUM_NOT_REACHED where there is no node at all.
+            KvError: QUORUM_NOT_REACHED where there is no node at all, or where the tenant's
+                replication factor may be another by now.
         """
         ...
 

@@ -91,7 +91,7 @@ class Reads:
 
     def _reading(self, tenant: Tenant, where: bytes, asked: Level, end: float) -> _Reading:
         factor = tenant.replication_factor
-        place = self._cluster.place(token_of(where), factor, tenant.moving_to)
+        place = self._cluster.place(tenant, token_of(where))
         replicas = tuple(map(self._cluster.replica, place.placement.natural))
         last_wins = tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS
         return _Reading(where, place, replicas, required(asked, factor), end, last_wins)

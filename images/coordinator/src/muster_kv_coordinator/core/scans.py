@@ -141,8 +141,7 @@ class Scans:
         return found
 
     def _owns(self, node: str, where: bytes, tenant: Tenant) -> bool:
-        token, factor = token_of(where), tenant.replication_factor
-        return node in self._cluster.place(token, factor, None).placement.natural
+        return node in self._cluster.place(tenant, token_of(where)).placement.natural
 
     def _check(self, tenant: Tenant, scan: Scan, found: _Round) -> None:
         """Whether enough replicas of every key answered, the keys that none told of among them."""

@@ -70,6 +70,7 @@ class Tenants:
     Args:
         ttl: seconds after which a cached tenant is asked for again.
         size: how many are cached; the one that was not used for longest gives way.
+        oldest: a tenant that was looked up under an older ring is asked for again.
         clock: seconds, never going back.
     """
 
@@ -81,12 +82,14 @@ class Tenants:
         *,
         ttl: float = 300.0,
         size: int = 10_000,
+        oldest: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store = store
         self._meter = meter
         self._clock = clock
         self._ttl = ttl
         self._size = size
+        self._oldest = oldest
         self._cached: OrderedDict[str, _Entry] = OrderedDict()
         self._asked: dict[str, asyncio.Task[Tenant]] = {}
         # Rises with every change that is heard of; what was read before it is not kept.
@@ -96,6 +99,8 @@ class Tenants:
         """A tenant that need not be asked for; None where it has to be."""
         entry = self._cached.get(tenant_id)
         if entry is None or entry.until < self._clock():
+            return None
+        if entry.tenant.known_at < self._oldest():
             return None
         self._cached.move_to_end(tenant_id)
         self._meter.cache(hit=True)

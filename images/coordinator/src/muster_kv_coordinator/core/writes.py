@@ -176,8 +176,7 @@ class Writes:
             return answers
 
     def _place(self, tenant: Tenant, where: bytes) -> Place:
-        token = token_of(where)
-        return self._cluster.place(token, tenant.replication_factor, tenant.moving_to)
+        return self._cluster.place(tenant, token_of(where))
 
     async def _newer(self, stale: StaleRingError, end: float) -> None:
         self._meter.stale_ring()

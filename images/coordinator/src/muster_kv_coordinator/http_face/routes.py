@@ -72,7 +72,7 @@ _SCAN = (
     Parameter("keys_only", "leave the values out", schema={"type": "boolean"}),
 )
 _FORCE = Parameter(
-    "force", "for a node that will not come back: don't move its data", schema={"type": "boolean"}
+    "force", "for a node that will not come back: nothing waits for it", schema={"type": "boolean"}
 )
 
 

@@ -12,7 +12,7 @@ from muster_kv.ring import Member, Placement, Ring, arcs
 from muster_kv.wire.hello import Identity
 from muster_kv.wire.messages import Failure, ReplyBody, RequestBody
 from muster_kv_coordinator.core.errors import ErrorCode, KvError, UnavailableError
-from muster_kv_coordinator.core.model import NodeView, StoredNode
+from muster_kv_coordinator.core.model import NodeView, StoredNode, Tenant
 from muster_kv_coordinator.core.ports import OnReply, Place, Replica
 from muster_kv_coordinator.nodes.storage_node import StorageNode
 
@@ -72,17 +72,26 @@ class StorageCluster:
         """All members."""
         return tuple(self._nodes.values())
 
-    def place(self, token: int, factor: int, moving_to: int | None) -> Place:
-        """Where a token lives.
+    @property
+    def factors_version(self) -> int:
+        """The ring version before which nothing that is known of tenants places them rightly."""
+        return self._ring.factors_version
+
+    def place(self, tenant: Tenant, token: int) -> Place:
+        """Where a token of a tenant lives.
 
         Raises:
-            KvError: QUORUM_NOT_REACHED where there is no node at all.
+            KvError: QUORUM_NOT_REACHED where there is no node at all, or where the tenant's
+                replication factor may be another by now.
         """
-        placement = self._ring.placement(token, factor, moving_to)
+        ring = self._ring
+        if tenant.known_at < ring.factors_version:
+            text = "0 replicas answered: replication factors have changed meanwhile; try again"
+            raise KvError(ErrorCode.QUORUM_NOT_REACHED, text, retry_after=0.1)
+        placement = ring.placement(token, tenant.replication_factor, tenant.moving_to)
         if not placement.natural:
-            text = "0 replicas answered: the cluster has no storage nodes yet"
-            raise KvError(ErrorCode.QUORUM_NOT_REACHED, text, retry_after=1.0)
-        return Place(placement, self._ring.version)
+            raise _no_nodes()
+        return Place(placement, ring.version)
 
     def replica(self, node_id: str) -> Replica:
         """A member of the ring; one that has just left it answers that it is away."""
@@ -100,7 +109,7 @@ class StorageCluster:
             tokens = (token for _, token in arcs(ring.before, ring.after))
             found = tuple({ring.placement(token, factor): None for token in tokens})
             if not found:
-                self.place(0, factor, None)
+                raise _no_nodes()
             self._placements[factor] = found
         return found
 
@@ -205,7 +214,19 @@ class StorageCluster:
         if held is None or held.status is None:
             return NodeView(node, reachable=False)
         status = held.status
-        return NodeView(node, held.healthy, status.keys, status.disk_used_percent)
+        return NodeView(
+            node,
+            held.healthy,
+            status.keys,
+            status.disk_used_percent,
+            status.data_bytes,
+            status.disk_bytes,
+        )
+
+
+def _no_nodes() -> KvError:
+    text = "0 replicas answered: the cluster has no storage nodes yet"
+    return KvError(ErrorCode.QUORUM_NOT_REACHED, text, retry_after=1.0)
 
 
 def _same(wanted: Member | None, held: Member) -> bool:

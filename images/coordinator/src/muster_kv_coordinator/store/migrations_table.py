@@ -4,7 +4,12 @@ from uuid import UUID
 
 import asyncpg
 
-from muster_kv_coordinator.core.model import Migration, MigrationStatus, MigrationType
+from muster_kv_coordinator.core.model import (
+    Migration,
+    MigrationStatus,
+    MigrationType,
+    NodeStatus,
+)
 from muster_kv_coordinator.store.database import Connection
 
 _OPEN = "status IN ('pending', 'in_progress')"
@@ -18,6 +23,15 @@ WHERE migration_id = $1 AND {_OPEN}
 RETURNING *
 """  # noqa: S608 - texts from here
 
+# What another migration is to bring, or else what is in force.
+_WANT_AS_BEFORE = f"""
+UPDATE tenants SET updated_at = now(), desired_replication_factor = coalesce(
+    (SELECT new_factor FROM migrations WHERE migrations.tenant_id = $1 AND {_OPEN}
+     ORDER BY migrations.created_at DESC LIMIT 1),
+    replication_factor)
+WHERE tenants.tenant_id = $1
+"""  # noqa: S608 - texts from here
+
 
 async def add_migration(
     connection: Connection,
@@ -26,19 +40,21 @@ async def add_migration(
     node_id: str = "",
     tenant_id: str = "",
     factors: tuple[int, int] | None = None,
+    folder: str = "",
     done: bool = False,
 ) -> Migration:
     """Store a migration; `done` where there is nothing to move, so that it is completed at once.
 
     Args:
         factors: the old and the new replication factor.
+        folder: the data folder of a node that is filled again.
     """
     old, new = factors or (None, None)
     status = MigrationStatus.COMPLETED if done else MigrationStatus.PENDING
     (row,) = await connection.fetch(
         "INSERT INTO migrations (type, node_id, tenant_id, old_factor, new_factor, status,"
-        " started_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6,"
-        " CASE WHEN $7 THEN now() END, CASE WHEN $7 THEN now() END) RETURNING *",
+        " started_at, finished_at, folder) VALUES ($1, $2, $3, $4, $5, $6,"
+        " CASE WHEN $7 THEN now() END, CASE WHEN $7 THEN now() END, $8) RETURNING *",
         kind,
         node_id,
         tenant_id,
@@ -46,6 +62,7 @@ async def add_migration(
         new,
         status,
         done,
+        folder,
     )
     return migration_of(row)
 
@@ -93,6 +110,29 @@ async def cancel(connection: Connection, migration_id: str) -> Migration | None:
         return None
     row = await connection.fetchrow(_CANCEL, key)
     return migration_of(row) if row else await migration(connection, migration_id)
+
+
+async def force(connection: Connection, migration_id: str) -> Migration:
+    """Let a migration no longer wait for its node."""
+    (row,) = await connection.fetch(
+        "UPDATE migrations SET forced = true WHERE migration_id = $1 RETURNING *",
+        UUID(migration_id),
+    )
+    return migration_of(row)
+
+
+async def want_no_more(connection: Connection, cancelled: Migration) -> None:
+    """Undo what a migration was asked for that has been cancelled."""
+    if cancelled.type is MigrationType.REPLICATION_CHANGE:
+        await connection.execute(_WANT_AS_BEFORE, cancelled.tenant_id)
+        return
+    # A node that is to be filled again is one of the members all the while.
+    joining = cancelled.type is MigrationType.NODE_ADDITION
+    await connection.execute(
+        "UPDATE storage_nodes SET status = $2, updated_at = now() WHERE node_id = $1",
+        cancelled.node_id,
+        NodeStatus.INACTIVE if joining else NodeStatus.ACTIVE,
+    )
 
 
 def _uuid(text: str) -> UUID | None:

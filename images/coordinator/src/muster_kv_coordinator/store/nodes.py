@@ -7,7 +7,7 @@ the first nodes of a cluster. Any other joins, and leaves, by a migration.
 import asyncpg
 from msgspec.structs import replace
 
-from muster_kv.ring import Member, MemberState, Phase, Ring
+from muster_kv.ring import Member, MemberState, Ring
 from muster_kv_coordinator.core.errors import ErrorCode, KvError, invalid, shown
 from muster_kv_coordinator.core.model import (
     Migration,
@@ -45,7 +45,7 @@ class PostgresNodes:
             await locked_ring(connection, "update")
             found = await migrations_table.cancel(connection, migration_id)
             if found is not None and found.status is MigrationStatus.CANCELLED:
-                await _want_no_more(connection, found)
+                await migrations_table.want_no_more(connection, found)
             return found
 
     async def add(self, spec: NodeSpec) -> Migration:
@@ -78,7 +78,9 @@ class PostgresNodes:
         """Want a node no more; the migration that moves its data away.
 
         Args:
-            force: take it out of the ring at once; what only it holds is lost.
+            force: wait for nothing from it; the others bring what it held to its successors, and
+                what only it holds is lost. Of one that is being filled again: go on without what
+                nobody has, and keep it.
 
         Raises:
             KvError: INVALID_REQUEST where there is no such node; NODE_IN_USE where the others are
@@ -93,6 +95,8 @@ class PostgresNodes:
                 raise invalid("node_id", node_id, "a node that ListStorageNodes shows")
             node = _node(row)
             under_way = await migrations_table.open_migration_of_node(connection, node_id)
+            if under_way is not None and under_way.type is MigrationType.NODE_REPLACEMENT and force:
+                return await migrations_table.force(connection, under_way.migration_id)
             if under_way is not None and not force:
                 if under_way.type is MigrationType.NODE_DELETION:
                     return under_way
@@ -137,10 +141,14 @@ async def _check_rest(connection: Connection, ring: Ring, node_id: str) -> None:
     largest = await connection.fetchval(
         "SELECT max(greatest(replication_factor, desired_replication_factor)) FROM tenants"
     )
+    leaving = await connection.fetch(
+        "SELECT node_id FROM storage_nodes WHERE status = $1", NodeStatus.DRAINING
+    )
+    gone = {row["node_id"] for row in leaving} | {node_id}
     rest = sum(
         1
         for member in ring.members
-        if member.state is MemberState.NORMAL and member.node_id != node_id
+        if member.state is MemberState.NORMAL and member.node_id not in gone
     )
     if rest < (largest or 0):
         raise KvError(
@@ -161,36 +169,19 @@ async def _leave(
     node_id = node.spec.node_id
     member = any(one.node_id == node_id for one in ring.members)
     empty = not await connection.fetchval("SELECT EXISTS (SELECT FROM tenants)")
-    if member and ring.phase is not Phase.STABLE:
-        text = "members are changing; come back when the migration under way has ended"
-        raise KvError(ErrorCode.NODE_IN_USE, text, retry_after=10.0)
-    at_once = force or empty or not member
+    at_once = empty or not member
     if under_way is not None:
+        if under_way.type is MigrationType.NODE_DELETION:
+            return await migrations_table.force(connection, under_way.migration_id)
         await migrations_table.cancel(connection, under_way.migration_id)
     status = NodeStatus.INACTIVE if at_once else NodeStatus.DRAINING
     await _store(connection, StoredNode(node.spec, status))
     if at_once and member:
         await store_ring(connection, tuple(one for one in ring.members if one.node_id != node_id))
-    return await migrations_table.add_migration(
+    made = await migrations_table.add_migration(
         connection, MigrationType.NODE_DELETION, node_id=node_id, done=at_once
     )
-
-
-async def _want_no_more(connection: Connection, cancelled: Migration) -> None:
-    """Undo what a migration that never began was asked for."""
-    if cancelled.type is MigrationType.REPLICATION_CHANGE:
-        await connection.execute(
-            "UPDATE tenants SET desired_replication_factor = replication_factor,"
-            " updated_at = now() WHERE tenant_id = $1",
-            cancelled.tenant_id,
-        )
-        return
-    joining = cancelled.type is MigrationType.NODE_ADDITION
-    await connection.execute(
-        "UPDATE storage_nodes SET status = $2, updated_at = now() WHERE node_id = $1",
-        cancelled.node_id,
-        NodeStatus.INACTIVE if joining else NodeStatus.ACTIVE,
-    )
+    return await migrations_table.force(connection, made.migration_id) if force else made
 
 
 async def _store(connection: Connection, node: StoredNode) -> None:

@@ -5,7 +5,7 @@ import msgspec
 from muster_kv.ring import Member, Phase, Ring
 from muster_kv_coordinator.store.database import Connection, Database
 
-_READ = "SELECT version, phase, members FROM ring"
+_READ = "SELECT version, phase, members, factors_version FROM ring"
 _HELD = {"share": f"{_READ} FOR SHARE", "update": f"{_READ} FOR UPDATE"}
 
 _encoder = msgspec.json.Encoder()
@@ -28,6 +28,11 @@ class PostgresRing:
             return await _ring(connection, _READ)
 
 
+async def current_ring(connection: Connection) -> Ring:
+    """The ring at this moment."""
+    return await _ring(connection, _READ)
+
+
 async def locked_ring(connection: Connection, lock: str) -> Ring:
     """The ring, which stays as it is until the transaction ends.
 
@@ -39,17 +44,32 @@ async def locked_ring(connection: Connection, lock: str) -> Ring:
 
 async def _ring(connection: Connection, query: str) -> Ring:
     (row,) = await connection.fetch(query)
-    return Ring(row["version"], _decoder.decode(row["members"]), Phase(row["phase"]))
+    return Ring(
+        row["version"],
+        _decoder.decode(row["members"]),
+        Phase(row["phase"]),
+        row["factors_version"],
+    )
 
 
 async def store_ring(
-    connection: Connection, members: tuple[Member, ...], phase: Phase = Phase.STABLE
+    connection: Connection,
+    members: tuple[Member, ...],
+    phase: Phase = Phase.STABLE,
+    *,
+    factors: bool = False,
 ) -> int:
-    """Let `members` be the ring from now on, under the lock for updates; its version."""
+    """Let `members` be the ring from now on, under the lock for updates; its version.
+
+    Args:
+        factors: whether a tenant's replication factor changes with it.
+    """
     version = await connection.fetchval(
-        "UPDATE ring SET version = version + 1, phase = $1, members = $2, updated_at = now()"
+        "UPDATE ring SET version = version + 1, phase = $1, members = $2, updated_at = now(),"
+        " factors_version = CASE WHEN $3 THEN version + 1 ELSE factors_version END"
         " RETURNING version",
         phase.value,
         _encoder.encode(members).decode(),
+        factors,
     )
     return int(version)

@@ -19,8 +19,9 @@ from muster_kv_coordinator.store.ring import locked_ring
 
 _COLUMNS = (
     "tenant_id, replication_factor, desired_replication_factor, moving_to, policy, created_at,"
-    " updated_at"
+    " tenants.updated_at"
 )
+_LOOK_UP = f"SELECT {_COLUMNS}, ring.version FROM tenants, ring WHERE tenant_id = $1"  # noqa: S608 - names from code
 _SELECT = f"SELECT {_COLUMNS} FROM tenants WHERE tenant_id = $1"  # noqa: S608 - names from code
 
 _INSERT = f"""
@@ -43,8 +44,8 @@ class PostgresTenants:
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """One tenant; None where there is none."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SELECT, tenant_id)
-        return _tenant(row) if row else None
+            row = await connection.fetchrow(_LOOK_UP, tenant_id)
+        return _tenant(row, row["version"]) if row else None
 
     async def create_tenant(self, tenant_id: str, factor: int, policy: Policy) -> Tenant:
         """Make one."""
@@ -103,7 +104,7 @@ async def _check_factor(connection: Connection, factor: int) -> None:
         )
 
 
-def _tenant(row: asyncpg.Record) -> Tenant:
+def _tenant(row: asyncpg.Record, known_at: int = 0) -> Tenant:
     return Tenant(
         row["tenant_id"],
         row["replication_factor"],
@@ -112,6 +113,7 @@ def _tenant(row: asyncpg.Record) -> Tenant:
         msgspec.json.decode(row["policy"], type=Policy),
         row["created_at"],
         row["updated_at"],
+        known_at,
     )
 
 

@@ -1,0 +1,386 @@
+"""Nodes that come, go and lose their disks, factors that change, repair: with real processes."""
+
+import asyncio
+import json
+import shutil
+import signal
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from muster_kv.ranges import WHOLE_RING
+from muster_kv.slots import parse
+from muster_kv.wire.client import NodeClient
+from muster_kv.wire.hello import Identity, Role
+from muster_kv.wire.messages import Page, ScanRange, Tenants
+from muster_protos import kv_pb2 as pb
+from muster_testing.postgres import PostgresServer
+from muster_testing.storage import StorageNode, StorageNodes
+from muster_testing.waiting import eventually
+
+from .harness import Coordinator, process, serving, settings
+from .load import Load
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+VIRTUAL_NODES = 8
+ZONES = {"s-0": "a", "s-1": "b", "s-2": "b", "s-3": "c"}
+# Failed writes must not be mended by hints: topology and repair are to do it.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "leader_election": {
+        "lease_duration": "3s",
+        "renew_deadline": "2s",
+        "retry_period": "200ms",
+    },
+    "consistency": {"hint_queue": 0, "write_timeout": "5s", "read_timeout": "3s"},
+    "topology": {"disk_limit": 100},
+}
+
+
+class Cluster:
+    """Coordinators in this process, four storage nodes, three or four of them members."""
+
+    def __init__(
+        self, dsn: str, coordinators: Sequence[Coordinator], nodes: Sequence[StorageNode]
+    ) -> None:
+        self.dsn = dsn
+        self.one, self.two = coordinators
+        self.nodes = {node.node_id: node for node in nodes}
+
+    async def listed(self) -> dict[str, Any]:
+        """All storage nodes that are wanted, by name."""
+        answer = await self.one.grpc.call("ListStorageNodes")
+        return {node.node_id: node for node in answer.nodes if node.status != "inactive"}
+
+    async def members(self) -> list[StorageNode]:
+        """The members."""
+        return [self.nodes[name] for name in await self.listed()]
+
+    async def spare(self) -> StorageNode:
+        """A node with an empty disk that is no member."""
+        (name, *_) = set(self.nodes) - set(await self.listed())
+        return await emptied(self.nodes[name])
+
+    async def keys(self) -> dict[str, int]:
+        """How many keys each member says that it has."""
+        return {name: node.keys_count for name, node in (await self.listed()).items()}
+
+    async def want_round(self) -> None:
+        """Ask for an anti-entropy round."""
+        await self._asked("UPDATE maintenance SET round_wanted = true RETURNING true")
+
+    async def known(self) -> bool:
+        """Whether it is written down which data folder each member has."""
+        members = json.loads(await self._asked("SELECT members::text FROM ring"))
+        return all(member["folder"] for member in members)
+
+    async def ended(self, kind: str) -> int:
+        """How many migrations of a type are completed."""
+        query = "SELECT count(*) FROM migrations WHERE type = $1 AND status = 'completed'"
+        return int(await self._asked(query, kind))
+
+    async def _asked(self, query: str, *arguments: str) -> Any:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return await connection.fetchval(query, *arguments)
+        finally:
+            await connection.close()
+
+    async def tenant(self, name: str, factor: int = 3) -> str:
+        """A tenant of the test's own."""
+        made = await self.one.grpc.call("CreateTenant", tenant_id=name, replication_factor=factor)
+        assert made.success, made.error_message
+        return name
+
+
+async def emptied(node: StorageNode) -> StorageNode:
+    """A node that has lost its disk, and is started with another."""
+    if node.running:
+        node.kill()
+    shutil.rmtree(node.data_dir, ignore_errors=True)
+    return await node.start()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Cluster]:
+    """A cluster with three members and the tenant `t`; each test leaves three that are whole."""
+    home = tmp_path_factory.mktemp("topology")
+    (home / "two").mkdir()
+    dsn = await postgres.create_database()
+    named = {"server": {"host": "127.0.0.1", "node_id": "c-1"}}
+    with StorageNodes() as make:
+        nodes = [make(name, sync=False, zone=zone) for name, zone in ZONES.items()]
+        await asyncio.gather(*(node.start() for node in nodes))
+        async with (
+            serving(settings(dsn, **SETTINGS), home) as one,
+            serving(settings(dsn, **SETTINGS, **named), home / "two") as two,
+        ):
+            for node in nodes[:3]:
+                await _add(one, node)
+            await asyncio.gather(one.healthy(3), two.healthy(3))
+            found = Cluster(dsn, (one, two), nodes)
+            await found.tenant("t")
+            await eventually(found.known, what="the leader knows the data folders")
+            yield found
+
+
+async def _add(kv: Coordinator, node: StorageNode) -> str:
+    answer = await kv.grpc.call(
+        "AddStorageNode",
+        node_id=node.node_id,
+        host=node.host,
+        port=node.port,
+        virtual_nodes=VIRTUAL_NODES,
+        zone=ZONES[node.node_id],
+    )
+    assert answer.success, answer.error_message
+    return str(answer.migration_id)
+
+
+async def _remove(kv: Coordinator, node_id: str, *, force: bool = False) -> str:
+    answer = await kv.grpc.call("RemoveStorageNode", node_id=node_id, force=force)
+    assert answer.success, answer.error_message
+    return str(answer.migration_id)
+
+
+async def _ended(kv: Coordinator, migration_id: str, status: str = "completed") -> Any:
+    async def probe() -> Any:
+        found = await kv.grpc.call("GetMigrationStatus", migration_id=migration_id)
+        assert found.status == status, found
+        return found
+
+    return await eventually(probe, deadline=60.0, what=f"the migration is {status}")
+
+
+async def _fill(kv: Coordinator, tenant: str, keys: int = 60) -> dict[str, bytes]:
+    written = {f"k{number}": b"%d" % number for number in range(keys)}
+    answers = await asyncio.gather(
+        *(kv.grpc.write(key, value, tenant=tenant) for key, value in written.items())
+    )
+    assert all(answer.success for answer in answers), answers
+    return written
+
+
+async def _held(node: StorageNode, tenant: str) -> set[str]:
+    """The keys of a tenant that a node has itself."""
+    client = NodeClient(node.host, node.port, Identity("test", Role.COORDINATOR, "muster"))
+    client.start()
+    try:
+        await client.ready(10.0)
+        scan = ScanRange(WHOLE_RING, limit=5000, tenants=Tenants((tenant,), exclude=False))
+        page = await client.request(scan, 10.0)
+        assert isinstance(page, Page), page
+        assert not page.more
+        return {parse(slot)[1] for slot, _ in page.items}
+    finally:
+        await client.close()
+
+
+async def _all_there(kv: Coordinator, tenant: str, written: dict[str, bytes]) -> None:
+    """Every acknowledged write is read back: itself, or one that its writer made later."""
+    told = sorted(written.items())
+    found = await asyncio.gather(*(kv.grpc.read(key, tenant=tenant) for key, _ in told))
+    for (key, value), read in zip(told, found, strict=True):
+        assert read.success, (key, read.error_message)
+        assert int(read.value) >= int(value), key
+
+
+async def test_each_zone_has_a_replica_before_any_has_two(cluster: Cluster) -> None:
+    kv, spare = cluster.one, await cluster.spare()
+    tenant = await cluster.tenant("zones")
+    before = await _fill(kv, tenant)
+    await _ended(kv, await _add(kv, spare))
+    await cluster.want_round()
+
+    async def spread() -> bool:
+        keys = await cluster.keys()
+        whole = max(keys.values())
+        # Zones with one node have all keys there; the zone with two shares them.
+        assert {keys["s-0"], keys["s-3"], keys["s-1"] + keys["s-2"]} == {whole}, keys
+        return True
+
+    await eventually(spread, what="three zones have all keys once each")
+    refused = await kv.grpc.call("RemoveStorageNode", node_id="s-9")
+    assert refused.error_code == pb.INVALID_REQUEST
+    await _ended(kv, await _remove(kv, spare.node_id))
+    await _all_there(kv, tenant, before)
+    refused = await kv.grpc.call("RemoveStorageNode", node_id=(await cluster.members())[0].node_id)
+    assert refused.error_code == pb.NODE_IN_USE
+    assert "2 would remain, and tenants want 3" in refused.error_message
+
+
+async def test_a_node_comes_and_another_goes_under_load(cluster: Cluster) -> None:
+    kv, spare = cluster.one, await cluster.spare()
+    before = await _fill(kv, "t")
+    (leaving, *_) = [node for node in await cluster.members() if ZONES[node.node_id] != "b"]
+    async with Load([kv.grpc, cluster.two.grpc], writers=4) as load:
+        added = await _ended(kv, await _add(kv, spare))
+        assert added.progress.percentage == 100
+        assert added.progress.keys_migrated > 0
+        assert {node.status for node in (await cluster.listed()).values()} == {"active"}
+        await _ended(kv, await _remove(kv, leaving.node_id))
+        written = dict(load.written)
+    assert written
+    assert leaving.node_id not in await cluster.listed()
+    assert leaving.ask("/ready")[1]["state"] == "decommissioned"
+    await leaving.stop()
+    assert before.keys() <= await _held(spare, "t")
+    await _all_there(kv, "t", before | written)
+
+
+async def test_a_replication_factor_is_lowered_and_raised_under_load(cluster: Cluster) -> None:
+    kv, other = cluster.one, cluster.two
+    tenant = await cluster.tenant("factors", 3)
+    before = await _fill(kv, tenant)
+    async with Load([kv.grpc, other.grpc], writers=4, tenant=tenant) as load:
+        for factor in (1, 3):
+            asked = await other.grpc.call(
+                "UpdateReplicationFactor", tenant_id=tenant, new_replication_factor=factor
+            )
+            await _ended(other, asked.migration_id)
+            found = await kv.grpc.call("GetTenant", tenant_id=tenant)
+            assert found.replication_factor == factor
+            held = [await _held(node, tenant) for node in await cluster.members()]
+            assert {sum(key in keys for keys in held) for key in before} == {factor}
+        written = dict(load.written)
+    assert written
+    await _all_there(kv, tenant, before | written)
+
+
+async def test_a_node_that_lost_its_disk_is_filled_before_it_is_read(cluster: Cluster) -> None:
+    kv = cluster.one
+    tenant = await cluster.tenant("disks")
+    (first, lost, third) = await cluster.members()
+    # Acknowledged by the first and the one whose disk is to be lost; the third knows nothing.
+    third.kill()
+    await kv.healthy(2)
+    written = await _fill(kv, tenant)
+    lost.kill()
+    await asyncio.gather(third.start(), emptied(lost))
+    first.freeze()
+    await kv.healthy(2)
+    # An empty replica and a late one would say that there is no such key.
+    read = await kv.grpc.read("k1", tenant=tenant)
+    assert read.error_code == pb.QUORUM_NOT_REACHED, read
+    first.thaw()
+
+    async def filled() -> bool:
+        assert await cluster.ended("node_replacement") == 1
+        listed = (await cluster.listed())[lost.node_id]
+        topology = (await kv.ops.get("/topology")).json()
+        assert {node["whole"] for node in topology["nodes"]} == {True}
+        assert topology["migrations"] == []
+        assert (listed.status, listed.reachable) == ("active", True)
+        return True
+
+    await eventually(filled, deadline=60.0, what="it has its data again")
+    assert written.keys() == await _held(lost, tenant)
+    await kv.healthy(3)
+
+
+async def test_a_round_repairs_what_reads_have_not_seen(cluster: Cluster) -> None:
+    kv = cluster.one
+    tenant = await cluster.tenant("rounds")
+    (late, *_) = await cluster.members()
+    late.kill()
+    await kv.healthy(2)
+    await _fill(kv, tenant)
+    await late.start()
+    await kv.healthy(3)
+    keys = await cluster.keys()
+    assert keys[late.node_id] < max(keys.values())
+    await cluster.want_round()
+
+    async def equal() -> bool:
+        assert len(set((await cluster.keys()).values())) == 1
+        topology = (await kv.ops.get("/topology")).json()
+        assert topology["anti_entropy"]["last_round_ended"] is not None
+        assert not topology["anti_entropy"]["wanted"]
+        return True
+
+    await eventually(equal, deadline=60.0, what="all nodes have all keys")
+    repaired = [await each.metric("coordinator_repair_records_total") for each in (kv, cluster.two)]
+    assert sum(repaired) > 0
+
+
+async def test_a_dead_node_is_replaced_by_another(cluster: Cluster) -> None:
+    kv, spare = cluster.one, await cluster.spare()
+    tenant = await cluster.tenant("dead")
+    before = await _fill(kv, tenant)
+    (dead, *_) = [node for node in await cluster.members() if node.running]
+    dead.kill()
+    await kv.healthy(2)
+    async with Load([kv.grpc], writers=2, tenant=tenant) as load:
+        await _ended(kv, await _add(kv, spare))
+        leaving = await _remove(kv, dead.node_id)
+
+        async def waits() -> bool:
+            found = await kv.grpc.call("GetMigrationStatus", migration_id=leaving)
+            assert found.error_message == f"waiting for {dead.node_id} to answer"
+            return True
+
+        await eventually(waits, what="the removal waits for the node")
+        assert await _remove(kv, dead.node_id, force=True) == leaving
+        await _ended(kv, leaving)
+        written = dict(load.written)
+    assert written
+    await kv.healthy(3)
+    assert before.keys() <= await _held(spare, tenant)
+    await _all_there(kv, tenant, before | written)
+
+
+async def test_a_migration_is_cancelled_and_another_outlives_its_leader(
+    dsn: str, tmp_path: Path, storage_node: StorageNodes
+) -> None:
+    nodes = [storage_node(name, sync=False) for name in ZONES]
+    await asyncio.gather(*(node.start() for node in nodes))
+    document = settings(dsn, **{**SETTINGS, "topology": {"keys_per_second": 40}})
+    other = settings(
+        dsn,
+        **{**SETTINGS, "topology": {"keys_per_second": 40}},
+        server={"host": "127.0.0.1", "node_id": "c-1"},
+    )
+    with process(document, tmp_path / "c-0") as first, process(other, tmp_path / "c-1") as second:
+        processes, served = (first, second), [await first.serving(), await second.serving()]
+        for node in nodes[:3]:
+            await _add(served[0], node)
+        await asyncio.gather(*(one.healthy(3) for one in served))
+        made = await served[0].grpc.call("CreateTenant", tenant_id="t", replication_factor=3)
+        assert made.success, made.error_message
+        before = await _fill(served[0], "t", 200)
+
+        async def copying(migration: str) -> int:
+            found = await served[0].grpc.call("GetMigrationStatus", migration_id=migration)
+            assert found.progress.keys_migrated > 0
+            return int(found.progress.keys_migrated)
+
+        migration = await _add(served[0], nodes[3])
+        await eventually(lambda: copying(migration), what="keys are copied")
+        await served[0].grpc.call("CancelMigration", migration_id=migration)
+        await _ended(served[0], migration, "cancelled")
+        listed = await served[0].grpc.call("ListStorageNodes")
+        assert {node.node_id: node.status for node in listed.nodes}["s-3"] == "inactive"
+        assert nodes[3].metric("storage_records") == 0
+        await _all_there(served[0], "t", before)
+
+        migration = await _add(served[1], nodes[3])
+        copied = await eventually(lambda: copying(migration), what="keys are copied")
+        leading = [await one.metric("coordinator_maintenance_leader") for one in served]
+        assert sorted(leading) == [0, 1]
+        killed = leading.index(1)
+        left = served[1 - killed]
+        processes[killed].send(signal.SIGKILL)
+        done = await _ended(left, migration)
+        assert done.progress.percentage == 100
+        assert done.progress.keys_migrated > copied
+        # Nothing of what was copied whole is copied again: at most the pages that were under way.
+        assert done.progress.keys_migrated < 2 * len(before)
+        await _all_there(left, "t", before)
+        for one in served:
+            await one.close()
