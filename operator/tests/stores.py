@@ -135,5 +135,5 @@ class FakeStore:
 
 
 def refusal(status: int, code: str, message: str) -> web.Response:
-    body = {"status": "error", "error_code": code, "message": f"{code}: {message}"}
+    body = {"status": "error", "error_code": code, "message": message}
     return web.json_response(body, status=status)

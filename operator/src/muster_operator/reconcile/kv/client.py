@@ -207,7 +207,8 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
             raise SilentError("the answer is no object")
         if 200 <= status < 300:
             return answer
-        text = str(answer.get("message", f"status {status}"))
+        said = (answer.get("error_code"), answer.get("message", f"status {status}"))
+        text = ": ".join(str(part) for part in said if part)
         if status >= 500:
             raise SilentError(text)
         raise AnswerError(status, text)
