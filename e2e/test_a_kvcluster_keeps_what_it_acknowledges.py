@@ -99,6 +99,12 @@ async def test_a_killed_storage_node_loses_nothing(fleet: Fleet) -> None:
         return bool(states) and all(each["ready"] for each in states)
 
     await eventually(back, deadline=180, what="the killed node is back")
+
+    async def led() -> bool:
+        status = fleet.cluster.get("kvc", "store", fleet.namespace)["status"]
+        return str(status.get("leader", "")).startswith("store-kv-coordinator-")
+
+    await eventually(led, deadline=90, every=1, what="a coordinator leads maintenance")
     with forwarded(fleet, "store-kv-coordinator", 50051) as address:
         async with connected(address) as stub:
             await read_all(stub)

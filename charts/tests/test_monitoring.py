@@ -11,6 +11,7 @@ from muster_coordinator.broker_face.metrics import BrokerMetrics
 from muster_coordinator.ops.metrics import Metrics as CoordinatorMetrics
 from muster_coordinator.proving.offers import Offers, Pool
 from muster_kv_coordinator.metrics import Metrics as KvMetrics
+from muster_kv_coordinator.topology.meter import TopologyMeter
 from muster_operator.metrics import OperatorMetrics
 from muster_proving import CircuitSpec
 from muster_storage import store
@@ -26,6 +27,8 @@ def exported() -> set[str]:
         Offers([Pool("demo", (CircuitSpec("merkle", size=20),), True)])
     )
     BrokerMetrics(coordinator.registry)
+    kv = KvMetrics(["ReadKeyValue"])
+    TopologyMeter(kv.registry)
     storage = StorageMetrics(["Get"], ["CORRUPT"])
     worker = WorkerMetrics("demo-worker-0", 1)
     worker.seed_types(["prove.merkle"])
@@ -33,7 +36,7 @@ def exported() -> set[str]:
         OperatorMetrics().registry,
         coordinator.registry,
         worker.registry,
-        KvMetrics(["ReadKeyValue"]).registry,
+        kv.registry,
         storage.registry,
     )
     return {
@@ -107,6 +110,7 @@ def test_the_alerts_that_people_know_are_there(rendered: Rendered) -> None:
         "StorageDiskFilling",
         "StorageDamaged",
         "HintsWaitLong",
+        "NoMaintenanceLeader",
     ]
 
 

@@ -52,6 +52,11 @@ def coordinator_config(given: KvInput) -> dict[str, Any]:
             "token_file": f"{FOLDER}/{TOKEN_PATH}",
             **node_settings(spec),
         },
+        "leader_election": {
+            "backend": "lease",
+            "lease_name": naming.kv_coordinator_name(given.owner.key.name),
+            "namespace": given.owner.key.namespace,
+        },
         "metrics": {"port": naming.KV_OPS_PORT},
         **client_settings(given),
     }
