@@ -10,12 +10,10 @@ def named(number: int) -> str:
     return f"demo-kv-storage-{number}"
 
 
-def listed(*states: str, percent: float = 10.0) -> dict[str, Member]:
+def listed(*states: str) -> dict[str, Member]:
     """The cluster's nodes as coordinators list them; `-` is one that they don't know."""
     return {
-        named(number): Member("h", 1, state, disk_percent=percent)
-        for number, state in enumerate(states)
-        if state != "-"
+        named(number): Member("h", 1, state) for number, state in enumerate(states) if state != "-"
     }
 
 
@@ -55,15 +53,6 @@ def test_a_node_goes_step_by_step(
 
 def test_before_there_are_any_there_is_nothing_to_take() -> None:
     assert next_step(Sizing("demo", 0, 3), {}) is Step.NOTHING
-
-
-def test_a_node_stays_whose_records_would_not_fit() -> None:
-    sizing = Sizing("demo", 4, 3)
-    assert next_step(sizing, listed(*FOUR, percent=63)) is Step.ASK
-    full = listed(*FOUR, percent=66)
-    assert next_step(sizing, full) is Step.REFUSE
-    text = "the others would use 88 % of their disks, and may 85 %"
-    assert size_after(Step.REFUSE, sizing, full) == Size(4, refusal=text)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,6 @@ class Member:
 
     Args:
         status: joining, active, draining, inactive; an inactive one has left, or never joined.
-        disk_percent: how full its disk is; 0 while it does not answer.
     """
 
     host: str
@@ -65,7 +64,6 @@ class Member:
     status: str
     zone: str = ""
     virtual_nodes: int = 0
-    disk_percent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,6 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
                     str(node["status"]),
                     str(node.get("zone", "")),
                     int(node.get("virtual_nodes", 0)),
-                    float(node.get("disk_usage_percent", 0)),
                 )
                 for node in answer["nodes"]
             }

@@ -9,9 +9,6 @@ from muster_operator.reconcile.kv.client import AnswerError, Member, SilentError
 
 ACTIVE, DRAINING, INACTIVE = "active", "draining", "inactive"
 
-MOST_PERCENT = 85.0
-"""How full disks may become by taking the records of a node that goes."""
-
 
 class Step(Enum):
     """What is to be done about the storage node with the highest number."""
@@ -25,8 +22,6 @@ class Step(Enum):
     """It never joined: its pod goes, its volume stays."""
     TAKE = auto()
     """Nothing is asked of it any more: its pod goes, and its volume."""
-    REFUSE = auto()
-    """The others would have no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,7 @@ def next_step(sizing: Sizing, listed: Mapping[str, Member]) -> Step:
         case None:
             step = Step.FORGET if _rest_is_there(sizing, listed) else Step.WAIT
         case _:
-            step = Step.REFUSE if fullness(sizing, listed) > MOST_PERCENT else Step.ASK
+            step = Step.ASK
     return step
 
 
@@ -100,13 +95,6 @@ def _rest_is_there(sizing: Sizing, listed: Mapping[str, Member]) -> bool:
     """Whether coordinators know the nodes that stay: ones that know nobody may have lost it."""
     names = (naming.kv_node(sizing.name, number) for number in range(sizing.wanted))
     return all(name in listed and listed[name].status == ACTIVE for name in names)
-
-
-def fullness(sizing: Sizing, listed: Mapping[str, Member]) -> float:
-    """How full the others' disks would be on average, in percent; their volumes are alike."""
-    names = [naming.kv_node(sizing.name, number) for number in range(sizing.held)]
-    used = sum(listed[name].disk_percent for name in names if name in listed)
-    return used / max(1, sizing.held - 1)
 
 
 async def settle_size(client: StoreClient, sizing: Sizing) -> Size:
@@ -133,10 +121,6 @@ def size_after(step: Step, sizing: Sizing, listed: Mapping[str, Member]) -> Size
             return Size(held - 1)
         case Step.TAKE:
             return Size(held - 1, left=sizing.last)
-        case Step.REFUSE:
-            share = f"{fullness(sizing, listed):.0f} %"
-            text = f"the others would use {share} of their disks, and may {MOST_PERCENT:.0f} %"
-            return Size(held, refusal=text)
     names = (naming.kv_node(sizing.name, number) for number in range(held))
     leaving = {name for name in names if name in listed and listed[name].status == DRAINING}
     asked = {sizing.last} if step is Step.ASK else set()
