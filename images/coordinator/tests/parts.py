@@ -80,7 +80,7 @@ class Parts:
         self.metrics = Metrics(Offers([]))
         self.accounts = PostgresAccounts(database)
         self.history = PostgresHistory(database)
-        self.leadership = PostgresLeadership(database)
+        self.leadership = PostgresLeadership(database, settings.witnesses, settings.replica)
         self.workers = PostgresWorkers(database)
         self.assignments = PostgresAssignments(database, settings.witnesses)
         self.waiters = Waiters()
@@ -108,7 +108,8 @@ class Parts:
             LeaderSettings(poll=settings.poll, lease=settings.lease, limits=settings.health),
             self.metrics,
         )
-        self.leader.on_assigned = self.delivery.wake
+        self.leader.on_assigned = self.delivery.assigned
+        self.reports.on_ended = self.delivery.finished
 
     @contextlib.asynccontextmanager
     async def running(self, *, leads: bool = True) -> AsyncIterator["Parts"]:

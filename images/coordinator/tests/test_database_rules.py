@@ -61,6 +61,19 @@ async def test_exactly_the_transitions_of_the_state_table_pass(dsn: str) -> None
         await connection.close()
 
 
+async def test_what_begins_and_ends_in_one_step_says_when_it_began(dsn: str) -> None:
+    await migrate(dsn)
+    connection = await asyncpg.connect(dsn)
+    try:
+        for before in State:
+            workload_id = await _workload(connection, before)
+            begun = "UPDATE workloads SET state = $2, started_at = now() WHERE id = $1"
+            allowed = before in {State.SCHEDULED, State.RUNNING, State.COMPLETED}
+            assert await _accepted(connection, begun, workload_id, State.COMPLETED) is allowed
+    finally:
+        await connection.close()
+
+
 async def test_exactly_the_transitions_of_workers_pass(dsn: str) -> None:
     await migrate(dsn)
     connection = await asyncpg.connect(dsn)

@@ -48,6 +48,13 @@ def test_a_move_is_legal_or_not_made() -> None:
         Move(new_id(), State.CANCELLED, State.RUNNING, "workload.started")
 
 
+def test_two_steps_in_one_are_legal_one_after_the_other() -> None:
+    Move(new_id(), State.SCHEDULED, State.COMPLETED, "workload.completed", begun=True)
+    for before, after in ((State.PENDING, State.COMPLETED), (State.SCHEDULED, State.SCHEDULED)):
+        with pytest.raises(InvalidState):
+            Move(new_id(), before, after, "workload.completed", begun=True)
+
+
 def test_nothing_but_trust_leads_out_of_quarantine() -> None:
     assert WORKER_TRANSITIONS[WorkerStatus.QUARANTINED] == {WorkerStatus.ACTIVE}
     for status in set(WorkerStatus) - {WorkerStatus.QUARANTINED}:

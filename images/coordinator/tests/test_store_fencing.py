@@ -77,9 +77,8 @@ def _complete(claim: Claim, held: Held | None) -> Decision | EngineError:
     error = judge(claim, held)
     if error is not None or held is None:
         return error or Decision()
-    begin = Move(held.id, State.SCHEDULED, State.RUNNING, "workload.started", lease=60.0)
-    end = Move(held.id, State.RUNNING, State.COMPLETED, "workload.completed")
-    return Decision((begin, end), RESULT)
+    done = Move(held.id, held.state, State.COMPLETED, "workload.completed", begun=True)
+    return Decision(done, RESULT)
 
 
 async def test_what_waits_beyond_its_deadline_is_not_assigned(database: Database) -> None:
@@ -195,8 +194,9 @@ async def test_what_moved_after_it_was_read_is_judged_anew(database: Database, d
         error = judge(claim, held)
         if error is not None or held is None:
             return error or Decision()
-        move = Move(held.id, held.state, State.RUNNING, "workload.started", lease=60.0)
-        return Decision((move,) if held.state is State.SCHEDULED else ())
+        if held.state is State.RUNNING:
+            return Decision()
+        return Decision(Move(held.id, held.state, State.RUNNING, "workload.started", lease=60.0))
 
     await assignments.report(claims, begin)
     seen = {one: found.held for one, found in (await assignments.statements(ids)).items()}
@@ -217,7 +217,7 @@ def _end(claim: Claim, held: Held | None) -> Decision | EngineError:
     error = judge(claim, held)
     if error is not None or held is None:
         return error or Decision()
-    return Decision((Move(held.id, held.state, State.COMPLETED, "workload.completed"),), RESULT)
+    return Decision(Move(held.id, held.state, State.COMPLETED, "workload.completed"), RESULT)
 
 
 async def test_nothing_is_given_to_a_worker_that_was_quarantined_meanwhile(
@@ -258,7 +258,7 @@ async def test_what_all_free_workers_failed_waits_and_blocks_nobody(database: Da
 
     def fail(_: Claim, held: Held | None) -> Decision | EngineError:
         assert held is not None
-        return Decision((policy.refused(held, "wrong"),))
+        return Decision(policy.refused(held, "wrong"))
 
     await _connect(database, "busy", capacity=1)
     await _submit(database, 2)

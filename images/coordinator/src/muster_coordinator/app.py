@@ -193,7 +193,7 @@ class Coordinator:
         self._queue_store = PostgresQueue(self._database, self._witnesses)
         self._assignment_store = PostgresAssignments(self._database, self._witnesses)
         self._worker_store = PostgresWorkers(self._database)
-        self._leader_store = PostgresLeadership(self._database)
+        self._leader_store = PostgresLeadership(self._database, self._witnesses, self._identity)
         self._key_store = PostgresKeys(self._database)
 
     def _make_engine(self) -> None:
@@ -233,7 +233,8 @@ class Coordinator:
             self._metrics,
             duties=[self._keyring.tend],
         )
-        self._leader.on_assigned = self._delivery.wake
+        self._leader.on_assigned = self._delivery.assigned
+        self._reports.on_ended = self._delivery.finished
 
     def _make_broker(self) -> broker.BrokerFace | None:
         section = self._config.broker

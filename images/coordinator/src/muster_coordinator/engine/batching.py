@@ -97,6 +97,10 @@ class Batcher(Generic[T, R]):
         Raises:
             EngineError: what `handle` answered to it.
         """
+        return await self.put(item)
+
+    def put(self, item: T) -> "asyncio.Future[R]":
+        """As a call, for those who have so many items that a task for each costs too much."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._open < self._lanes:
@@ -104,7 +108,7 @@ class Batcher(Generic[T, R]):
             lane = asyncio.create_task(self._drain())
             self._tasks.add(lane)
             lane.add_done_callback(self._tasks.discard)
-        return await future
+        return future
 
     async def idle(self) -> None:
         """Wait until everything that was taken in has been answered."""
@@ -115,6 +119,9 @@ class Batcher(Generic[T, R]):
         try:
             while self._waiting:
                 await self._pacer.turn()
+                if not self._waiting:
+                    # Another lane has taken them meanwhile.
+                    return
                 count = min(self._size, len(self._waiting))
                 await self._answer([self._waiting.popleft() for _ in range(count)])
         finally:

@@ -4,7 +4,17 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from uuid import UUID
 
 from muster_coordinator.engine.batching import Pacer
@@ -15,6 +25,7 @@ from muster_coordinator.engine.model import (
     Claim,
     Command,
     Drain,
+    Moved,
     Pause,
 )
 from muster_coordinator.engine.ports import AssignmentStore, WorkerStore
@@ -24,6 +35,9 @@ log = logging.getLogger(__name__)
 
 # Under load, one look finds what several workers were given.
 _PACE = 0.01
+
+# Of what is at work on them, so that a statement stays short however much that is.
+_CLAIMS_AT_ONCE = 2000
 
 
 class Stream:
@@ -40,25 +54,39 @@ class Stream:
         self._given = {claim.workload_id: claim.generation for claim in holding}
         self._told: set[Cancel | Pause] = set()
         self._draining = False
-        self._queue: asyncio.Queue[Command | None] = asyncio.Queue()
+        self._queue: deque[Command | None] = deque()
+        self._filled = asyncio.Event()
 
     def put(self, assignment: Assignment) -> None:
-        """Send one assignment."""
+        """Send one assignment, once."""
+        if self.delivered.get(assignment.workload_id) == assignment.generation:
+            return
         self.delivered[assignment.workload_id] = assignment.generation
         self._given[assignment.workload_id] = assignment.generation
-        self._queue.put_nowait(assignment)
+        self._say(assignment)
 
     def order(self, command: Cancel | Pause) -> None:
         """Send a command about an assignment, once."""
         if command not in self._told:
             self._told.add(command)
-            self._queue.put_nowait(command)
+            self._say(command)
 
     def drain(self) -> None:
         """Tell the worker to take nothing more, once."""
         if not self._draining:
             self._draining = True
-            self._queue.put_nowait(Drain())
+            self._say(Drain())
+
+    def settle(self, looked_at: Mapping[UUID, int], waiting: Collection[UUID]) -> None:
+        """Of `looked_at`, which was delivered, only `waiting` still waits for its beginning."""
+        for workload_id, generation in looked_at.items():
+            if workload_id not in waiting and self.delivered.get(workload_id) == generation:
+                del self.delivered[workload_id]
+
+    def finished(self, workload_id: UUID, generation: int) -> None:
+        """The worker's report that ended an assignment was taken in."""
+        if self._given.get(workload_id) == generation:
+            del self._given[workload_id]
 
     def given(self) -> list[Claim]:
         """The assignments that may be at work here."""
@@ -79,18 +107,28 @@ class Stream:
 
     def end(self) -> None:
         """Close the stream after what has been put."""
-        self._queue.put_nowait(None)
+        self._say(None)
 
     async def commands(self) -> AsyncIterator[Command]:
-        """What is put, until the end."""
-        while (command := await self._queue.get()) is not None:
-            yield command
+        """What is put, until the end; nothing is waited for between what is there at once."""
+        while True:
+            while self._queue:
+                command = self._queue.popleft()
+                if command is None:
+                    return
+                yield command
+            self._filled.clear()
+            await self._filled.wait()
 
     async def assignments(self) -> AsyncIterator[Assignment]:
         """The assignments alone, for workers that can be told nothing else."""
         async for command in self.commands():
             if isinstance(command, Assignment):
                 yield command
+
+    def _say(self, command: Command | None) -> None:
+        self._queue.append(command)
+        self._filled.set()
 
 
 class Delivery:
@@ -117,9 +155,9 @@ class Delivery:
         self._streams: dict[str, Stream] = {}
         self._opening: set[UUID] = set()
         self._ended: set[UUID] = set()
-        self._dirty: set[str] = set()
-        self._ordered: set[str] = set()
-        self._wake = asyncio.Event()
+        # Apart, so that trouble with the one does not hold up the other.
+        self._deliveries = _Looks(self._deliver, self._streams, poll)
+        self._orders = _Looks(self._order, self._streams, poll)
         self._stopping = False
 
     @contextlib.asynccontextmanager
@@ -156,45 +194,46 @@ class Delivery:
                 del self._streams[worker_id]
             # Noted by the loop of `run`: whoever waits here may have been cancelled.
             self._ended.add(stream.id)
-            self._wake.set()
+            self._deliveries.wake()
             log.info("stream ended", extra={"worker_id": worker_id})
 
     def wake(self, worker_id: str) -> None:
         """Something was scheduled on a worker; of no matter if its stream is elsewhere."""
         if worker_id in self._streams:
-            self._dirty.add(worker_id)
-            self._wake.set()
+            self._deliveries.wake(worker_id)
 
     def wake_orders(self, worker_id: str) -> None:
         """There may be something to tell a worker of what it runs, or of itself."""
         if worker_id in self._streams:
-            self._ordered.add(worker_id)
-            self._wake.set()
+            self._orders.wake(worker_id)
 
     def wake_all(self) -> None:
         """Look after all workers, as notifications may have been missed."""
-        self._dirty.update(self._streams)
-        self._ordered.update(self._streams)
-        self._wake.set()
+        self._deliveries.wake(*self._streams)
+        self._orders.wake(*self._streams)
+
+    def assigned(self, moved: Iterable[Moved]) -> None:
+        """Send what the leader on this replica has just given; others are notified."""
+        for one in moved:
+            stream = self._streams.get(one.worker_id or "")
+            if stream is None:
+                continue
+            if one.assignment is None:
+                self._deliveries.wake(stream.worker_id)
+            else:
+                stream.put(one.assignment)
+
+    def finished(self, claim: Claim) -> None:
+        """A worker's report that ended its assignment was taken in here."""
+        stream = self._streams.get(claim.worker_id)
+        if stream is not None:
+            stream.finished(claim.workload_id, claim.generation)
 
     async def run(self) -> None:
         """Deliver for ever; while the database is away, try again with pauses."""
-        backoff = Backoff(first=0.2, longest=2.0)
-        failures = 0
-        pacer = Pacer(_PACE)
-        while True:
-            try:
-                await pacer.turn()
-                await self._note_ended()
-                await self._deliver()
-                await self._order()
-                failures = 0
-            except Unavailable as error:
-                log.warning("delivery waits for the database", extra={"error": str(error)})
-                await asyncio.sleep(backoff.after(failures))
-                failures += 1
-                continue
-            await _woken(self._wake, self._poll, self.wake_all)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._deliveries.run())
+            group.create_task(self._orders.run())
 
     async def hold(self) -> None:
         """Keep this replica known as alive, and its streams as they are recorded.
@@ -220,7 +259,7 @@ class Delivery:
         live = {stream.id for stream in self._streams.values()} | self._opening
         if stray := recorded - live:
             self._ended |= stray
-            self._wake.set()
+            self._deliveries.wake()
 
     async def stop(self) -> None:
         """End all streams, so that their workers connect elsewhere, and note that they ended.
@@ -241,60 +280,103 @@ class Delivery:
         await self._workers.close_streams(ended, self._policy.lost)
         self._ended -= ended
 
-    async def _deliver(self) -> None:
-        workers = self._dirty & self._streams.keys()
-        self._dirty = set()
-        if not workers:
+    async def _deliver(self, woken: Collection[str]) -> None:
+        """Send what waits for workers; note first which streams have ended."""
+        await self._note_ended()
+        streams = {one: self._streams[one] for one in woken if one in self._streams}
+        if not streams:
             return
-        streams = {worker_id: self._streams[worker_id] for worker_id in workers}
-        known: dict[UUID, int] = {}
-        for stream in streams.values():
-            known.update(stream.delivered)
-        try:
-            found = await self._assignments.deliverable(workers, known)
-        except Unavailable:
-            self._dirty |= workers
-            raise
-        for stream in streams.values():
-            stream.delivered = _kept(stream.delivered, found.waiting)
+        known = {worker_id: dict(stream.delivered) for worker_id, stream in streams.items()}
+        found = await self._assignments.deliverable(
+            streams.keys(),
+            {key: value for delivered in known.values() for key, value in delivered.items()},
+        )
+        for worker_id, stream in streams.items():
+            stream.settle(known[worker_id], found.waiting)
         for assignment in found.fresh:
             # A stream that was replaced meanwhile is looked after under its own wake-up.
             stream = streams[assignment.worker_id]
             if self._streams.get(assignment.worker_id) is stream:
                 stream.put(assignment)
 
-    async def _order(self) -> None:
+    async def _order(self, woken: Collection[str]) -> None:
         """Tell workers what became of their assignments without them."""
-        workers = self._ordered & self._streams.keys()
-        self._ordered = set()
-        if not workers:
+        streams = {one: self._streams[one] for one in woken if one in self._streams}
+        if not streams:
             return
-        streams = {worker_id: self._streams[worker_id] for worker_id in workers}
-        given = {worker_id: stream.given() for worker_id, stream in streams.items()}
-        try:
-            orders = await self._assignments.orders(
-                workers, [claim for claims in given.values() for claim in claims]
-            )
-        except Unavailable:
-            self._ordered |= workers
-            raise
-        for worker_id, command in orders.commands:
-            streams[worker_id].order(command)
-        for worker_id in orders.draining:
-            streams[worker_id].drain()
-        for worker_id, claims in given.items():
-            streams[worker_id].forget(claims, orders.held)
+        given = [claim for stream in streams.values() for claim in stream.given()]
+        for claims in _parts(given):
+            orders = await self._assignments.orders(streams.keys(), claims)
+            for worker_id, command in orders.commands:
+                streams[worker_id].order(command)
+            for worker_id in orders.draining:
+                streams[worker_id].drain()
+            mine: defaultdict[str, list[Claim]] = defaultdict(list)
+            for claim in claims:
+                mine[claim.worker_id].append(claim)
+            for worker_id, looked_at in mine.items():
+                streams[worker_id].forget(looked_at, orders.held)
 
 
-def _kept(delivered: Mapping[UUID, int], waiting: Collection[UUID]) -> dict[UUID, int]:
-    return {key: value for key, value in delivered.items() if key in waiting}
+class _Looks:
+    """Looks after the workers that were woken, and now and then after all, however busy it is.
+
+    Args:
+        look: what to do for some workers; again where it raises `Unavailable`.
+        everybody: all there are, at any time.
+        poll: seconds between two looks after everybody.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[Collection[str]], Awaitable[None]],
+        everybody: Collection[str],
+        poll: float,
+    ) -> None:
+        self._look = look
+        self._everybody = everybody
+        self._poll = poll
+        self._woken: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def wake(self, *workers: str) -> None:
+        """Look soon, after these workers as well."""
+        self._woken.update(workers)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look for ever."""
+        loop = asyncio.get_running_loop()
+        backoff = Backoff(first=0.2, longest=2.0)
+        failures = 0
+        pacer = Pacer(_PACE)
+        due = loop.time() + self._poll
+        while True:
+            await _set_by(self._wake, due)
+            await pacer.turn()
+            self._wake.clear()
+            if loop.time() >= due:
+                self._woken.update(self._everybody)
+                due = loop.time() + self._poll
+            woken, self._woken = self._woken, set()
+            try:
+                await self._look(woken)
+                failures = 0
+            except Unavailable as error:
+                self.wake(*woken)
+                log.warning("delivery waits for the database", extra={"error": str(error)})
+                await asyncio.sleep(backoff.after(failures))
+                failures += 1
 
 
-async def _woken(wake: asyncio.Event, seconds: float, otherwise: Callable[[], None]) -> None:
-    """Wait for `wake`, or call `otherwise` after `seconds`; either way `wake` is clear after."""
-    try:
-        async with asyncio.timeout(seconds):
-            await wake.wait()
-    except TimeoutError:
-        otherwise()
-    wake.clear()
+def _parts(claims: Sequence[Claim]) -> Iterator[Sequence[Claim]]:
+    """At least one, which may be empty."""
+    for first in range(0, max(1, len(claims)), _CLAIMS_AT_ONCE):
+        yield claims[first : first + _CLAIMS_AT_ONCE]
+
+
+async def _set_by(event: asyncio.Event, when: float) -> None:
+    """Wait until `event` is set, or the loop's time is `when`."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(when):
+            await event.wait()

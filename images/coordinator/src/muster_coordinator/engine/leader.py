@@ -8,7 +8,7 @@ from datetime import datetime
 
 from muster_coordinator.engine.batching import Pacer, Width
 from muster_coordinator.engine.errors import StaleEpoch, Unavailable
-from muster_coordinator.engine.model import Worker
+from muster_coordinator.engine.model import Moved, Worker
 from muster_coordinator.engine.ports import HealthLimits, LeaderStore, Meter, WorkerStore
 from muster_coordinator.engine.retry import RetryPolicy
 from muster_coordinator.engine.scheduling import (
@@ -59,7 +59,7 @@ class LeaderSettings:
     limits: HealthLimits = field(default_factory=HealthLimits)
 
 
-def _nobody(_worker_id: str) -> None:
+def _nobody(_moved: Sequence[Moved]) -> None:
     """Who hears of assignments where nobody has to."""
 
 
@@ -70,7 +70,7 @@ class Leader:
         duties: what each leader does once.
 
     Attributes:
-        on_assigned: told at once of each worker that was given something.
+        on_assigned: told at once of what was given to workers.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Leader:
         self._settings = settings
         self._meter = meter
         self._duties = duties
-        self.on_assigned: Callable[[str], None] = _nobody
+        self.on_assigned: Callable[[Sequence[Moved]], None] = _nobody
         self._width = Width(settings.batch, settings.budget)
         self._wake = asyncio.Event()
         self._epoch: int | None = None
@@ -188,8 +188,7 @@ class Leader:
         )
         self._meter.assigned(moved)
         # This replica's own streams need not wait to hear of it.
-        for one in moved:
-            self.on_assigned(one.worker_id or "")
+        self.on_assigned(moved)
         return len(moved)
 
     def _place(

@@ -7,13 +7,14 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 from muster_coordinator.engine.affinity import NO_AFFINITY, Affinity
+from muster_coordinator.engine.records import record
 from muster_coordinator.engine.states import State, Wish, WorkerStatus, check_transition
 
 DEFAULT_CUSTOMER = "default"
 """Whose workloads those are that come without an account, as proofs do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Requirement:
     """What a worker must be able to do for a workload.
 
@@ -85,7 +86,7 @@ class Proof:
     merkle_root: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Result:
     """What a completed workload yielded: a proof, or a JSON text in UTF-8, or neither."""
 
@@ -264,7 +265,7 @@ class WorkerStats:
     total_duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Claim:
     """Whose assignment a report is about; generation 0 means the one that the worker holds."""
 
@@ -273,7 +274,7 @@ class Claim:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Held:
     """The part of a workload's row that decisions are made on."""
 
@@ -291,7 +292,7 @@ class Held:
     customer_id: str = DEFAULT_CUSTOMER
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Move:
     """One transition of one workload, legal by construction.
 
@@ -303,6 +304,7 @@ class Move:
         delay: seconds until it may be scheduled again.
         failed_on: a worker that should not get it again.
         error: what its owner is told.
+        begun: it is two steps in one, of which the first is to RUNNING.
     """
 
     id: UUID
@@ -317,14 +319,21 @@ class Move:
     redistributed: bool = False
     failed_on: str | None = None
     error: str | None = None
+    begun: bool = False
 
     def __post_init__(self) -> None:
-        check_transition(self.before, self.after)
+        if self.begun:
+            check_transition(self.before, State.RUNNING)
+        check_transition(State.RUNNING if self.begun else self.before, self.after)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Moved:
-    """A move that was stored, with what is worth counting about it."""
+    """A move that was stored, with what is worth counting about it.
+
+    Args:
+        assignment: what its worker is to be sent, where that is known without another look.
+    """
 
     id: UUID
     requirement: Requirement
@@ -333,9 +342,10 @@ class Moved:
     generation: int
     created_at: datetime
     at: datetime
+    assignment: "Assignment | None" = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Assignment:
     """An assignment as it is delivered to its worker.
 

@@ -3,8 +3,9 @@
 What they say on the way is in `notes`.
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from uuid import UUID
@@ -25,6 +26,7 @@ from muster_coordinator.engine.ports import (
     Verdict,
     WorkerStore,
 )
+from muster_coordinator.engine.records import record
 from muster_coordinator.engine.retry import RetryPolicy, running_lease
 from muster_coordinator.engine.states import State
 from muster_coordinator.engine.words import clean
@@ -33,10 +35,10 @@ log = logging.getLogger(__name__)
 
 # Ten proofs verified together cost little more than half of ten verified one by one.
 _PACE = 0.01
-_AT_ONCE = 200
+_AT_ONCE = 500
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Completion:
     """A worker's result and the assignment it belongs to."""
 
@@ -84,6 +86,9 @@ class Reports:
 
     Those of one assignment may overtake each other, unless the answer to one is waited for before
     the next is made.
+
+    Attributes:
+        on_ended: told of each assignment that a report has ended.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Reports:
         self._meter = meter
         self._lease = times.lease
         self._quarantined = times.quarantine
+        self.on_ended: Callable[[Claim], None] = _nobody
         self._start: Batcher[Claim, Moved | None] = Batcher(
             self._start_batch, size=_AT_ONCE, pace=_PACE
         )
@@ -112,22 +118,24 @@ class Reports:
         )
         self._stop: Batcher[Unfinished, Moved | None] = Batcher(self._stop_batch)
 
-    async def start(self, claim: Claim) -> None:
-        """The worker began; a repetition changes nothing.
+    def start(self, claim: Claim) -> "asyncio.Future[Moved | None]":
+        """The worker began; a repetition changes nothing. What is returned is done once it is kept.
 
         Raises:
-            Fenced, NotFound: the assignment is not this worker's.
+            Fenced, NotFound: when awaited: the assignment is not this worker's.
         """
-        await self._start(claim)
+        return self._start.put(claim)
 
-    async def complete(self, claim: Claim, submission: Submission) -> Verdict:
+    def complete(self, claim: Claim, submission: Submission) -> "asyncio.Future[Verdict]":
         """The worker is done. Accepted exactly once; a repetition is told so and changes nothing.
 
+        What is returned is done once it is kept.
+
         Raises:
-            Fenced, NotFound: the assignment is not this worker's.
-            Unavailable: it can't be judged now.
+            Fenced, NotFound: when awaited: the assignment is not this worker's.
+            Unavailable: when awaited: it can't be judged now.
         """
-        return await self._complete(Completion(claim, submission))
+        return self._complete.put(Completion(claim, submission))
 
     async def fail(self, claim: Claim, message: str, *, transient: bool = True) -> None:
         """The worker failed; a permanent failure is not tried again.
@@ -193,13 +201,13 @@ class Reports:
             error = judge(claim, held)
             if error is not None or held is None:
                 return error or Decision()
-            return Decision((self._begun(held),) if held.state is State.SCHEDULED else ())
+            if held.state is State.RUNNING:
+                return Decision()
+            lease = running_lease(held, self._lease)
+            started = Move(held.id, held.state, State.RUNNING, "workload.started", lease=lease)
+            return Decision(started)
 
         return await self._report(claims, decide)
-
-    def _begun(self, held: Held) -> Move:
-        lease = running_lease(held, self._lease)
-        return Move(held.id, held.state, State.RUNNING, "workload.started", lease=lease)
 
     async def _stop_batch(self, reports: list[Unfinished]) -> Sequence[Moved | EngineError | None]:
         by_claim = {report.claim: report for report in reports}
@@ -216,10 +224,11 @@ class Reports:
             error = judge(claim, held)
             if error is not None or held is None:
                 return error or Decision()
-            return Decision((self._unfinished(report, held),))
+            return Decision(self._unfinished(report, held))
 
-        answers = await self._report([report.claim for report in reports], decide)
-        self._meter.ended([answer for answer in answers if isinstance(answer, Moved)], {})
+        claims = [report.claim for report in reports]
+        answers = await self._report(claims, decide)
+        self._ended(claims, answers, {})
         return answers
 
     def _unfinished(self, report: Unfinished, held: Held) -> Move:
@@ -250,15 +259,19 @@ class Reports:
             if isinstance(verdict, EngineError):
                 return verdict
             if not verdict.accepted:
-                return Decision((self._policy.refused(held, verdict.reason),))
-            begun = (self._begun(held),) if held.state is State.SCHEDULED else ()
-            done = Move(held.id, State.RUNNING, State.COMPLETED, "workload.completed")
-            return Decision((*begun, done), verdict.result)
+                return Decision(self._policy.refused(held, verdict.reason))
+            begun = held.state is State.SCHEDULED
+            done = Move(held.id, held.state, State.COMPLETED, "workload.completed", begun=begun)
+            return Decision(done, verdict.result)
 
         seen = {one: statement.held for one, statement in statements.items()}
         claims = [completion.claim for completion in completions]
         answers = await self._report(claims, decide, seen)
-        self._count(answers, completions)
+        durations = {
+            completion.claim.workload_id: completion.submission.duration_ms
+            for completion in completions
+        }
+        self._ended(claims, answers, durations)
         return [
             await self._answered(completion.claim, answer, verdicts.get(completion.claim))
             for completion, answer in zip(completions, answers, strict=True)
@@ -325,11 +338,17 @@ class Reports:
                 )
         return answers
 
-    def _count(
-        self, answers: Sequence[Moved | EngineError | None], completions: Sequence[Completion]
+    def _ended(
+        self,
+        claims: Sequence[Claim],
+        answers: Sequence[Moved | EngineError | None],
+        durations_ms: Mapping[UUID, int],
     ) -> None:
-        durations: dict[UUID, int] = {
-            completion.claim.workload_id: completion.submission.duration_ms
-            for completion in completions
-        }
-        self._meter.ended([one for one in answers if isinstance(one, Moved)], durations)
+        for claim, answer in zip(claims, answers, strict=True):
+            if not isinstance(answer, EngineError):
+                self.on_ended(claim)
+        self._meter.ended([one for one in answers if isinstance(one, Moved)], durations_ms)
+
+
+def _nobody(_claim: Claim) -> None:
+    """Who hears of ends where nobody has to."""

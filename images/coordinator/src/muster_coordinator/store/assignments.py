@@ -104,7 +104,9 @@ class PostgresAssignments:
             reached = self._opened(row["id"], row["checkpoint"])
             if (reached is None) is (row["checkpoint"] is None):
                 checkpoint = None if reached is None else Checkpoint(row["seq"], reached)
-                fresh.append(_assignment(row, witness, checkpoint))
+                fresh.append(
+                    assignment_of(row, row["worker_id"], row["generation"], witness, checkpoint)
+                )
         return Deliverable(fresh, {row["id"] for row in rows})
 
     async def orders(self, workers: Collection[str], given: Collection[Claim]) -> Orders:
@@ -179,31 +181,19 @@ class PostgresAssignments:
 
     async def _optimistic(self, batch: "_Batch") -> dict[UUID, Moved]:
         """Make the moves of a batch that was not read under locks; those that could be made."""
-        first, second = batch.rounds
         generations = {row.id: row.generation for row in batch.rows.values()}
-        results = {row.id: result for row, result in batch.results}
-        twice = {move.id for move in second}
-        at_once = {one: result for one, result in results.items() if one not in twice}
 
-        async def store(connection: Connection) -> dict[UUID, Moved]:
-            moved = await apply_seen(
+        async def store(connection: Connection) -> list[Moved]:
+            return await apply_seen(
                 connection,
-                first,
+                batch.moves,
                 "worker",
                 generations=generations,
-                results=at_once,
-                hurried=bool(second) or any(move.after is not State.RUNNING for move in first),
+                results=batch.results,
+                hurried=any(move.after is not State.RUNNING for move in batch.moves),
             )
-            found = {one.id: one for one in moved}
-            rest = [move for move in second if move.id in found]
-            kept = {move.id: results[move.id] for move in rest if move.id in results}
-            for one in await apply_seen(connection, rest, "worker", results=kept):
-                found[one.id] = one
-            return found
 
-        if not first:
-            return {}
-        return await (self._database.run(store) if second else self._database.single(store))
+        return {one.id: one for one in await self._database.single(store)}
 
     async def _locked(
         self, claims: Sequence[Claim], decide: Decide
@@ -211,13 +201,8 @@ class PostgresAssignments:
         async def report(connection: Connection) -> list[Moved | EngineError | None]:
             batch = _Batch(await lock(connection, {claim.workload_id for claim in claims}))
             outcomes = [batch.take(claim, decide) for claim in claims]
-            moved: dict[UUID, Moved] = {}
-            results = {row.id: result for row, result in batch.results}
-            for moves in batch.rounds:
-                done = {move.id for move in moves if move.after is State.COMPLETED}
-                kept = {one: result for one, result in results.items() if one in done}
-                for one in await apply_seen(connection, moves, "worker", results=kept):
-                    moved[one.id] = one
+            stored = await apply_seen(connection, batch.moves, "worker", results=batch.results)
+            moved = {one.id: one for one in stored}
             await leave_traces(connection, batch.fenced)
             return [moved[one] if isinstance(one, UUID) else one for one in outcomes]
 
@@ -239,8 +224,8 @@ class _Batch:
 
     def __init__(self, rows: dict[UUID, Held]) -> None:
         self.rows = rows
-        self.rounds: list[list[Move]] = [[], []]
-        self.results: list[tuple[Held, Result]] = []
+        self.moves: list[Move] = []
+        self.results: dict[UUID, Result] = {}
         self.fenced: list[tuple[Claim, Fenced]] = []
 
     def take(self, claim: Claim, decide: Decide) -> UUID | EngineError | None:
@@ -251,23 +236,28 @@ class _Batch:
             if isinstance(decision, Fenced):
                 self.fenced.append((claim, decision))
             return decision
-        if row is None or not decision.moves:
+        if row is None or decision.move is None:
             return None
-        for moves, move in zip(self.rounds, decision.moves, strict=False):
-            moves.append(move)
-            row = after(row, move)
+        self.moves.append(decision.move)
         if decision.result is not None:
-            self.results.append((row, decision.result))
-        self.rows[claim.workload_id] = row
+            self.results[row.id] = decision.result
+        self.rows[claim.workload_id] = after(row, decision.move)
         return claim.workload_id
 
 
-def _assignment(row: asyncpg.Record, witness: bytes, checkpoint: Checkpoint | None) -> Assignment:
+def assignment_of(
+    row: asyncpg.Record,
+    worker_id: str,
+    generation: int,
+    witness: bytes,
+    checkpoint: Checkpoint | None = None,
+) -> Assignment:
+    """What a worker is sent of a workload."""
     return Assignment(
         row["id"],
-        row["worker_id"],
+        worker_id,
         requirement(row),
-        row["generation"],
+        generation,
         witness,
         row["created_at"],
         row["traceparent"],

@@ -1,7 +1,6 @@
 """What only the leader writes, each write fenced by its epoch; see `engine.ports.LeaderStore`."""
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -14,17 +13,19 @@ from muster_coordinator.engine.model import Move, Moved, Requirement
 from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import State, WorkerStatus
+from muster_coordinator.store import cleaning
+from muster_coordinator.store.assignments import assignment_of
 from muster_coordinator.store.database import Connection, Database
 from muster_coordinator.store.transitions import (
     HELD_COLUMNS,
+    Leading,
     affinity_of,
     apply,
     apply_seen,
     held,
     requirement,
 )
-
-log = logging.getLogger(__name__)
+from muster_coordinator.store.witnesses import Unreadable, Witnesses
 
 _TAKE_EPOCH = """
 WITH taken AS (
@@ -72,7 +73,10 @@ JOIN jsonb_to_recordset($2::jsonb) AS need (
     ON need.number = lane.need
 CROSS JOIN LATERAL (
     SELECT id, pool, type, key_id, key_version, state, excluded_workers, rank, generation,
-           customer_id, affinity
+           customer_id, affinity, created_at, traceparent, timeout_seconds,
+           retry_count + redistributions + 1 AS attempt,
+           -- What is small can go to its worker without another look.
+           CASE WHEN checkpoint_seq = 0 AND octet_length(input) <= 4096 THEN input END AS input
     FROM workloads
     WHERE pool = need.pool AND type = need.type
       AND key_id = need.key_id AND key_version = need.key_version
@@ -147,15 +151,6 @@ ORDER BY deadline_at LIMIT 1000
 FOR UPDATE SKIP LOCKED
 """
 
-_FORGET_WORKERS = """
-WITH gone AS (
-    DELETE FROM workers WHERE status IN ('DEAD', 'QUARANTINED')
-    AND last_heartbeat_at < now() - $1::interval RETURNING id, status
-)
-INSERT INTO audit_events (worker_id, actor, event, before, epoch)
-SELECT id, 'leader', 'worker.forgotten', status, $2 FROM gone
-"""
-
 _RELEASE = """
 WITH released AS (
     UPDATE workers SET status = 'ACTIVE', status_reason = 'quarantine is over',
@@ -169,54 +164,20 @@ WITH released AS (
 SELECT id, pg_notify('muster_work', '') FROM released
 """
 
-# Results and logs go with their workloads; what a worker has done stays counted.
-_RETIRE = """
-WITH old AS (
-    SELECT id FROM workloads
-    WHERE state IN ('COMPLETED', 'FAILED', 'CANCELLED') AND completed_at < now() - $1::interval
-    ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED
-), gone AS (
-    DELETE FROM results WHERE workload_id IN (SELECT id FROM old) RETURNING worker_id, duration_ms
-), done AS (
-    SELECT worker_id, count(*) AS tasks, sum(duration_ms) AS duration_ms
-    FROM gone GROUP BY worker_id
-), counted AS (
-    UPDATE workers SET retired_tasks = retired_tasks + done.tasks,
-                       retired_duration_ms = workers.retired_duration_ms + done.duration_ms
-    FROM done WHERE workers.id = done.worker_id
-), unlogged AS (
-    DELETE FROM logs WHERE workload_id IN (SELECT id FROM old)
-), forgotten AS (
-    -- Only what was kept in the very moment of the end.
-    DELETE FROM checkpoints WHERE workload_id IN (SELECT id FROM old)
-), deleted AS (
-    DELETE FROM workloads WHERE id IN (SELECT id FROM old) RETURNING id
-)
-SELECT count(*) AS count FROM deleted
-"""
-
-_FORGET_REPLICAS = "DELETE FROM replicas WHERE last_seen_at < now() - interval '1 hour'"
-
-_FORGET_KEYS = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"
-
-_AUDIT_MONTHS = """
-SELECT make_audit_month(now()), make_audit_month(now() + interval '1 month')
-"""
-
-_OLD_AUDIT_MONTHS = """
-SELECT child.relname FROM pg_inherits
-JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
-WHERE pg_inherits.inhparent = 'audit_events'::regclass
-  AND child.relname ~ '^audit_events_[0-9]{6}$'
-  AND child.relname < 'audit_events_' || to_char(now() - interval '13 months', 'YYYYMM')
-"""
-
 
 class PostgresLeadership:
-    """Implements `engine.ports.LeaderStore`."""
+    """Implements `engine.ports.LeaderStore`.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        here: this replica, which tells its own workers itself what they are given.
+    """
+
+    def __init__(
+        self, database: Database, witnesses: Witnesses | None = None, here: str | None = None
+    ) -> None:
         self._database = database
+        self._witnesses = witnesses or Witnesses()
+        self._here = here
 
     async def take_epoch(self, holder: str) -> tuple[int, datetime]:
         """See `LeaderStore.take_epoch`."""
@@ -281,7 +242,8 @@ class PostgresLeadership:
             )
             for row in rows
         ]
-        generations = {row["id"]: row["generation"] for row in rows}
+        seen = {row["id"]: row for row in rows}
+        generations = {one: row["generation"] for one, row in seen.items()}
         moves = [_scheduled(placement, lease) for placement in place(candidates)]
         if not moves:
             return []
@@ -291,7 +253,7 @@ class PostgresLeadership:
                 connection,
                 moves,
                 "leader",
-                epoch=epoch,
+                leading=Leading(epoch, self._here),
                 generations=generations,
                 hurried=False,
             )
@@ -299,7 +261,28 @@ class PostgresLeadership:
         moved = await self._database.single(store)
         if not moved:
             await self._database.run(lambda connection: fence(connection, epoch))
-        return moved
+        return [self._with_assignment(one, seen[one.id]) for one in moved]
+
+    def _with_assignment(self, moved: Moved, row: asyncpg.Record) -> Moved:
+        """With what its worker is to be sent, where that was read already."""
+        if row["input"] is None or moved.worker_id is None:
+            return moved
+        try:
+            witness = self._witnesses.open(moved.id, row["input"])
+        except Unreadable:
+            # Whoever delivers it says so.
+            return moved
+        assignment = assignment_of(row, moved.worker_id, moved.generation, witness)
+        return Moved(
+            moved.id,
+            moved.requirement,
+            moved.after,
+            moved.worker_id,
+            moved.generation,
+            moved.created_at,
+            moved.at,
+            assignment,
+        )
 
     async def judge_workers(
         self, epoch: int, limits: HealthLimits, since: datetime
@@ -341,7 +324,7 @@ class PostgresLeadership:
             moves = [recover(held(row), row["reason"]) for row in rows]
             generations = {row["id"]: row["generation"] for row in rows}
             return await apply_seen(
-                connection, moves, "leader", epoch=epoch, generations=generations
+                connection, moves, "leader", leading=Leading(epoch), generations=generations
             )
 
         return await self._database.run(run)
@@ -353,7 +336,7 @@ class PostgresLeadership:
             await fence(connection, epoch)
             rows = await connection.fetch(_EXPIRED)
             moves = [expire(held(row), row["deadline_at"]) for row in rows]
-            return await apply(connection, moves, "leader", epoch)
+            return await apply(connection, moves, "leader", Leading(epoch))
 
         return await self._database.run(run)
 
@@ -371,8 +354,7 @@ class PostgresLeadership:
 
         async def retire(connection: Connection) -> int:
             await fence(connection, epoch)
-            count: int = await connection.fetchval(_RETIRE, timedelta(seconds=seconds), most)
-            return count
+            return await cleaning.retire(connection, seconds, most)
 
         return await self._database.run(retire)
 
@@ -381,19 +363,10 @@ class PostgresLeadership:
 
         async def maintain(connection: Connection) -> None:
             await fence(connection, epoch)
-            await connection.execute(_FORGET_WORKERS, timedelta(seconds=limits.forgotten), epoch)
-            await connection.execute(_FORGET_REPLICAS)
-            await connection.execute(_FORGET_KEYS)
-            for row in await connection.fetch(_OLD_AUDIT_MONTHS):
-                await connection.execute(f'DROP TABLE "{row["relname"]}"')
-                log.info("old audit dropped", extra={"table": row["relname"]})
+            await cleaning.forget(connection, limits.forgotten, epoch)
 
         await self._database.run(maintain)
-        try:
-            await self._database.fetch(_AUDIT_MONTHS)
-        except asyncpg.CheckViolationError as error:
-            # Nobody led at the turn of the month: its events are in the default partition.
-            log.warning("an audit month can't be made", extra={"error": str(error)})
+        await cleaning.make_audit_months(self._database)
 
 
 async def fence(connection: Connection, epoch: int) -> None:

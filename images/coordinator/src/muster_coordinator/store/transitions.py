@@ -1,8 +1,9 @@
 """The one statement that moves workloads, with their audit events and notifications."""
 
+import functools
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from operator import attrgetter
 from uuid import UUID
 
@@ -19,20 +20,22 @@ _ALIKE = """
 WITH move AS (
     SELECT id, worker_id, generation, $6::text AS before, $7::text AS after, $8::text AS event,
            $9::text AS reason, $10::float8 AS lease, $11::float8 AS delay, $12::bool AS retried,
-           $13::bool AS redistributed, $14::text AS failed_on, $15::text AS error
+           $13::bool AS redistributed, $14::text AS failed_on, $15::text AS error,
+           $16::bool AS begun
     FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS move (id, worker_id, generation)
 """
 _DIFFERING = """
 WITH move AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
-        $10::float8[], $11::float8[], $12::bool[], $13::bool[], $14::text[], $15::text[])
+        $10::float8[], $11::float8[], $12::bool[], $13::bool[], $14::text[], $15::text[],
+        $16::bool[])
     AS move (id, worker_id, generation, before, after, event, reason,
-             lease, delay, retried, redistributed, failed_on, error)
+             lease, delay, retried, redistributed, failed_on, error, begun)
 """
 _KIND = attrgetter(
     *("before", "after", "event", "reason", "lease", "delay", "retried", "redistributed"),
-    *("failed_on", "error"),
+    *("failed_on", "error", "begun"),
 )
 
 # Rows are locked in the order of their ids, as everywhere, against deadlocks. Where a generation is
@@ -74,7 +77,7 @@ _MOVED = """
             WHEN move.after IN ('PENDING', 'REDISTRIBUTING') THEN NULL
             ELSE workload.scheduled_at END,
         started_at = CASE
-            WHEN move.after = 'RUNNING' THEN now()
+            WHEN move.after = 'RUNNING' OR move.begun THEN now()
             WHEN move.after IN ('PENDING', 'REDISTRIBUTING', 'SCHEDULED') THEN NULL
             ELSE workload.started_at END,
         completed_at = CASE
@@ -93,12 +96,16 @@ _MOVED = """
     RETURNING workload.id, workload.customer_id, workload.pool, workload.type, workload.key_id,
               workload.key_version, workload.state, workload.worker_id, workload.generation,
               workload.created_at, workload.checkpoint_seq, workload.watched,
-              move.held_by, move.before, move.event, move.reason
+              move.held_by, move.before, move.event, move.reason, move.begun
 ), logged AS (
     INSERT INTO audit_events (customer_id, workload_id, worker_id, actor, event, before, after,
                               generation, epoch, reason)
-    SELECT customer_id, id, coalesce(worker_id, held_by), $4, event, before, state,
-           generation, $5, reason
+    SELECT customer_id, id, worker_id, $4, 'workload.started', before, 'RUNNING',
+           generation, $5, ''
+    FROM moved WHERE begun
+    UNION ALL
+    SELECT customer_id, id, coalesce(worker_id, held_by), $4, event,
+           CASE WHEN begun THEN 'RUNNING' ELSE before END, state, generation, $5, reason
     FROM moved
 ), ended AS (
     DELETE FROM checkpoints USING moved
@@ -111,8 +118,8 @@ _PROOFS = """, kept AS (
                          public, merkle_root, key_version, verified)
     SELECT moved.id, moved.worker_id, moved.generation, duration_ms, output, proof, encoding,
            string_to_array(public, ','), coalesce(merkle_root, ''), result.key_version, verified
-    FROM unnest($16::uuid[], $17::bigint[], $18::bytea[], $19::bytea[], $20::text[], $21::text[],
-                $22::text[], $23::text[], $24::bool[])
+    FROM unnest($18::uuid[], $19::bigint[], $20::bytea[], $21::bytea[], $22::text[], $23::text[],
+                $24::text[], $25::text[], $26::bool[])
          AS result (id, duration_ms, output, proof, encoding, public, merkle_root, key_version,
                     verified)
     JOIN moved ON moved.id = result.id
@@ -121,7 +128,7 @@ _PROOFS = """, kept AS (
 _OUTPUTS = """, kept AS (
     INSERT INTO results (workload_id, worker_id, generation, duration_ms, output)
     SELECT moved.id, moved.worker_id, moved.generation, duration_ms, output
-    FROM unnest($16::uuid[], $17::bigint[], $18::bytea[]) AS result (id, duration_ms, output)
+    FROM unnest($18::uuid[], $19::bigint[], $20::bytea[]) AS result (id, duration_ms, output)
     JOIN moved ON moved.id = result.id
 )"""
 
@@ -132,7 +139,9 @@ SELECT id, pool, type, key_id, key_version, state, worker_id, generation, create
        (SELECT pg_notify('muster_work', '') FROM moved
         WHERE state NOT IN ('SCHEDULED', 'RUNNING') LIMIT 1),
        (SELECT count(pg_notify('muster_assigned', worker_id))
-        FROM (SELECT DISTINCT worker_id FROM moved WHERE state = 'SCHEDULED') AS given),
+        FROM (SELECT DISTINCT worker_id FROM moved WHERE state = 'SCHEDULED') AS given
+        WHERE NOT EXISTS (SELECT FROM workers WHERE workers.id = given.worker_id
+                          AND workers.replica_id = $17)),
        (SELECT count(pg_notify('muster_orders', held_by))
         FROM (SELECT DISTINCT held_by FROM moved
               WHERE state IN ('CANCELLED', 'REDISTRIBUTING') AND held_by IS NOT NULL) AS taken),
@@ -176,9 +185,25 @@ ORDER BY workload.id FOR UPDATE
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """In which epoch a replica leads.
+
+    Args:
+        here: its name, where it tells its own workers itself what they are given.
+    """
+
+    epoch: int
+    here: str | None = None
+
+
 def requirement(row: asyncpg.Record) -> Requirement:
     """The requirement in the columns pool, type, key_id and key_version."""
-    return Requirement(row["pool"], row["type"], row["key_id"], row["key_version"])
+    return _requirement(row["pool"], row["type"], row["key_id"], row["key_version"])
+
+
+# There are few, and each is read again and again.
+_requirement = functools.lru_cache(maxsize=1024)(Requirement)
 
 
 def affinity_of(row: asyncpg.Record) -> Affinity:
@@ -206,8 +231,20 @@ def held(row: asyncpg.Record) -> Held:
 
 def after(before: Held, move: Move) -> Held:
     """What `before` is once `move` is stored, as far as further decisions of a batch need it."""
-    worker_id = None if move.after in CLAIMABLE else before.worker_id
-    return replace(before, state=move.after, worker_id=worker_id, wish=Wish.NONE)
+    return Held(
+        before.id,
+        before.requirement,
+        move.after,
+        None if move.after in CLAIMABLE else before.worker_id,
+        before.generation,
+        before.retry_count,
+        before.max_retries,
+        before.redistributions,
+        before.started_at,
+        before.timeout_seconds,
+        Wish.NONE,
+        before.customer_id,
+    )
 
 
 async def read(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Held]:
@@ -229,10 +266,10 @@ async def lock_held(
 
 
 async def apply(
-    connection: Connection, moves: Sequence[Move], actor: str, epoch: int | None = None
+    connection: Connection, moves: Sequence[Move], actor: str, leading: Leading | None = None
 ) -> list[Moved]:
     """Store moves of locked workloads, at most one of each; one statement for all."""
-    return await apply_seen(connection, moves, actor, epoch=epoch)
+    return await apply_seen(connection, moves, actor, leading=leading)
 
 
 async def apply_seen(
@@ -240,7 +277,7 @@ async def apply_seen(
     moves: Sequence[Move],
     actor: str,
     *,
-    epoch: int | None = None,
+    leading: Leading | None = None,
     generations: Mapping[UUID, int] | None = None,
     results: Mapping[UUID, Result] | None = None,
     hurried: bool = True,
@@ -248,7 +285,7 @@ async def apply_seen(
     """Store moves in one statement, which is a transaction of its own outside of any.
 
     Args:
-        epoch: of the leader that does it; nothing moves where a newer one has begun.
+        leading: the leader that does it; nothing moves where another has followed it.
         generations: of workloads that were read without a lock; what has another one, or another
             state than the move begins with, stays as it is and is not in the answer.
         results: to keep with the moves.
@@ -261,11 +298,12 @@ async def apply_seen(
         [move.worker_id for move in moves],
         [generations[move.id] if generations else None for move in moves],
         actor,
-        epoch,
+        leading and leading.epoch,
     ]
     kinds = [_KIND(move) for move in moves]
     alike = all(kind == kinds[0] for kind in kinds)
     arguments += kinds[0] if alike else [list(words) for words in zip(*kinds, strict=True)]
+    arguments.append(leading and leading.here)
     kept = ""
     if results:
         proofs = any(result.proof is not None for result in results.values())

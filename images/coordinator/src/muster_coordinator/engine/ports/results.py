@@ -8,6 +8,7 @@ from uuid import UUID
 from muster_coordinator.engine.errors import EngineError
 from muster_coordinator.engine.model import KeyRecord, Moved, Result
 from muster_coordinator.engine.ports.workers import Statement
+from muster_coordinator.engine.records import record
 
 
 class KeyStore(Protocol):
@@ -54,7 +55,7 @@ class Submission:
     merkle_root: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """Whether a submission is accepted: with the result to keep, or with the reason why not."""
 

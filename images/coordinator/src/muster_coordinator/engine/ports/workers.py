@@ -20,13 +20,14 @@ from muster_coordinator.engine.model import (
     Worker,
     WorkerStats,
 )
+from muster_coordinator.engine.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decision:
-    """What a report leads to: moves to make one after the other, and a result to keep."""
+    """What a report leads to: a move, if any, and a result to keep."""
 
-    moves: tuple[Move, ...] = ()
+    move: Move | None = None
     result: Result | None = None
 
 
@@ -37,7 +38,7 @@ Recover = Callable[[Held, str], Move]
 """What becomes of a workload whose worker is gone, for the given reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Statement:
     """What a result has to prove: the workload and its input, None once that was dropped."""
 
@@ -89,11 +90,11 @@ class AssignmentStore(Protocol):
         decide: Decide,
         seen: Mapping[UUID, Held] | None = None,
     ) -> list[Moved | EngineError | None]:
-        """Judge reports and make the moves of each in one transaction.
+        """Judge reports and make the moves of all in one statement.
 
         `seen` are the workloads as they have just been read, where they have: what moved since
-        then is judged anew. Answers each claim with its last move, None where there was nothing to
-        do, or its error; a report that was fenced off leaves an audit event.
+        then is judged anew. Answers each claim with its move, None where there was nothing to do,
+        or its error; a report that was fenced off leaves an audit event.
         """
         ...
 

@@ -5,7 +5,7 @@ same rate, so their order is fixed at submission and can be indexed; nothing sta
 workload that came early enough is ahead of every later one, whatever its priority.
 """
 
-_POINTS_PER_MINUTE = 5.0
+POINTS_PER_SECOND = 5.0 / 60
 
 
 def rank(priority: int, submitted: float, weight: float = 1.0) -> float:
@@ -13,7 +13,8 @@ def rank(priority: int, submitted: float, weight: float = 1.0) -> float:
 
     Args:
         priority: 0 to 1000.
-        submitted: Unix time, seconds.
+        submitted: Unix time, seconds; 0 where the database is to take off its own time, as the
+            clocks of replicas differ.
         weight: of the customer's tier.
     """
-    return priority * weight - _POINTS_PER_MINUTE * submitted / 60
+    return priority * weight - POINTS_PER_SECOND * submitted

@@ -1,0 +1,86 @@
+"""What the leader deletes once nobody needs it any more, and the months of the audit."""
+
+import logging
+from datetime import timedelta
+
+import asyncpg
+
+from muster_coordinator.store.database import Connection, Database
+
+log = logging.getLogger(__name__)
+
+_FORGET_WORKERS = """
+WITH gone AS (
+    DELETE FROM workers WHERE status IN ('DEAD', 'QUARANTINED')
+    AND last_heartbeat_at < now() - $1::interval RETURNING id, status
+)
+INSERT INTO audit_events (worker_id, actor, event, before, epoch)
+SELECT id, 'leader', 'worker.forgotten', status, $2 FROM gone
+"""
+
+# Results and logs go with their workloads; what a worker has done stays counted.
+_RETIRE = """
+WITH old AS (
+    SELECT id FROM workloads
+    WHERE state IN ('COMPLETED', 'FAILED', 'CANCELLED') AND completed_at < now() - $1::interval
+    ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM results WHERE workload_id IN (SELECT id FROM old) RETURNING worker_id, duration_ms
+), done AS (
+    SELECT worker_id, count(*) AS tasks, sum(duration_ms) AS duration_ms
+    FROM gone GROUP BY worker_id
+), counted AS (
+    UPDATE workers SET retired_tasks = retired_tasks + done.tasks,
+                       retired_duration_ms = workers.retired_duration_ms + done.duration_ms
+    FROM done WHERE workers.id = done.worker_id
+), unlogged AS (
+    DELETE FROM logs WHERE workload_id IN (SELECT id FROM old)
+), forgotten AS (
+    -- Only what was kept in the very moment of the end.
+    DELETE FROM checkpoints WHERE workload_id IN (SELECT id FROM old)
+), deleted AS (
+    DELETE FROM workloads WHERE id IN (SELECT id FROM old) RETURNING id
+)
+SELECT count(*) AS count FROM deleted
+"""
+
+_FORGET_REPLICAS = "DELETE FROM replicas WHERE last_seen_at < now() - interval '1 hour'"
+
+_FORGET_KEYS = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"
+
+_AUDIT_MONTHS = """
+SELECT make_audit_month(now()), make_audit_month(now() + interval '1 month')
+"""
+
+_OLD_AUDIT_MONTHS = """
+SELECT child.relname FROM pg_inherits
+JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+WHERE pg_inherits.inhparent = 'audit_events'::regclass
+  AND child.relname ~ '^audit_events_[0-9]{6}$'
+  AND child.relname < 'audit_events_' || to_char(now() - interval '13 months', 'YYYYMM')
+"""
+
+
+async def retire(connection: Connection, seconds: float, most: int) -> int:
+    """Delete work that ended `seconds` ago or earlier, at most so much; how much it was."""
+    count: int = await connection.fetchval(_RETIRE, timedelta(seconds=seconds), most)
+    return count
+
+
+async def forget(connection: Connection, seconds: float, epoch: int) -> None:
+    """Forget workers that were gone for `seconds`, replicas, old keys, and the oldest audit."""
+    await connection.execute(_FORGET_WORKERS, timedelta(seconds=seconds), epoch)
+    await connection.execute(_FORGET_REPLICAS)
+    await connection.execute(_FORGET_KEYS)
+    for row in await connection.fetch(_OLD_AUDIT_MONTHS):
+        await connection.execute(f'DROP TABLE "{row["relname"]}"')
+        log.info("old audit dropped", extra={"table": row["relname"]})
+
+
+async def make_audit_months(database: Database) -> None:
+    """Make the audit's partitions of this month and the next."""
+    try:
+        await database.fetch(_AUDIT_MONTHS)
+    except asyncpg.CheckViolationError as error:
+        # Nobody led at the turn of the month: its events are in the default partition.
+        log.warning("an audit month can't be made", extra={"error": str(error)})
