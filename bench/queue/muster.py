@@ -25,7 +25,7 @@ from muster_coordinator.engine.model import (
     Registration,
     Requirement,
 )
-from muster_coordinator.engine.ports import Submission
+from muster_coordinator.engine.ports import Submission, Verdict
 from muster_testing.waiting import eventually
 
 _NEED = Requirement("bench", "nothing")
@@ -138,22 +138,32 @@ class Bench:
         async with self._delivery.open(name) as stream:
             ready.set()
             async for command in stream.commands():
-                if isinstance(command, Assignment):
-                    self._keep(self._finish(name, command))
+                if not isinstance(command, Assignment):
+                    continue
+                claim = Claim(command.workload_id, name, command.generation)
+                if b"-1" in command.input:
+                    self._keep(self._begin(claim))
+                else:
+                    self._finish(claim)
 
     async def _beat(self, name: str) -> None:
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
             await self._registry.beat(name, 0)
 
-    async def _finish(self, name: str, one: Assignment) -> None:
-        claim = Claim(one.workload_id, name, one.generation)
-        if b"-1" in one.input:
-            await self._reports.start(claim)
-            self._begun.put_nowait(time.perf_counter())
-        verdict = await self._reports.complete(claim, _RESULT)
-        if not verdict.accepted:
-            raise RuntimeError(verdict.reason)
+    async def _begin(self, claim: Claim) -> None:
+        await self._reports.start(claim)
+        self._begun.put_nowait(time.perf_counter())
+        self._finish(claim)
+
+    def _finish(self, claim: Claim) -> None:
+        self._reports.complete(claim, _RESULT).add_done_callback(self._finished)
+
+    def _finished(self, answer: "asyncio.Future[Verdict]") -> None:
+        if answer.cancelled():
+            return
+        if answer.exception() is not None or not answer.result().accepted:
+            raise SystemExit(f"a result is refused: {answer}")
         self._left -= 1
         if not self._left:
             self._all_done.set()

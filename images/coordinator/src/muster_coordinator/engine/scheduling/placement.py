@@ -1,5 +1,6 @@
 """Placing workloads on workers: eligibility here, the choice among the eligible by strategy."""
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -7,11 +8,12 @@ from uuid import UUID
 
 from muster_coordinator.engine.affinity import NO_AFFINITY, Affinity
 from muster_coordinator.engine.model import DEFAULT_CUSTOMER, Requirement, Worker
+from muster_coordinator.engine.records import record
 from muster_coordinator.engine.scheduling.lanes import ahead, schedulable
 from muster_coordinator.engine.states import State
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Candidate:
     """A waiting workload; `excluded` are the workers that failed it before."""
 
@@ -40,7 +42,7 @@ class Slot:
         return affinity.soft.points(self.worker.id, self.worker.tags, self.types)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placement:
     """One workload and the worker that gets it."""
 
@@ -53,6 +55,10 @@ class Chooser(Protocol):
 
     def choose(self, slots: Sequence[Slot]) -> Slot:
         """Pick one of `slots`; there is at least one, and each has room."""
+        ...
+
+    def preference(self, slot: Slot) -> tuple[float, ...] | None:
+        """Least for the one that `choose` would pick; None where it takes more to say than that."""
         ...
 
 
@@ -77,15 +83,16 @@ def place(
         if schedulable(worker)
     ]
     remaining = dict(left or {})
-    able: dict[Requirement, list[Slot]] = {}
+    able: dict[Requirement, _Able] = {}
     placements = []
     for candidate in candidates:
         need = candidate.need
         if remaining.get(candidate.customer_id, 1) <= 0:
             continue
         if need not in able:
-            able[need] = [slot for slot in slots if slot.worker.can_do(need)]
-        chosen = _chosen(candidate, able[need], chooser, ahead(need, prefetch))
+            can = [slot for slot in slots if slot.worker.can_do(need)]
+            able[need] = _Able(can, chooser, ahead(need, prefetch))
+        chosen = able[need].chosen(candidate)
         if chosen is None:
             continue
         chosen.load += 1
@@ -96,19 +103,55 @@ def place(
     return placements
 
 
-def _chosen(
-    candidate: Candidate, able: Sequence[Slot], chooser: Chooser, extra: int
-) -> Slot | None:
-    affinity = candidate.affinity
-    if affinity:
-        able = [slot for slot in able if slot.admits(affinity)]
-    allowed = [slot for slot in able if slot.worker.id not in candidate.excluded]
-    open_slots = _with_room(allowed or able, extra)
-    if affinity.soft and open_slots:
-        points = [slot.points(affinity) for slot in open_slots]
-        most = max(points)
-        open_slots = [slot for slot, of in zip(open_slots, points, strict=True) if of == most]
-    return chooser.choose(open_slots) if open_slots else None
+class _Able:
+    """The slots that can do one kind of work.
+
+    What may go to any of them, as nearly all work may, goes to the first of a heap; so the time
+    that a placement takes hardly grows with the number of workers.
+    """
+
+    def __init__(self, slots: Sequence[Slot], chooser: Chooser, extra: int) -> None:
+        self._slots = slots
+        self._chooser = chooser
+        self._extra = extra
+        # With the load that a slot had when it was put in its place.
+        self._heap: list[tuple[tuple[float, ...], int, int, Slot]] | None = None
+        if all(chooser.preference(slot) is not None for slot in slots[:1]):
+            self._heap = [self._entry(number, slot) for number, slot in enumerate(slots)]
+            heapq.heapify(self._heap)
+
+    def chosen(self, candidate: Candidate) -> Slot | None:
+        """Where a workload goes; None where nobody has room for it."""
+        if self._heap is not None and not candidate.excluded and not candidate.affinity:
+            return self._first(self._heap)
+        affinity = candidate.affinity
+        able = self._slots
+        if affinity:
+            able = [slot for slot in able if slot.admits(affinity)]
+        allowed = [slot for slot in able if slot.worker.id not in candidate.excluded]
+        open_slots = _with_room(allowed or able, self._extra)
+        if affinity.soft and open_slots:
+            points = [slot.points(affinity) for slot in open_slots]
+            most = max(points)
+            open_slots = [slot for slot, of in zip(open_slots, points, strict=True) if of == most]
+        return self._chooser.choose(open_slots) if open_slots else None
+
+    def _entry(self, number: int, slot: Slot) -> tuple[tuple[float, ...], int, int, Slot]:
+        busy = float(slot.load >= slot.worker.capacity)
+        key = (busy, *(self._chooser.preference(slot) or ()))
+        return key, number, slot.load, slot
+
+    def _first(self, heap: list[tuple[tuple[float, ...], int, int, Slot]]) -> Slot | None:
+        """Loads only grow, so a slot that has more than it had can only be further behind."""
+        while heap:
+            _, number, load, slot = heap[0]
+            if slot.load >= slot.worker.capacity + self._extra:
+                heapq.heappop(heap)
+            elif slot.load != load:
+                heapq.heapreplace(heap, self._entry(number, slot))
+            else:
+                return slot
+        return None
 
 
 def _with_room(slots: Sequence[Slot], extra: int) -> list[Slot]:

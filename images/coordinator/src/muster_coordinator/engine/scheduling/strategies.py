@@ -25,6 +25,10 @@ class Strategy(Protocol):
         """Pick one of `slots`; there is at least one, and each has room."""
         ...
 
+    def preference(self, slot: Slot) -> tuple[float, ...] | None:
+        """Least for the one that `choose` would pick; None where it takes more to say than that."""
+        ...
+
 
 class RoundRobin:
     """Each worker in turn, by its id, whatever its load."""
@@ -42,6 +46,9 @@ class RoundRobin:
         self._last = chosen.worker.id
         return chosen
 
+    def preference(self, slot: Slot) -> None:
+        """None: it depends on whose turn it was."""
+
 
 class LeastLoaded:
     """The worker with the smallest part of its capacity in use; a random one among equals."""
@@ -51,7 +58,11 @@ class LeastLoaded:
 
     def choose(self, slots: Sequence[Slot]) -> Slot:
         """The least loaded of `slots`."""
-        return min(slots, key=lambda slot: (slot.load / slot.worker.capacity, _tie()))
+        return min(slots, key=self.preference)
+
+    def preference(self, slot: Slot) -> tuple[float, ...]:
+        """The part of its capacity that is in use."""
+        return slot.load / slot.worker.capacity, _tie()
 
 
 class FairShare(LeastLoaded):
@@ -68,7 +79,11 @@ class Priority:
 
     def choose(self, slots: Sequence[Slot]) -> Slot:
         """The one of `slots` with the greatest capacity, then with the most of it left."""
-        return min(slots, key=lambda slot: (-slot.worker.capacity, slot.load, _tie()))
+        return min(slots, key=self.preference)
+
+    def preference(self, slot: Slot) -> tuple[float, ...]:
+        """The greatest capacity, then the most of it left."""
+        return -slot.worker.capacity, slot.load, _tie()
 
 
 def _tie() -> float:
