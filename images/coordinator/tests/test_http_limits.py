@@ -8,11 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from muster_coordinator.engine.customers import Tier
 from muster_coordinator.http_face import server
 from muster_testing.waiting import eventually
 
 from .answers import refused
 from .harness import process, serving, settings
+from .tenants import client, make_key
 
 pytestmark = pytest.mark.integration
 
@@ -185,3 +187,30 @@ async def test_the_request_id_is_in_the_log(dsn: str, tmp_path: Path) -> None:
         [line] = await eventually(logged)
         assert line["message"] == "tasks submitted"
         assert line["task_id"]
+
+
+async def test_proofs_need_a_key_where_that_is_configured(dsn: str, tmp_path: Path) -> None:
+    document = settings() | {"http": {"rate_limit": 0, "require_keys": True}}
+    async with serving(dsn, document, tmp_path) as replica:
+        for answer in (
+            await replica.http.get(TASKS),
+            await replica.http.post(ADDITIONS, json=SUM),
+            await replica.http.get(TASKS, headers={"Authorization": "Bearer nyt_acme_nothing"}),
+        ):
+            refused(answer, 401, "UNAUTHORIZED")
+        described = (await replica.http.get("/openapi.json")).json()
+        assert described["security"] == [{"bearer": []}]
+
+        key = await make_key(dsn, "acme", Tier.STANDARD)
+        async with client(replica, key) as acme:
+            taken = await acme.post(ADDITIONS, json=SUM)
+            assert taken.status_code == 202
+            assert taken.headers["X-RateLimit-Limit"] == "50"
+            [task] = (await acme.get(TASKS)).json()["tasks"]
+            assert task["task_id"] == taken.json()["task_id"]
+
+
+async def test_proofs_need_no_key_by_default(dsn: str, tmp_path: Path) -> None:
+    async with serving(dsn, settings(), tmp_path) as replica:
+        assert (await replica.http.get(TASKS)).status_code == 200
+        assert "security" not in (await replica.http.get("/openapi.json")).json()

@@ -107,7 +107,7 @@ def _origin(value: object) -> str:
 
 
 class HttpSection(Section):
-    """How much one client of the HTTP API may ask, and from which web pages."""
+    """How much one client of the HTTP API may ask, from which web pages, and with what."""
 
     rate_limit: float = Field(default=10.0, ge=0, le=1_000_000, allow_inf_nan=False)
     rate_burst: int = Field(default=20, ge=1, le=1_000_000)
@@ -115,6 +115,8 @@ class HttpSection(Section):
         Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...
     ] = ()
     cors_origins: tuple[Annotated[str, BeforeValidator(_origin)], ...] = ()
+    require_keys: bool = False
+    """Whether proofs need a key or token as other work does."""
 
 
 class DatabaseSection(Section):

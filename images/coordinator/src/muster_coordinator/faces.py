@@ -1,7 +1,7 @@
 """The faces that customers see, put together over one engine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -84,19 +84,26 @@ class Faces:
             observe: told method, status and seconds of each request.
         """
         trusted = self._config.http.trusted_proxies
-        proofs = Frame(self._proofs(), observe, Gate(self._strangers, trusted))
-        entry = Entry(self._workloads(), self._entrance, app.OPEN_PATHS, trusted)
-        workloads = Frame(entry, observe)
+        proofs = (
+            Frame(self._entry(self._proofs(), api.OPEN_PATHS), observe)
+            if self._config.http.require_keys
+            else Frame(self._proofs(), observe, Gate(self._strangers, trusted))
+        )
+        workloads = Frame(self._entry(self._workloads(), app.OPEN_PATHS), observe)
         return for_pages_of(_ByPath(workloads, proofs), self._config.http.cors_origins)
 
     def service(self) -> WorkloadService:
         """The gRPC service."""
         return WorkloadService(self._entrance, self._engine.queue, self._desk, self._watches)
 
+    def _entry(self, face: ASGIApp, open_paths: Collection[str]) -> Entry:
+        return Entry(face, self._entrance, open_paths, self._config.http.trusted_proxies)
+
     def _proofs(self) -> ASGIApp:
         engine = self._engine
         return api.create_app(
-            api.ProofApi(engine.queue, engine.keyring, engine.offers, self._intake)
+            api.ProofApi(engine.queue, engine.keyring, engine.offers, self._intake),
+            keyed=self._config.http.require_keys,
         )
 
     def _workloads(self) -> ASGIApp:

@@ -1,6 +1,7 @@
 """The endpoints of the proof API."""
 
 import asyncio
+import functools
 import logging
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -37,6 +38,11 @@ from muster_coordinator.proving.offers import PREFIX, Offers, Pool
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
 
 log = logging.getLogger(__name__)
+
+_DOCUMENT = "/openapi.json"
+
+OPEN_PATHS = frozenset({_DOCUMENT})
+"""What may be read without a key: all that says how to use one."""
 
 # So that an answer is out before the request's time is.
 _LONGEST_WAIT = TIMEOUT_SECONDS - 1
@@ -233,18 +239,23 @@ def _circuit(name: str) -> str:
         raise NotFound(str(error)) from None
 
 
-def create_app(api: ProofApi) -> FastAPI:
-    """The application, without the frame around it."""
+def create_app(api: ProofApi, *, keyed: bool = False) -> FastAPI:
+    """The application, without the frame around it.
+
+    Args:
+        keyed: whether each request needs a key.
+    """
     app = FastAPI(
         title="Muster proofs",
         version="1",
         description="Submit work to be proved, and fetch and verify the proofs.",
-        openapi_url="/openapi.json",
+        openapi_url=_DOCUMENT,
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
     )
     errors.install(app, PARAMETERS)
+    described = functools.partial(openapi.errors, *((401,) if keyed else ()))
     router = APIRouter(prefix="/api/v1")
     submissions = (
         ("merkle", "merkle_proof", api.submit_merkle, MerkleTask),
@@ -258,34 +269,34 @@ def create_app(api: ProofApi) -> FastAPI:
         add(
             f"/tasks/{name}",
             endpoint,
-            responses=openapi.errors(409, body=True),
+            responses=described(409, body=True),
             openapi_extra=openapi.body(model),
             **accepted,
         )
         if wire_name is not None:
             add(f"/tasks/{wire_name}", endpoint, include_in_schema=False, **accepted)
-    add("/tasks/{task_id}", api.get, methods=["GET"], responses=openapi.errors(404))
+    add("/tasks/{task_id}", api.get, methods=["GET"], responses=described(404))
     add("/tasks/{circuit}", api.submit_unknown, methods=["POST"], include_in_schema=False)
-    add("/tasks", api.find, methods=["GET"], responses=openapi.errors())
+    add("/tasks", api.find, methods=["GET"], responses=described())
     add(
         "/tasks/{task_id}/cancel",
         api.cancel,
         methods=["POST"],
-        responses=openapi.errors(404, 409),
+        responses=described(404, 409),
     )
     add(
         "/circuits/{circuit}/verification-key",
         api.verification_key,
         methods=["GET"],
-        responses=openapi.errors(404),
+        responses=described(404),
     )
     add(
         "/verify",
         api.verify,
         methods=["POST"],
-        responses=openapi.errors(body=True),
+        responses=described(body=True),
         openapi_extra=openapi.body(ProofToVerify),
     )
     app.include_router(router)
-    openapi.install(app, [model for *_, model in submissions] + [ProofToVerify])
+    openapi.install(app, [model for *_, model in submissions] + [ProofToVerify], keyed=keyed)
     return app

@@ -68,13 +68,12 @@ def install(app: FastAPI, models: Iterable[type[BaseModel]], *, keyed: bool = Fa
     Args:
         keyed: whether each request needs a key.
     """
-    _, shared = models_json_schema(
-        [(model, "validation") for model in models], ref_template=_REFERENCE
-    )
+    described = [(model, "validation") for model in models]
     made: dict[str, Any] = {}
 
     def document() -> dict[str, Any]:
         if not made:
+            _, shared = models_json_schema(described, ref_template=_REFERENCE)
             made.update(
                 get_openapi(
                     title=app.title,
