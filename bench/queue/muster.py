@@ -157,7 +157,7 @@ class Bench:
         self._finish(claim)
 
     def _finish(self, claim: Claim) -> None:
-        self._reports.complete(claim, _RESULT).add_done_callback(self._finished)
+        self._reports.completion(claim, _RESULT).add_done_callback(self._finished)
 
     def _finished(self, answer: "asyncio.Future[Verdict]") -> None:
         if answer.cancelled():

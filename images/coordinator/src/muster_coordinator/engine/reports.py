@@ -118,23 +118,25 @@ class Reports:
         )
         self._stop: Batcher[Unfinished, Moved | None] = Batcher(self._stop_batch)
 
-    def start(self, claim: Claim) -> "asyncio.Future[Moved | None]":
-        """The worker began; a repetition changes nothing. What is returned is done once it is kept.
+    async def start(self, claim: Claim) -> None:
+        """The worker began; a repetition changes nothing.
 
         Raises:
-            Fenced, NotFound: when awaited: the assignment is not this worker's.
+            Fenced, NotFound: the assignment is not this worker's.
         """
-        return self._start.put(claim)
+        await self._start(claim)
 
-    def complete(self, claim: Claim, submission: Submission) -> "asyncio.Future[Verdict]":
+    async def complete(self, claim: Claim, submission: Submission) -> Verdict:
         """The worker is done. Accepted exactly once; a repetition is told so and changes nothing.
 
-        What is returned is done once it is kept.
-
         Raises:
-            Fenced, NotFound: when awaited: the assignment is not this worker's.
-            Unavailable: when awaited: it can't be judged now.
+            Fenced, NotFound: the assignment is not this worker's.
+            Unavailable: it can't be judged now.
         """
+        return await self.completion(claim, submission)
+
+    def completion(self, claim: Claim, submission: Submission) -> "asyncio.Future[Verdict]":
+        """As `complete`, for those who take so many that a task for each costs too much."""
         return self._complete.put(Completion(claim, submission))
 
     async def fail(self, claim: Claim, message: str, *, transient: bool = True) -> None:

@@ -43,7 +43,7 @@ def take(report: pb.Report, worker_id: str, reports: Reports, tracer: Tracer) ->
         submission = messages.submission(report.completion)
         if tracer.enabled and report.traceparent:
             return _traced(report, claim, submission, reports, tracer)
-        return reports.complete(claim, submission)
+        return reports.completion(claim, submission)
     if kind in _TAKE:
         return _TAKE[kind](reports, claim, report)
     allowed = ", ".join(("completion", *_TAKE))
