@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,19 @@ def tree(pids: Iterable[int]) -> Iterator[Used]:
 def seconds(pids: Iterable[int]) -> float:
     """CPU seconds so far of these processes and of all that they have started."""
     return sum(used.seconds for used in tree(pids))
+
+
+def seconds_by(part: Callable[[int, bytes], str], *pids: int) -> dict[str, float]:
+    """CPU seconds so far of these processes and of all that they have started, by part.
+
+    Args:
+        part: what to call a process, of its id and its command.
+    """
+    found: dict[str, float] = {}
+    for used in tree(pids):
+        name = part(used.pid, used.command)
+        found[name] = found.get(name, 0.0) + used.seconds
+    return found
 
 
 def postmaster(port: int) -> int:

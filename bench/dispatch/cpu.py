@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 
-from bench import cpu_time
+from bench.cpu_time import postmaster, seconds_by
 from bench.proving.contender import Contender
 
 
@@ -30,13 +30,13 @@ def main() -> int:
             single_calls=arguments.single_calls,
         )
         muster.ask(do="run", tasks=arguments.tasks)
-        processes = (muster.pid, cpu_time.postmaster(opened["database_port"]))
+        processes = (muster.pid, postmaster(opened["database_port"]))
         for number in range(1, arguments.rounds + 1):
-            before = _seconds(*processes)
+            before = _spent(*processes)
             answer = muster.ask(do="run", tasks=arguments.tasks)
             spent = {
                 part: (seconds - before.get(part, 0.0)) / arguments.tasks * 1000
-                for part, seconds in _seconds(*processes).items()
+                for part, seconds in _spent(*processes).items()
             }
             wall = answer["seconds"] / arguments.tasks * 1000
             parts = "  ".join(f"{part} {spent[part]:.2f}" for part in sorted(spent))
@@ -49,13 +49,9 @@ def main() -> int:
     return 0
 
 
-def _seconds(contender: int, postmaster: int) -> dict[str, float]:
-    """CPU seconds so far, by part: of the contender and the database, and of what they started."""
-    found: dict[str, float] = {}
-    for used in cpu_time.tree([contender, postmaster]):
-        part = _part(used.pid == contender, used.command)
-        found[part] = found.get(part, 0.0) + used.seconds
-    return found
+def _spent(contender: int, database: int) -> dict[str, float]:
+    """CPU seconds so far, by part."""
+    return seconds_by(lambda pid, command: _part(pid == contender, command), contender, database)
 
 
 def _part(is_contender: bool, command: bytes) -> str:
