@@ -122,9 +122,10 @@ class _Able:
 
     def chosen(self, candidate: Candidate) -> Slot | None:
         """Where a workload goes; None where nobody has room for it."""
-        if self._heap is not None and not candidate.excluded and not candidate.affinity:
-            return self._first(self._heap)
         affinity = candidate.affinity
+        anywhere = affinity is NO_AFFINITY and not candidate.excluded
+        if self._heap is not None and anywhere:
+            return self._first(self._heap)
         able = self._slots
         if affinity:
             able = [slot for slot in able if slot.admits(affinity)]
