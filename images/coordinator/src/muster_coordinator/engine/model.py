@@ -14,7 +14,7 @@ DEFAULT_CUSTOMER = "default"
 """Whose workloads those are that come without an account, as proofs do."""
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class Requirement:
     """What a worker must be able to do for a workload.
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from muster_coordinator.http_face.errors import ErrorAnswer
 
@@ -68,7 +68,9 @@ def install(app: FastAPI, models: Iterable[type[BaseModel]], *, keyed: bool = Fa
     Args:
         keyed: whether each request needs a key.
     """
-    described = [(model, "validation") for model in models]
+    described: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "validation") for model in models
+    ]
     made: dict[str, Any] = {}
 
     def document() -> dict[str, Any]:
