@@ -7,6 +7,8 @@ this machine's cargo uses by default; `cargo --locked` refuses to build if the t
 
     python3 native/lockfile.py restore    before a build (build_wheel.py does it)
     python3 native/lockfile.py pin        after `cargo update` or a change to Cargo.toml
+
+Both take the folder of another crate as a second argument: native/front has pins of its own.
 """
 
 import json
@@ -72,10 +74,10 @@ def pin(crate: Path = NATIVE) -> None:
 def main(arguments: list[str]) -> int:
     """Runs the one action named on the command line."""
     actions = {"restore": restore, "pin": pin}
-    if len(arguments) != 1 or arguments[0] not in actions:
-        sys.stderr.write("usage: lockfile.py restore|pin\n")
+    if len(arguments) not in {1, 2} or arguments[0] not in actions:
+        sys.stderr.write("usage: lockfile.py restore|pin [CRATE]\n")
         return 2
-    actions[arguments[0]]()
+    actions[arguments[0]](*map(Path, arguments[1:]))
     return 0
 
 

@@ -23,29 +23,41 @@ def _load() -> ModuleType:
 
 
 lockfile = _load()
-PINS = (NATIVE / "Cargo.pins").read_text(encoding="utf-8")
+
+of_each_crate = pytest.mark.parametrize("crate", [NATIVE, NATIVE / "front"], ids=lambda p: p.name)
 
 
-def test_pins_and_lock_turn_into_each_other() -> None:
-    lock = lockfile.to_lock(PINS, REGISTRY)
-    assert lockfile.to_pins(lock) == PINS
+def pins(crate: Path) -> str:
+    return (crate / "Cargo.pins").read_text(encoding="utf-8")
+
+
+def copied(crate: Path, folder: Path) -> Path:
+    for name in ("Cargo.toml", "Cargo.pins"):
+        (folder / name).write_bytes((crate / name).read_bytes())
+    (folder / "src").mkdir()
+    (folder / "src" / "lib.rs").touch()
+    return folder
+
+
+@of_each_crate
+def test_pins_and_lock_turn_into_each_other(crate: Path) -> None:
+    lock = lockfile.to_lock(pins(crate), REGISTRY)
+    assert lockfile.to_pins(lock) == pins(crate)
     assert lockfile.to_lock(lockfile.to_pins(lock), REGISTRY) == lock
 
 
-def test_every_crate_but_our_own_is_pinned_by_a_checksum() -> None:
-    packages = tomllib.loads(lockfile.to_lock(PINS, REGISTRY))["package"]
+@of_each_crate
+def test_every_crate_but_our_own_is_pinned_by_a_checksum(crate: Path) -> None:
+    packages = tomllib.loads(lockfile.to_lock(pins(crate), REGISTRY))["package"]
     without = [package["name"] for package in packages if "checksum" not in package]
-    assert without == ["muster-native"]
+    assert without == [f"muster-{crate.name}"]
     pinned = [package for package in packages if "checksum" in package]
     assert all(len(package["checksum"]) == 64 for package in pinned)
     assert all(package["source"] == REGISTRY for package in pinned)
 
 
 def test_restoring_writes_once_and_then_leaves_the_file_alone(tmp_path: Path) -> None:
-    for name in ("Cargo.toml", "Cargo.pins"):
-        (tmp_path / name).write_bytes((NATIVE / name).read_bytes())
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "lib.rs").touch()
+    copied(NATIVE, tmp_path)
     lockfile.restore(tmp_path)
     lock = tmp_path / "Cargo.lock"
     written = lock.stat().st_mtime_ns
@@ -54,17 +66,14 @@ def test_restoring_writes_once_and_then_leaves_the_file_alone(tmp_path: Path) ->
     lock.write_text("damaged")
     lockfile.restore(tmp_path)
     lockfile.pin(tmp_path)
-    assert (tmp_path / "Cargo.pins").read_text(encoding="utf-8") == PINS
+    assert (tmp_path / "Cargo.pins").read_text(encoding="utf-8") == pins(NATIVE)
 
 
 @pytest.mark.integration
-def test_cargo_accepts_the_restored_lock(tmp_path: Path) -> None:
-    for name in ("Cargo.toml", "Cargo.pins"):
-        (tmp_path / name).write_bytes((NATIVE / name).read_bytes())
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "lib.rs").touch()
-    lockfile.restore(tmp_path)
+@of_each_crate
+def test_cargo_accepts_the_restored_lock(crate: Path, tmp_path: Path) -> None:
+    lockfile.restore(copied(crate, tmp_path))
     command = ["cargo", "metadata", "--locked", "--all-features", "--format-version=1"]
     done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=240)
     found = {package["name"] for package in json.loads(done.stdout)["packages"]}
-    assert {line.split(" ")[0] for line in PINS.splitlines()} == found
+    assert {line.split(" ")[0] for line in pins(crate).splitlines()} == found

@@ -1,0 +1,156 @@
+//! The Python face, `muster_front._front`.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use tokio::sync::{watch, Semaphore};
+
+use crate::call::Service;
+use crate::exchange::{Arrival, Exchange, Reply};
+use crate::framing::framed;
+use crate::relay::Relay;
+use crate::server::{Server, Stop};
+use crate::status::{code, Status};
+
+/// A server with a thread of its own; see `_front.pyi`.
+#[pyclass(frozen, module = "muster_front._front")]
+struct Front {
+    service: Arc<Service>,
+    port: u16,
+    bound: Mutex<Option<Server>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    stop: watch::Sender<Stop>,
+}
+
+#[pymethods]
+impl Front {
+    #[new]
+    #[pyo3(signature = (host, port, *, methods, behind, most, largest, authorization))]
+    #[allow(clippy::too_many_arguments)] // They are the names of Python's call.
+    fn new(
+        host: &str,
+        port: u16,
+        methods: Vec<String>,
+        behind: &str,
+        most: usize,
+        largest: usize,
+        authorization: bool,
+    ) -> PyResult<Self> {
+        let server = Server::bind(resolved(host, port)?).map_err(PyOSError::new_err)?;
+        let service = Service {
+            exchange: Arc::new(Exchange::new()?),
+            methods: methods.into_iter().enumerate().map(|(n, path)| (path, n)).collect(),
+            relay: Relay::new(behind)?,
+            seats: Semaphore::new(most.min(Semaphore::MAX_PERMITS)),
+            largest,
+            authorization,
+        };
+        Ok(Self {
+            service: Arc::new(service),
+            port: server.port()?,
+            bound: Mutex::new(Some(server)),
+            thread: Mutex::new(None),
+            stop: watch::Sender::new(None),
+        })
+    }
+
+    #[getter]
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn fileno(&self) -> RawFd {
+        self.service.exchange.descriptor()
+    }
+
+    fn start(&self) -> PyResult<()> {
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let server = bound.ok_or_else(|| PyRuntimeError::new_err("it was started before"))?;
+        let (service, stop) = (Arc::clone(&self.service), self.stop.subscribe());
+        let started = thread::Builder::new().name("front".into()).spawn(move || {
+            // Also where it ends by a panic.
+            let _end = End(Arc::clone(&service.exchange));
+            let _ended = server.run(&service, stop);
+        })?;
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+        Ok(())
+    }
+
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let news = self.service.exchange.take();
+        let now = Instant::now();
+        let arrived = news.arrived.into_iter().map(|arrival| handed_over(py, arrival, now));
+        let arrived = PyList::new(py, arrived.collect::<PyResult<Vec<_>>>()?)?;
+        (arrived, news.given_up, news.ended).into_pyobject(py)
+    }
+
+    fn reply(&self, replies: Vec<(u64, Bound<'_, PyBytes>)>) {
+        let framed = |(number, message): (u64, Bound<'_, PyBytes>)| {
+            let none = || Status::new(code::RESOURCE_EXHAUSTED, "the answer is above 4 GiB");
+            (number, framed(message.as_bytes()).ok_or_else(none))
+        };
+        let framed: Vec<(u64, Reply)> = replies.into_iter().map(framed).collect();
+        self.service.exchange.reply(framed);
+    }
+
+    fn fail(&self, number: u64, code: u8, message: String) {
+        self.service.exchange.reply([(number, Err(Status::new(code, message)))]);
+    }
+
+    fn stop(&self, grace: f64) -> PyResult<()> {
+        let grace = Duration::try_from_secs_f64(grace)
+            .map_err(|_| PyValueError::new_err(format!("grace: got {grace}; allowed: seconds")))?;
+        self.stop.send_replace(Some(grace));
+        Ok(())
+    }
+
+    fn join(&self, py: Python<'_>) -> PyResult<()> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        py.detach(|| thread.join()).map_err(|_| PyRuntimeError::new_err("the front panicked"))
+    }
+}
+
+/// Says that the server has ended, when it is dropped.
+struct End(Arc<Exchange>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+fn resolved(host: &str, port: u16) -> PyResult<SocketAddr> {
+    let mut found = (host, port).to_socket_addrs()?;
+    found.next().ok_or_else(|| PyOSError::new_err(format!("host {host:?} has no address")))
+}
+
+type HandedOver<'py> =
+    (u64, usize, Bound<'py, PyBytes>, Option<f64>, Option<Bound<'py, PyString>>);
+
+fn handed_over<'py>(
+    py: Python<'py>,
+    arrival: Arrival,
+    now: Instant,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let left = |end: Instant| end.saturating_duration_since(now).as_secs_f64();
+    let whole: HandedOver<'py> = (
+        arrival.number,
+        arrival.method,
+        PyBytes::new(py, &arrival.message),
+        arrival.deadline.map(left),
+        arrival.authorization.as_deref().map(|text| PyString::new(py, text)),
+    );
+    whole.into_pyobject(py)
+}
+
+#[pymodule]
+fn _front(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Front>()
+}

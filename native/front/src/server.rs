@@ -1,0 +1,142 @@
+//! Listening, connections, and how they end.
+
+use std::future::{pending, poll_fn, Future};
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use h2::server::Builder;
+use h2::{Ping, PingPong};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::call::{self, Service};
+use crate::race::{race, Either};
+
+const BACKLOG: u32 = 1024;
+const WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+const HEADER_BYTES: u32 = 16 * 1024;
+/// For a client to say that it speaks HTTP/2.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+/// How often a client is asked whether it is there, and how long it may take to say so.
+const KEEPALIVE: Duration = Duration::from_secs(300);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// After an error of `accept`, most often that there is no descriptor left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// When to stop: not yet, or how long calls under way may still take.
+pub type Stop = Option<Duration>;
+
+/// A server that listens, and does not serve yet.
+pub struct Server {
+    runtime: Runtime,
+    listener: StdTcpListener,
+}
+
+impl Server {
+    /// Listens on an address; a port that is taken is an error.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            let socket =
+                if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)?.into_std()?
+        };
+        Ok(Self { runtime, listener })
+    }
+
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.listener.local_addr()?.port())
+    }
+
+    /// Serves until told to stop, and until calls under way have ended or their time is over.
+    pub fn run(self, service: &Arc<Service>, stop: watch::Receiver<Stop>) -> io::Result<()> {
+        self.runtime.block_on(async {
+            let listener = TcpListener::from_std(self.listener)?;
+            let served = serve(listener, service, stop);
+            race(served, service.exchange.deliver()).await;
+            Ok(())
+        })
+    }
+}
+
+async fn serve(listener: TcpListener, service: &Arc<Service>, mut stop: watch::Receiver<Stop>) {
+    let mut connections = JoinSet::new();
+    let grace = loop {
+        // Those that have ended are forgotten as others come.
+        while connections.try_join_next().is_some() {}
+        match race(stopped(&mut stop), listener.accept()).await {
+            Either::First(grace) => break grace,
+            Either::Second(Ok((socket, _))) => {
+                let connection = connection(socket, Arc::clone(service), stop.clone());
+                connections.spawn(connection);
+            }
+            Either::Second(Err(_)) => sleep(PAUSE).await,
+        }
+    };
+    drop(listener);
+    let _cut_off = timeout(grace, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// Waits until it is time to stop; whoever could say so being gone says it too.
+async fn stopped(stop: &mut watch::Receiver<Stop>) -> Duration {
+    match stop.wait_for(Option::is_some).await {
+        Ok(told) => told.unwrap_or_default(),
+        Err(_) => Duration::ZERO,
+    }
+}
+
+async fn connection(socket: TcpStream, service: Arc<Service>, mut stop: watch::Receiver<Stop>) {
+    let _slower_without = socket.set_nodelay(true);
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADER_BYTES);
+    let handshake = timeout(HANDSHAKE, builder.handshake(socket));
+    let Either::Second(Ok(Ok(mut connection))) = race(stopped(&mut stop), handshake).await else {
+        return;
+    };
+    let mut silent = pin!(silence(connection.ping_pong()));
+    let mut stopped = pin!(stopped(&mut stop));
+    let mut leaving = false;
+    // Calls end with their connection, also where it is cut off.
+    let mut calls = JoinSet::new();
+    loop {
+        let next = poll_fn(|cx| {
+            if !leaving && stopped.as_mut().poll(cx).is_ready() {
+                leaving = true;
+                connection.graceful_shutdown();
+            }
+            if silent.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            connection.poll_accept(cx)
+        });
+        let Some(Ok((request, respond))) = next.await else { return };
+        while calls.try_join_next().is_some() {}
+        calls.spawn(call::serve(Arc::clone(&service), request, respond));
+    }
+}
+
+/// Ends when a client does not answer any more.
+async fn silence(pings: Option<PingPong>) {
+    let Some(mut pings) = pings else { return pending().await };
+    loop {
+        sleep(KEEPALIVE).await;
+        match timeout(KEEPALIVE_TIMEOUT, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            _ => return,
+        }
+    }
+}
