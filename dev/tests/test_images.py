@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from muster_dev import projects, records
+from muster_dev import projects, records, rust
 from muster_dev.errors import SetupError
 from muster_dev.image_loading import lacking_images
 from muster_dev.images import PYTHON_IMAGES, SERVERS, chart_values
@@ -80,6 +80,25 @@ def test_a_digest_follows_the_sources_and_not_the_tests(tmp_path: Path) -> None:
     assert digest() == before
     (tmp_path / "packages/muster-b/src/code.py").write_text("x = 2\n")
     assert digest() != before
+
+
+def test_a_digest_does_not_follow_a_package_within(tmp_path: Path) -> None:
+    make_project(tmp_path, "muster-a")
+    outer = projects.discover(tmp_path)["muster-a"]
+    before = projects.digest([outer])
+    inner = outer.folder / "inner"
+    inner.mkdir()
+    (inner / "pyproject.toml").write_text('[project]\nname = "muster-b"\n')
+    (inner / "code.py").write_text("x = 1\n")
+    assert projects.digest([outer]) == before
+
+
+def test_all_that_is_compiled_is_known() -> None:
+    known = projects.discover(REPO)
+    crates = {name for name, project in known.items() if (project.folder / "Cargo.pins").exists()}
+    assert crates == set(projects.COMPILED)
+    folders = {project.folder.relative_to(REPO).as_posix() for project in known.values()}
+    assert set(rust.CRATES) <= folders
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:

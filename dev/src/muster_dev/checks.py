@@ -76,18 +76,20 @@ def lint(work: Workspace) -> None:
     stubs = [python, "packages/muster-protos/generate.py", "--check"]
     _show(work, "Generated gRPC code", stubs)
     _show(work, "Generated CRDs", [python, "-m", "muster_api.generate", "--check"])
-    rust.restore_lock(work, python)
+    rust.restore_locks(work, python)
     for title, command in rust.checks(work).items():
         _show(work, title, command, rust.environment(work))
 
 
 def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
-    """Run the tests that need no server, and the prover's own."""
+    """Run the tests that need no server, and those in Rust."""
     found = _suites(work, "not integration and not e2e", arguments)
-    if not arguments and rust.passed(work).exists():
-        work.steps.say("  ok         Tests of native in Rust (passed already on the same sources)")
-    elif not arguments:
-        found.append(_rust_suite(work))
+    for crate in () if arguments else rust.CRATES:
+        if rust.passed(work, crate).exists():
+            same = "passed already on the same sources"
+            work.steps.say(f"  ok         Tests of {crate} in Rust ({same})")
+        else:
+            found.append(_rust_suite(work, crate))
     suites.Run(work, found, 2 * suites.CORES).all()
 
 
@@ -112,7 +114,7 @@ def _suites(
     # broker.
     for tool in (*_SERVERS, go_tools.HELM, go_tools.KUBECTL):
         work.tool(tool)
-    rust.restore_lock(work, str(programs / "python"))
+    rust.restore_locks(work, str(programs / "python"))
     found = []
     for folder in _test_folders(work.paths.repo):
         tests = [str(folder), "-m", chosen, *arguments]
@@ -129,11 +131,11 @@ def _suite(pytest: Path, folder: Path, tests: Sequence[str]) -> Suite:
     return Suite(f"Tests of {folder}", [str(pytest), *options, *tests], again, empty=_NO_TESTS)
 
 
-def _rust_suite(work: Workspace) -> Suite:
-    command = rust.compiled_tests(work)
-    again = "cargo test --locked --manifest-path=native/Cargo.toml"
-    env, passed = rust.environment(work), rust.passed(work)
-    return Suite("Tests of native in Rust", command, again, env, passed=passed)
+def _rust_suite(work: Workspace, crate: str) -> Suite:
+    command = rust.compiled_tests(work, crate)
+    again = f"cargo test --locked --manifest-path={crate}/Cargo.toml"
+    env, passed = rust.environment(work), rust.passed(work, crate)
+    return Suite(f"Tests of {crate} in Rust", command, again, env, passed=passed)
 
 
 def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 NATIVE = "muster-native"
-_FOLDERS = ("packages/*", "operator", "images/*", "cli", "dev", "native")
+# Those in Rust, and what they are called where it is said that they are compiled.
+COMPILED = {NATIVE: "the prover", "muster-front": "the store's front"}
+_FOLDERS = ("packages/*", "operator", "images/*", "cli", "dev", "native", "native/*")
 _NAME = re.compile(r'^name = "(muster-[a-z-]+)"', re.MULTILINE)
 _NEEDS = re.compile(r'"(muster-[a-z]+)(?:\[[a-z,]*\])?==')
 
@@ -59,8 +61,13 @@ def closure(projects: Mapping[str, Project], name: str) -> list[Project]:
 
 
 def sources(project: Project) -> list[Path]:
-    """Return the files that a package's wheel is made from: all but its tests."""
-    return [path for path in sorted(project.folder.rglob("*")) if _in_wheel(project, path)]
+    """Return the files that a package's wheel is made from: all but its tests and other packages."""
+    others = [file.parent for file in project.folder.glob("*/pyproject.toml")]
+    return [
+        path
+        for path in sorted(project.folder.rglob("*"))
+        if _in_wheel(project, path) and not any(other in path.parents for other in others)
+    ]
 
 
 def digest(projects: Iterable[Project]) -> str:

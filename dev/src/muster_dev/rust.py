@@ -1,4 +1,4 @@
-"""Rust's tools at work on the prover."""
+"""Rust's tools at work on our crates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from muster_dev.errors import SetupError
 if TYPE_CHECKING:
     from muster_dev.workspace import Workspace
 
-_MANIFEST = "--manifest-path=native/Cargo.toml"
+# Folders of crates, each with its own pins.
+CRATES = ("native", "native/front")
 _STRICT = ("--locked", "--all-targets", "--all-features", "--", "-D", "warnings")
 _COMPONENTS = "Run `rustup component add clippy rustfmt`, or install what your system calls them."
 
@@ -31,15 +32,17 @@ def environment(work: Workspace) -> dict[str, str]:
     return {"PATH": path, "CARGO_TARGET_DIR": str(work.paths.cache / "cargo-target")}
 
 
-def restore_lock(work: Workspace, python: str) -> None:
-    """Write Cargo.lock from its pins, with a Python of 3.11 or newer."""
+def restore_locks(work: Workspace, python: str) -> None:
+    """Write each Cargo.lock from its pins, with a Python of 3.11 or newer."""
     script = work.paths.repo / "native" / "lockfile.py"
     log = work.paths.logs / "rust.log"
-    shell.run([python, str(script), "restore"], env=environment(work), log=log, timeout=120)
+    for crate in CRATES:
+        argv = [python, str(script), "restore", str(work.paths.repo / crate)]
+        shell.run(argv, env=environment(work), log=log, timeout=120)
 
 
 def checks(work: Workspace) -> dict[str, list[str]]:
-    """Return the command lines that look at the prover's code, by their titles.
+    """Return the command lines that look at the code of our crates, by their titles.
 
     Raises SetupError when this Rust was installed without them.
     """
@@ -47,27 +50,32 @@ def checks(work: Workspace) -> dict[str, list[str]]:
     for action in ("fmt", "clippy"):
         if not shell.succeeds([cargo, action, "--version"], env=environment(work)):
             raise SetupError(f"This Rust has no `cargo {action}`.", hint=_COMPONENTS)
-    return {
-        "Format of native (rustfmt)": [cargo, "fmt", _MANIFEST, "--check"],
-        "Style of native (clippy)": [cargo, "clippy", _MANIFEST, *_STRICT],
-    }
+    found = {}
+    for crate in CRATES:
+        found[f"Format of {crate} (rustfmt)"] = [cargo, "fmt", _manifest(crate), "--check"]
+        found[f"Style of {crate} (clippy)"] = [cargo, "clippy", _manifest(crate), *_STRICT]
+    return found
 
 
-def passed(work: Workspace) -> Path:
-    """Return the file that is there when the prover's own tests passed on these very sources."""
-    native = work.paths.repo / "native"
-    code = [file for folder in ("src", "tests") for file in (native / folder).rglob("*.rs")]
-    sources = [*code, native / "Cargo.toml", native / "Cargo.pins"]
+def passed(work: Workspace, crate: str) -> Path:
+    """Return the file that is there when a crate's own tests passed on these very sources."""
+    folder = work.paths.repo / crate
+    code = [file for part in ("src", "tests") for file in (folder / part).rglob("*.rs")]
+    sources = [*code, folder / "Cargo.toml", folder / "Cargo.pins"]
     compiler = shell.output([work.bootstrap.cargo(), "--version"])
-    key = cache.digest(compiler, cache.digest_files(native, sources))
+    key = cache.digest(compiler, cache.digest_files(folder, sources))
     return work.paths.cache / "rust-tests" / key
 
 
-def compiled_tests(work: Workspace) -> list[str]:
-    """Compile the prover's own tests; return the command line that runs them."""
-    test = [work.bootstrap.cargo(), "test", _MANIFEST, "--quiet", "--locked"]
+def compiled_tests(work: Workspace, crate: str) -> list[str]:
+    """Compile a crate's own tests; return the command line that runs them."""
+    test = [work.bootstrap.cargo(), "test", _manifest(crate), "--quiet", "--locked"]
     # Not beside tests that wait for something with a deadline.
-    with work.steps.step("Compile the prover's tests"):
+    with work.steps.step(f"Compile the tests of {crate}"):
         log = work.paths.logs / "rust.log"
         shell.run([*test, "--no-run"], cwd=work.paths.repo, env=environment(work), log=log)
     return test
+
+
+def _manifest(crate: str) -> str:
+    return f"--manifest-path={crate}/Cargo.toml"

@@ -1,4 +1,4 @@
-"""The virtualenv of the checkout: pinned packages, the prover, and our packages in place."""
+"""The virtualenv of the checkout: pinned packages, those in Rust, and our packages in place."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def lock(work: Workspace) -> None:
 
 def _stamp(repo: Path, known: dict[str, Project], version: str) -> str:
     pins = (repo / "requirements" / "dev.txt").read_bytes()
-    in_place = [project for project in known.values() if project.name != projects.NATIVE]
+    in_place = [project for project in known.values() if project.name not in projects.COMPILED]
     settings = [(project.folder / "pyproject.toml").read_bytes() for project in in_place]
-    native = [project for project in known.values() if project.name == projects.NATIVE]
-    return cache.digest(version, pins, *settings, projects.digest(native))
+    compiled = [known[name] for name in projects.COMPILED]
+    return cache.digest(version, pins, *settings, projects.digest(compiled))
 
 
 def _make(work: Workspace, python: str, known: dict[str, Project]) -> None:
@@ -60,7 +60,7 @@ def _make(work: Workspace, python: str, known: dict[str, Project]) -> None:
     uv, venv = work.bootstrap.uv(), work.paths.venv
     # Its own list of authorities does not have those that a machine was given.
     env = {"VIRTUAL_ENV": str(venv), "UV_SYSTEM_CERTS": "1"}
-    native = wheels.native_wheel(work, known[projects.NATIVE])
+    compiled = [str(wheels.compiled_wheel(work, known[name])) for name in projects.COMPILED]
     with work.steps.step("Install the pinned packages into .venv"):
         if not _has_version(venv, python):
             shell.run([uv, "venv", "--clear", "--python", python, str(venv)], log=log)
@@ -70,14 +70,14 @@ def _make(work: Workspace, python: str, known: dict[str, Project]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             own = _editable_wheels(work, known, Path(folder))
             install = [uv, "pip", "install", "--no-deps", "--offline", "--reinstall"]
-            shell.run([*install, str(native), *own], log=log, env=env, timeout=600)
+            shell.run([*install, *compiled, *own], log=log, env=env, timeout=600)
 
 
 def _editable_wheels(work: Workspace, known: dict[str, Project], out: Path) -> list[str]:
     return [
         str(wheels.editable_wheel(work, project, out / name))
         for name, project in known.items()
-        if name != projects.NATIVE
+        if name not in projects.COMPILED
     ]
 
 

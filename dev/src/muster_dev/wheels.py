@@ -1,4 +1,4 @@
-"""Wheels: our own, the native one, and those that an image's requirements pin."""
+"""Wheels: our own, those in Rust among them, and those that an image's requirements pin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from muster_dev import cache, projects, rust, shell
-from muster_dev.projects import NATIVE
+from muster_dev.projects import COMPILED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,8 @@ _OLDEST_MANYLINUX = 5
 
 def wheel(work: Workspace, project: Project) -> Path:
     """Return the wheel of a package of ours, building it if its sources have changed."""
-    return native_wheel(work, project) if project.name == NATIVE else own_wheel(work, project)
+    compiled = project.name in COMPILED
+    return compiled_wheel(work, project) if compiled else own_wheel(work, project)
 
 
 def own_wheel(work: Workspace, project: Project) -> Path:
@@ -47,21 +48,21 @@ def editable_wheel(work: Workspace, project: Project, out: Path) -> Path:
     return out / name.strip()
 
 
-def native_wheel(work: Workspace, project: Project) -> Path:
-    """Return the wheel of the prover, compiling it if its sources have changed."""
+def compiled_wheel(work: Workspace, project: Project) -> Path:
+    """Return the wheel of a package in Rust, compiling it if its sources have changed."""
     home = cache.Cache(work.paths.cache)
     kind, key = f"wheel-{project.name}", projects.digest([project])
 
     def build(out: Path) -> None:
         env = rust.environment(work)
-        log = work.paths.logs / "wheel-native.log"
+        log = work.paths.logs / f"wheel-{project.name}.log"
         log.unlink(missing_ok=True)
-        script = str(project.folder / "build_wheel.py")
-        argv = [work.bootstrap.python(), script, "--out", str(out)]
-        shell.run(argv, log=log, env=env, timeout=3600)
+        script = str(work.paths.repo / "native" / "build_wheel.py")
+        argv = [work.bootstrap.python(), script, "--crate", str(project.folder)]
+        shell.run([*argv, "--out", str(out)], log=log, env=env, timeout=3600)
 
     if home.find(kind, key) is None:
-        with work.steps.step("Compile the prover"):
+        with work.steps.step(f"Compile {COMPILED[project.name]}"):
             return next(home.get(kind, key, build).glob("*.whl"))
     return next(home.get(kind, key, build).glob("*.whl"))
 
