@@ -162,6 +162,7 @@ class KvCoordinator:
             if self._config.topology.enabled:
                 background.append(group.create_task(self._maintain(parts)))
             await grpc.start()
+            watching = group.create_task(grpc.failed())
             await http.start()
             self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
             _calm_the_collector()
@@ -170,6 +171,7 @@ class KvCoordinator:
                 extra={"coordinator_id": self._identity, "ports": asdict(self.ports)},
             )
             await stop.wait()
+            watching.cancel()
             await self._drain(parts, state, grpc, http)
             for task in background:
                 task.cancel()
@@ -223,6 +225,7 @@ class KvCoordinator:
             tokens=auth.mode == "jwt",
             certificates=tls.mode == "mutual" and bool(auth.admin_common_names),
             most=self._config.server.max_connections,
+            native=tls.mode == "disabled" and self._config.grpc.front != "python",
         )
 
 

@@ -1,5 +1,13 @@
-"""The gRPC server: every call of the service by its name, health and reflection."""
+"""The gRPC server: every call of the service by its name, health and reflection.
 
+All of it is served by grpc.aio. Where the front is native, that is what takes connections; it
+answers plain unary calls through `NativeFront`, and passes all else on to grpc.aio.
+"""
+
+import asyncio
+import os
+import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +17,10 @@ from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from muster_front import Front
 from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.api.service import NAME, Service
+from muster_kv_coordinator.grpc_face.native import NativeFront, paths
 from muster_kv_coordinator.grpc_face.stream import outcomes
 from muster_protos import kv_pb2 as pb
 
@@ -41,12 +51,14 @@ class Transport:
         tokens: whether callers show any, so that they are looked for.
         certificates: whether callers have any, so that their names are looked at.
         most: calls at once; more are answered RESOURCE_EXHAUSTED.
+        native: whether connections are taken by the native front; only without TLS.
     """
 
     credentials: grpc.ServerCredentials | None = None
     tokens: bool = False
     certificates: bool = False
     most: int = 1000
+    native: bool = False
 
 
 class GrpcFace:
@@ -56,7 +68,7 @@ class GrpcFace:
         port: TCP port; 0 takes a free one, see `bound_port`.
 
     Raises:
-        RuntimeError: the port is taken.
+        RuntimeError, OSError: the port is taken.
     """
 
     def __init__(self, service: Service, host: str, port: int, transport: Transport) -> None:
@@ -81,18 +93,41 @@ class GrpcFace:
         reflection.enable_server_reflection(
             (NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
-        address = f"{host if ':' not in host else f'[{host}]'}:{port}"
-        self.bound_port = (
-            self._server.add_insecure_port(address)
-            if transport.credentials is None
-            else self._server.add_secure_port(address, transport.credentials)
-        )
+        self._front: NativeFront | None = None
+        if transport.native:
+            # No file: an abstract name goes with its process, and needs no folder to write to.
+            behind = f"muster-kv-{os.getpid()}-{secrets.token_hex(8)}"
+            front = _front(service, host, port, behind, transport)
+            self._server.add_insecure_port(f"unix-abstract:{behind}")
+            self._front = NativeFront(front, service)
+            self.bound_port = front.port
+        else:
+            address = f"{host if ':' not in host else f'[{host}]'}:{port}"
+            self.bound_port = (
+                self._server.add_insecure_port(address)
+                if transport.credentials is None
+                else self._server.add_secure_port(address, transport.credentials)
+            )
 
     async def start(self) -> None:
         """Begin to serve."""
         await self._health.set(NAME, health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
+        if self._front is not None:
+            self._front.start()
+
+    async def failed(self) -> None:
+        """Wait until connections are no longer taken though nobody said so; mostly for ever.
+
+        Raises:
+            RuntimeError: that has happened.
+        """
+        if self._front is None:
+            await asyncio.Event().wait()
+        else:
+            await asyncio.shield(self._front.ended)
+            raise RuntimeError("the native front has ended")
 
     async def leave(self) -> None:
         """Say over grpc.health.v1 that this replica goes away."""
@@ -100,6 +135,10 @@ class GrpcFace:
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, and cut off after `grace` seconds those that have not ended."""
+        if self._front is not None:
+            end = time.monotonic() + grace
+            await self._front.stop(grace)
+            grace = max(0.0, end - time.monotonic())
         await self._server.stop(grace)
 
     def _unary(
@@ -144,6 +183,20 @@ class GrpcFace:
             names = list(context.auth_context().get("x509_common_name", ()))
             caller.common_name = names[0].decode("utf-8", "replace") if names else ""
         return caller
+
+
+def _front(
+    service: Service, host: str, port: int, behind: str, transport: Transport
+) -> Front:
+    return Front(
+        host,
+        port,
+        methods=paths(service),
+        behind=behind,
+        most=transport.most,
+        largest=_MESSAGE_BYTES,
+        authorization=transport.tokens,
+    )
 
 
 async def _parsed(
