@@ -61,7 +61,7 @@ def closure(projects: Mapping[str, Project], name: str) -> list[Project]:
 
 
 def sources(project: Project) -> list[Path]:
-    """Return the files that a package's wheel is made from: all but its tests and other packages."""
+    """Return the files of a package's wheel: all but its tests and packages within it."""
     others = [file.parent for file in project.folder.glob("*/pyproject.toml")]
     return [
         path

@@ -194,8 +194,12 @@ mod tests {
                 .into();
             tokio::task::yield_now().await;
             let news = exchange.take();
-            let replies: Vec<_> =
-                news.arrived.into_iter().rev().map(|call| (call.number, Ok(call.message))).collect();
+            let replies: Vec<_> = news
+                .arrived
+                .into_iter()
+                .rev()
+                .map(|call| (call.number, Ok(call.message)))
+                .collect();
             assert_eq!(replies.len(), 2);
             exchange.reply(replies);
             let answered = async {

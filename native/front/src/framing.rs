@@ -77,7 +77,8 @@ pub fn message_bytes(frame: &Bytes) -> usize {
 pub fn timeout(value: &[u8]) -> Result<Duration, Status> {
     let malformed = || {
         let shown = String::from_utf8_lossy(value);
-        let text = format!("grpc-timeout: got {shown:?}; allowed: 1 to 8 digits and H, M, S, m, u or n");
+        let text =
+            format!("grpc-timeout: got {shown:?}; allowed: 1 to 8 digits and H, M, S, m, u or n");
         Status::new(code::INTERNAL, text)
     };
     let (unit, digits) = value.split_last().ok_or_else(malformed)?;

@@ -131,8 +131,7 @@ fn resolved(host: &str, port: u16) -> PyResult<SocketAddr> {
     found.next().ok_or_else(|| PyOSError::new_err(format!("host {host:?} has no address")))
 }
 
-type HandedOver<'py> =
-    (u64, usize, Bound<'py, PyBytes>, Option<f64>, Option<Bound<'py, PyString>>);
+type HandedOver<'py> = (u64, usize, Bound<'py, PyBytes>, Option<f64>, Option<Bound<'py, PyString>>);
 
 fn handed_over<'py>(
     py: Python<'py>,

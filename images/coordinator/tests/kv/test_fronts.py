@@ -165,14 +165,17 @@ async def test_compressed_messages_are_understood(native: bool) -> None:
 
 
 async def test_bytes_that_are_no_message_and_calls_that_are_none(native: bool) -> None:
-    async with served(native, Script()) as (face, _):
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{face.bound_port}") as channel:
-            for path, code in (
-                ("/proto.CoordinatorService/ReadKeyValue", grpc.StatusCode.INVALID_ARGUMENT),
-                ("/proto.CoordinatorService/NoSuchCall", grpc.StatusCode.UNIMPLEMENTED),
-                ("/no.Service/ReadKeyValue", grpc.StatusCode.UNIMPLEMENTED),
-            ):
-                assert await code_of(channel.unary_unary(path)(b"\xff\xff")) is code
+    async with (
+        served(native, Script()) as (face, _),
+        grpc.aio.insecure_channel(f"127.0.0.1:{face.bound_port}") as channel,
+    ):
+        for path, code in (
+            ("/proto.CoordinatorService/ReadKeyValue", grpc.StatusCode.INVALID_ARGUMENT),
+            ("/proto.CoordinatorService/NoSuchCall", grpc.StatusCode.UNIMPLEMENTED),
+            ("/no.Service/ReadKeyValue", grpc.StatusCode.UNIMPLEMENTED),
+        ):
+            call: Any = channel.unary_unary(path)
+            assert await code_of(call(b"\xff\xff")) is code
 
 
 async def test_streams_health_and_reflection(native: bool) -> None:

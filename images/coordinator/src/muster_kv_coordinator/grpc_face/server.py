@@ -185,9 +185,7 @@ class GrpcFace:
         return caller
 
 
-def _front(
-    service: Service, host: str, port: int, behind: str, transport: Transport
-) -> Front:
+def _front(service: Service, host: str, port: int, behind: str, transport: Transport) -> Front:
     return Front(
         host,
         port,
