@@ -74,7 +74,7 @@ class Writes:
                 return recognised
             intent, base = recognised.intent, recognised.base
         spread = await self._fresh(
-            tenant, write, intent, end, partial(_start, tenant, where, intent, base)
+            tenant, write, where, intent, end, partial(_start, tenant, where, intent, base)
         )
         written = Written(
             spread.clock,
@@ -90,10 +90,15 @@ class Writes:
         return written
 
     async def _fresh(
-        self, tenant: Tenant, write: Write, intent: Intent, end: float, start: Start
+        self,
+        tenant: Tenant,
+        write: Write,
+        where: bytes,
+        intent: Intent,
+        end: float,
+        start: Start,
     ) -> Spread:
         """Spread a write: again with a newer ring, and again where nobody knows who took it."""
-        where = slot(write.tenant, write.key)
         late: set[str] = set()
         while True:
             place = self._place(tenant, where)
@@ -271,6 +276,7 @@ class Writes:
         spread = await self._fresh(
             tenant,
             write,
+            where,
             intent,
             end,
             lambda spreading: spreading.merge(record, Outcome.DUPLICATE, clock, holders),
