@@ -241,3 +241,9 @@ async def test_a_port_that_is_taken_is_an_error(native: bool) -> None:
         port = taken.getsockname()[1]
         with pytest.raises((RuntimeError, OSError)):
             GrpcFace(cast("Service", Script()), "127.0.0.1", port, Transport(native=native))
+
+
+async def test_a_face_that_never_served_can_be_stopped(native: bool) -> None:
+    face = GrpcFace(cast("Service", Script()), "127.0.0.1", 0, Transport(native=native))
+    async with asyncio.timeout(10):
+        await face.stop(0)

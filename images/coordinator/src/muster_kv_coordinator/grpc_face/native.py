@@ -42,15 +42,19 @@ class NativeFront:
         self._replies: list[tuple[int, bytes]] = []
         self._loop = asyncio.get_running_loop()
         self._begin = _eager(self._loop)
+        self._started = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
         """Begin to serve."""
+        self._started = True
         self._loop.add_reader(self._front.fileno(), self._look)
         self._front.start()
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, and cut off after `grace` seconds those that have not ended."""
+        if not self._started:
+            return
         self._front.stop(grace)
         await self.ended
         await asyncio.to_thread(self._front.join)
