@@ -85,16 +85,21 @@ def _count(stream: Stream) -> int:
     return len(stream._queue)
 
 
+async def _told(stream: Stream, count: int) -> None:
+    await eventually(lambda: _count(stream) == count, deadline=1.0)
+
+
 async def test_what_workers_must_be_told_does_not_hold_up_assignments(
     store: Assignments, delivery: Delivery
 ) -> None:
     store.away = True
     async with delivery.open("w-0") as stream:
         await eventually(lambda: store.asked)
-        for number in range(20):
+        for _ in range(20):
+            before = _count(stream)
             store.add(stream)
             delivery.wake("w-0")
-            await eventually(lambda want=number + 1: _count(stream) == want, deadline=1.0)
+            await _told(stream, before + 1)
 
 
 async def test_what_a_worker_has_done_is_asked_about_no_more(delivery: Delivery) -> None:

@@ -276,7 +276,7 @@ class Writes:
         spread = await self._fresh(
             tenant,
             write,
-            where,
+            slot(write.tenant, write.key),
             intent,
             end,
             lambda spreading: spreading.merge(record, Outcome.DUPLICATE, clock, holders),
