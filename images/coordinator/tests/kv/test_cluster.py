@@ -225,9 +225,12 @@ async def test_a_node_that_comes_back_gets_what_it_missed(cluster: Cluster) -> N
         return await cluster.one.metric(stored) >= 20
 
     await eventually(hinted, what="all is hinted")
-    stands = (await cluster.one.ops.get("/topology")).json()
-    assert stands["hints_waiting"] >= 20
-    assert stands["under_replicated_ranges"] > 0
+
+    async def told() -> bool:
+        stands = (await cluster.one.ops.get("/topology")).json()
+        return bool(stands["hints_waiting"] >= 20 and stands["under_replicated_ranges"] > 0)
+
+    await eventually(told, what="it is told how the store stands")
     await node.start()
     await cluster.whole()
     others = [other for other in cluster.nodes if other is not node]
