@@ -59,8 +59,8 @@ class ServerSection(Section):
 class GrpcSection(Section):
     """Who takes the connections of gRPC clients.
 
-    `native` is ten times cheaper for each call, and serves no TLS; `python` is grpc.aio; `auto` the
-    native one wherever it can serve.
+    `native` takes a fraction of the CPU for each call, and serves no TLS; `python` is grpc.aio;
+    `auto` the native one wherever it can serve.
     """
 
     front: Literal["auto", "native", "python"] = "auto"
