@@ -22,7 +22,7 @@ from muster_testing.ports import free_port
 from muster_testing.postgres import PostgresServer
 
 _NODES = 3
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _UNLIMITED = {"writes_per_minute": -1, "reads_per_minute": -1}
 
 

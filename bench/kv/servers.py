@@ -63,7 +63,8 @@ class Server:
                 if probe():
                     return
             if time.monotonic() >= end:
-                raise RuntimeError(f"{self.name}: not {what} in {deadline:g} s: {self._tail()}")
+                waited = f"not true in {deadline:g} s that {what}"
+                raise RuntimeError(f"{self.name}: {waited}: {self._tail()}")
             time.sleep(0.1)
 
     def stop(self) -> None:

@@ -107,7 +107,7 @@ def test_waiting_ends_with_the_server(tmp_path: Path) -> None:
 def test_waiting_has_a_deadline(tmp_path: Path) -> None:
     with (
         Server("idle", ["sleep", "600"], tmp_path / "log") as server,
-        pytest.raises(RuntimeError, match=r"idle: not it is up in 0\.2 s"),
+        pytest.raises(RuntimeError, match=r"idle: not true in 0\.2 s that it is up"),
     ):
         server.until("it is up", lambda: False, deadline=0.2)
 
