@@ -86,8 +86,7 @@ def muster(
             server = _python(stack, name, "muster_storage", config)
             servers.append(server)
         for server in servers:
-            ops_port = nodes[server.name][1]
-            server.until("it is ready", partial(_ready, ops_port), _START_SECONDS)
+            server.until("it is ready", partial(_ready, nodes[server.name][1]), _START_SECONDS)
         ports = {name: free_port() for name in ("grpc", "http", "ops")}
         dsn = asyncio.run(postgres.create_database())
         (home / "dsn").write_text(dsn)
