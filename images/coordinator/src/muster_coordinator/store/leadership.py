@@ -258,10 +258,15 @@ class PostgresLeadership:
                 hurried=False,
             )
 
-        moved = await self._database.single(store)
+        moved = {one.id: one for one in await self._database.single(store)}
         if not moved:
             await self._database.run(lambda connection: fence(connection, epoch))
-        return [self._with_assignment(one, seen[one.id]) for one in moved]
+        # In the order of the queue, as their workers are to have them.
+        return [
+            self._with_assignment(moved[move.id], seen[move.id])
+            for move in moves
+            if move.id in moved
+        ]
 
     def _with_assignment(self, moved: Moved, row: asyncpg.Record) -> Moved:
         """With what its worker is to be sent, where that was read already."""
