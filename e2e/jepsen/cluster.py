@@ -86,7 +86,7 @@ class Store:
     async def begin(self) -> None:
         """Start everything, and make the tenants."""
         await asyncio.gather(*(node.start(START_SECONDS) for node in self.nodes))
-        first, *others = [await front.start() for front in self.fronts]
+        first, *others = await asyncio.gather(*(front.start() for front in self.fronts))
         await first.join(*self.nodes)
         for tenant, policy in ((SIBLINGS, "Siblings"), (LAST_WINS, "LastWriteWins")):
             made = await first.grpc.call(
