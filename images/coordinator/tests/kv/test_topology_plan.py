@@ -183,6 +183,17 @@ def test_members_with_other_folders_than_they_joined_with() -> None:
     assert plan.unfilled(ring, {"a": _status("a", "")}) == {}
 
 
+def test_a_store_is_put_back_when_all_members_come_with_other_data() -> None:
+    ring = Ring(1, plan.with_folders(RING, {"a": "1", "b": "2", "c": "3"}))
+    said = {node: _status(node, "9") for node in "abc"}
+    assert not plan.put_back(ring, said), "their disks are empty"
+    said["a"] = replace(said["a"], keys=7)
+    assert plan.put_back(ring, said)
+    assert not plan.put_back(ring, said | {"c": _status("c", "3")})
+    assert not plan.put_back(ring, {node: said[node] for node in "ab"})
+    assert not plan.put_back(RING, said)
+
+
 def test_ranges_are_under_replicated_while_a_replica_is_away_or_missing() -> None:
     assert plan.under_replicated(RING, [1, 3], {"a", "b", "c"}) == 0
     assert plan.under_replicated(RING, [3], {"a", "b"}) == 24

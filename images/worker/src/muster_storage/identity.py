@@ -22,8 +22,8 @@ class Identity:
     """What is written in a data folder when it is made.
 
     Args:
-        folder: the folder's own name, for as long as it lasts; empty where it was filled by hand,
-            and is to be served as it is.
+        folder: the folder's own name, for as long as it lasts; empty of those that are older than
+            such names.
     """
 
     node_id: str
@@ -44,11 +44,6 @@ class Identity:
 def new_identity(node_id: str, cluster: str) -> Identity:
     """Of an empty data folder."""
     return Identity(node_id, cluster, _actor(node_id), secrets.token_hex(8))
-
-
-def restored_identity(node_id: str, cluster: str) -> Identity:
-    """Of a data folder that a backup has filled."""
-    return Identity(node_id, cluster, _actor(node_id))
 
 
 def read_identity(engine: Engine) -> Identity | None:

@@ -6,7 +6,7 @@ from muster_storage import backup, layout
 from muster_storage.backup import BackupError
 from muster_storage.config import StorageConfig
 from muster_storage.engine import Change, Engine, Family
-from muster_storage.identity import restored_identity
+from muster_storage.identity import new_identity
 from muster_storage.store import database
 
 
@@ -44,7 +44,7 @@ def restore(config: StorageConfig, name: str, *, if_empty: bool = False) -> str:
     try:
         engine.write(
             [
-                restored_identity(storage.node_id, storage.cluster).change,
+                new_identity(storage.node_id, storage.cluster).change,
                 Change(Family.META, layout.META_STATE, None),
                 Change(Family.META, layout.META_RING, None),
                 Change(Family.META, layout.META_HORIZON, None),

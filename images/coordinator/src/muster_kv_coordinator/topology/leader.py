@@ -123,6 +123,10 @@ class Leader:
         statuses = await links.statuses(members)
         lost = plan.unfilled(view.ring, statuses)
         self._count_ranges(view, frozenset(statuses.keys() - lost.keys()))
+        if view.ring.phase is Phase.STABLE and plan.put_back(view.ring, statuses):
+            log.warning("all members come with other data, which is served", extra={"nodes": lost})
+            await ledger.adopt(view.ring, lost)
+            return True
         if view.work is not None:
             holding = await links.holding(view.ring, members)
             return await migrating.advance(view, view.work, holding)

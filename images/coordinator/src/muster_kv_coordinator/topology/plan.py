@@ -254,6 +254,16 @@ def unfilled(ring: Ring, statuses: Mapping[str, Status]) -> dict[str, str]:
     }
 
 
+def put_back(ring: Ring, statuses: Mapping[str, Status]) -> bool:
+    """Whether all members have come with other folders, with data: of a backup of the whole store.
+
+    Nobody has what was there before, so nobody can be filled.
+    """
+    lost = unfilled(ring, statuses)
+    there = any(status.keys for status in statuses.values())
+    return there and bool(lost) and len(lost) == len(ring.members)
+
+
 def depth_for(keys: int) -> int:
     """How deep a hash tree is for so many records: about 32 in each leaf."""
     return max(0, min(12, (keys // 32).bit_length()))
