@@ -186,13 +186,17 @@ async def serving(
 class Process(processes.Process):
     """A coordinator as a process of its own."""
 
-    def __init__(self, dsn: str, document: dict[str, Any], home: Path) -> None:
+    def __init__(
+        self, dsn: str, document: dict[str, Any], home: Path, *, skew: float | None = None
+    ) -> None:
         home.mkdir()
         (home / "dsn").write_text(dsn)
         database = document.get("database", {}) | {"dsn_file": str(home / "dsn")}
         document = document | {"database": database}
         (home / "config.yaml").write_text(yaml.safe_dump(document))
-        super().__init__(["-m", "muster_coordinator", "--config", str(home / "config.yaml")])
+        script = str(Path(__file__).with_name("skewed.py"))
+        program = ["-m", "muster_coordinator"] if skew is None else [script, str(skew)]
+        super().__init__([*program, "--config", str(home / "config.yaml")])
 
     async def serving(self) -> Replica:
         """Wait until it is ready."""
@@ -200,9 +204,11 @@ class Process(processes.Process):
 
 
 @contextlib.contextmanager
-def process(dsn: str, document: dict[str, Any], home: Path) -> Iterator[Process]:
-    """A coordinator process while the context is open."""
-    started = Process(dsn, document, home)
+def process(
+    dsn: str, document: dict[str, Any], home: Path, *, skew: float | None = None
+) -> Iterator[Process]:
+    """A coordinator process while the context is open; its clock may go wrong by seconds."""
+    started = Process(dsn, document, home, skew=skew)
     try:
         yield started
     finally:

@@ -241,7 +241,8 @@ async def test_a_silent_worker_loses_its_task_and_is_fenced_off(dsn: str, tmp_pa
         async with Worker(replica.target, "w-0", begin, beats=False) as silent:
             task_id = await replica.add()
             held = await silent.got(task_id)
-            await eventually(lambda: _is(replica, "w-0", "SUSPECT"))
+            # It may be DEAD before anybody has seen it SUSPECT.
+            await eventually(lambda: _was(dsn, "w-0", "SUSPECT"))
             async with Worker(replica.target, "w-1"):
                 assert (await replica.ends(task_id))["worker_id"] == "w-1"
             with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -257,6 +258,13 @@ async def test_a_silent_worker_loses_its_task_and_is_fenced_off(dsn: str, tmp_pa
             assert (await silent.beat()).known
             await eventually(lambda: _is(replica, "w-0", "ACTIVE"))
         assert (await rows(dsn, "SELECT count(*) FROM results"))[0] == (1,)
+
+
+async def _was(dsn: str, worker: str, status: str) -> bool:
+    said = (
+        "SELECT FROM audit_events WHERE worker_id = $1 AND event = 'worker.status' AND after = $2"
+    )
+    return bool(await rows(dsn, said, worker, status))
 
 
 async def _is(replica: Replica, worker: str, status: str) -> bool:
