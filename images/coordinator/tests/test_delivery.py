@@ -1,6 +1,7 @@
 """Delivery beside trouble: nothing that it looks after holds up what it sends."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, cast
 from uuid import UUID
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from muster_coordinator.engine.delivery import Delivery, Stream
-from muster_coordinator.engine.errors import NotFound, Unavailable
+from muster_coordinator.engine.errors import NotFound
 from muster_coordinator.engine.identity import new_id
 from muster_coordinator.engine.model import Assignment, Claim, Requirement
 from muster_coordinator.engine.ports import AssignmentStore, Deliverable, Orders, WorkerStore
@@ -28,8 +29,8 @@ class Assignments:
         self.waiting: dict[UUID, Assignment] = {}
         self.looks = 0
         self.asked: list[int] = []
-        self.away = False
-        self.meanwhile: list[Assignment] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     def add(self, stream: Stream) -> Assignment:
         one = Assignment(
@@ -47,8 +48,7 @@ class Assignments:
 
     async def orders(self, _workers: Collection[str], given: Collection[Claim]) -> Orders:
         self.asked.append(len(given))
-        if self.away:
-            raise Unavailable("it takes too long")
+        await self.answers.wait()
         return Orders([], {claim.workload_id for claim in given})
 
 
@@ -81,25 +81,24 @@ async def delivery(store: Assignments) -> AsyncIterator[Delivery]:
     await asyncio.wait({running})
 
 
+def _has(stream: Stream, count: int) -> bool:
+    return _count(stream) == count
+
+
 def _count(stream: Stream) -> int:
     return len(stream._queue)
-
-
-async def _told(stream: Stream, count: int) -> None:
-    await eventually(lambda: _count(stream) == count, deadline=1.0)
 
 
 async def test_what_workers_must_be_told_does_not_hold_up_assignments(
     store: Assignments, delivery: Delivery
 ) -> None:
-    store.away = True
+    store.answers.clear()
     async with delivery.open("w-0") as stream:
         await eventually(lambda: store.asked)
-        for _ in range(20):
-            before = _count(stream)
+        for number in range(3):
             store.add(stream)
             delivery.wake("w-0")
-            await _told(stream, before + 1)
+            await eventually(functools.partial(_has, stream, number + 1))
 
 
 async def test_what_a_worker_has_done_is_asked_about_no_more(delivery: Delivery) -> None:
@@ -133,7 +132,7 @@ async def test_all_are_looked_after_also_where_it_never_rests(
             delivery.wake("w-0")
             return _count(other) == 1
 
-        await eventually(busy, deadline=2.0, every=0.001)
+        await eventually(busy, every=0.001)
 
 
 async def _times_read_whole(dsn: str) -> int:
