@@ -1,5 +1,6 @@
 """The generator at work on one store: what it saw, and what the store's processes used for it."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -67,6 +68,7 @@ class Load:
         try:
             self._ask(0.0, do="open", connections=self._connections, **self.deployment.opening)
         except BaseException:
+            self._kill()
             self._contender.__exit__(None, None, None)
             raise
         return self
@@ -77,6 +79,9 @@ class Load:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            # It may be at work still, and nobody waits for that any more.
+            self._kill()
         self._contender.__exit__(kind, error, trace)
 
     def fill(self) -> None:
@@ -121,4 +126,5 @@ class Load:
             watch.cancel()
 
     def _kill(self) -> None:
-        os.kill(self._contender.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._contender.pid, signal.SIGKILL)
