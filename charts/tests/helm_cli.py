@@ -121,7 +121,12 @@ class Rendered:
 def render(values: Mapping[str, Any] | None = None, *, release: str = RELEASE) -> Rendered:
     """Render the chart with some values over its defaults."""
     text = _render(release, tuple(settings(values or {})))
-    return Rendered(tuple(m for m in yaml.safe_load_all(text) if m is not None))
+    return parsed(text)
+
+
+def parsed(text: str) -> Rendered:
+    """Read what helm has rendered; the loader in C, for the CRDs are long."""
+    return Rendered(tuple(m for m in yaml.load_all(text, Loader=yaml.CSafeLoader) if m is not None))
 
 
 @cache

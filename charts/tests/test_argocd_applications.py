@@ -3,7 +3,7 @@ from typing import Any
 
 import yaml
 
-from .helm_cli import CHART, Rendered, helm, render
+from .helm_cli import CHART, Rendered, helm, parsed, render
 
 ROOT = CHART.parents[1]
 APPLICATIONS = ROOT / "examples" / "argocd"
@@ -27,7 +27,7 @@ def rendered_as_argocd_does(spec: dict[str, Any], folder: Path) -> Rendered:
         f"--values={values}",
         "--include-crds",
     )
-    return Rendered(tuple(m for m in yaml.safe_load_all(text) if m is not None))
+    return parsed(text)
 
 
 def test_the_application_renders_the_chart(tmp_path: Path) -> None:
