@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from muster_cli.status import rows, table
+from muster_cli.status import rows, store_rows, store_table, table
 
 
 def named(name: str, **status: Any) -> dict[str, Any]:
@@ -37,6 +37,20 @@ COORDINATORS = {
 }
 
 
+STORES = {
+    "items": [
+        named(
+            "store",
+            conditions=[says("Ready", "True", "3 of 3 storage nodes are ready")],
+            readyReplicas=3,
+            rangesUnderReplicated=0,
+            hintsWaiting=12,
+        ),
+        {"metadata": {"name": "new"}},
+    ]
+}
+
+
 def test_every_pool_of_workers_has_a_row() -> None:
     assert list(rows(POOLS, COORDINATORS)) == [
         ("demo", "True", "2", "6", "demo", "2 of 2 workers are ready"),
@@ -47,3 +61,11 @@ def test_every_pool_of_workers_has_a_row() -> None:
 
 def test_the_table_has_them_all() -> None:
     assert table(POOLS, COORDINATORS).row_count == 3
+
+
+def test_every_store_has_a_row() -> None:
+    assert list(store_rows(STORES)) == [
+        ("store", "True", "3", "0", "12", "3 of 3 storage nodes are ready"),
+        ("new", "Unknown", "0", "?", "?", ""),
+    ]
+    assert store_table(STORES).row_count == 2

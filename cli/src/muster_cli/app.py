@@ -12,7 +12,7 @@ from rich.progress import Progress
 from muster_cli import kubectl, statements
 from muster_cli.api import ProofApi
 from muster_cli.prove import Order, prove
-from muster_cli.status import table
+from muster_cli.status import store_table, table
 from muster_cli.verify import verify
 from muster_proving import InvalidInput, parse_circuit, parse_inputs
 
@@ -32,10 +32,12 @@ def main(context: click.Context, namespace: str | None) -> None:
 @main.command("status")
 @click.pass_obj
 def status_command(namespace: str | None) -> None:
-    """Show the pools of workers: are they fine, how much do they do."""
-    kinds = ("proverpools.muster.dev", "coordinators.muster.dev")
-    pools, coordinators = (kubectl.get(kind, None, namespace) for kind in kinds)
+    """Show the pools of workers and the stores: are they fine, how much do they do."""
+    kinds = ("proverpools.muster.dev", "coordinators.muster.dev", "kvclusters.muster.dev")
+    pools, coordinators, stores = (kubectl.get(kind, None, namespace) for kind in kinds)
     _console.print(table(pools, coordinators))
+    if stores["items"]:
+        _console.print(store_table(stores))
 
 
 @main.command("prove")

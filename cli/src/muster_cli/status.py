@@ -1,4 +1,4 @@
-"""A table of the fleets in a namespace."""
+"""Tables of the fleets in a namespace."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,6 +6,9 @@ from typing import Any
 from rich.table import Table
 
 Row = tuple[str, str, str, str, str, str]
+
+
+StoreRow = tuple[str, str, str, str, str, str]
 
 
 def table(pools: Mapping[str, Any], coordinators: Mapping[str, Any]) -> Table:
@@ -40,6 +43,32 @@ def _row(name: str, numbers: Mapping[str, Any], ready: Mapping[str, Any], coordi
         coordinator,
         ready.get("message", ""),
     )
+
+
+def store_table(stores: Mapping[str, Any]) -> Table:
+    """One row for each KVCluster of a kubectl list."""
+    shown = Table("STORE", "READY", "NODES", "LACKING", "HINTS", "WHY", box=None)
+    for row in store_rows(stores):
+        shown.add_row(*row)
+    return shown
+
+
+def store_rows(stores: Mapping[str, Any]) -> Iterator[StoreRow]:
+    """Name, readiness, ready nodes, ranges that lack a replica, hints, and what there is to say.
+
+    What coordinators have not told yet is a question mark.
+    """
+    for store in stores["items"]:
+        status = store.get("status", {})
+        ready = condition(status, "Ready")
+        yield (
+            store["metadata"]["name"],
+            ready.get("status", "Unknown"),
+            str(status.get("readyReplicas", 0)),
+            str(status.get("rangesUnderReplicated", "?")),
+            str(status.get("hintsWaiting", "?")),
+            ready.get("message", ""),
+        )
 
 
 def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
