@@ -133,6 +133,7 @@ http:
   rateBurst: 50
   trustedProxies: [10.1.2.3/8, '::1']
   corsOrigins: [https://example.com]
+  requireKeys: true
 """
 
 WORKLOADS = """

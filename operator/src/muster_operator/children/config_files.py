@@ -93,6 +93,7 @@ def _http(spec: HttpApi) -> dict[str, Any]:
         "rate_burst": spec.rate_burst,
         "trusted_proxies": spec.trusted_proxies,
         "cors_origins": spec.cors_origins,
+        **({"require_keys": True} if spec.require_keys else {}),
     }
 
 

@@ -61,6 +61,11 @@ class HttpApi(Model):
     rate_burst: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         20, description="Requests of one client at once."
     )
+    require_keys: bool = Field(
+        False,
+        description="Whether proofs may be asked for only with an API key, token or certificate, "
+        "as workloads may; kubectl muster prove shows none.",
+    )
     tls: HttpTls = Field(HttpTls(), description="Transport security.")
     trusted_proxies: Annotated[list[Network], Field(max_length=32)] = Field(
         [],
