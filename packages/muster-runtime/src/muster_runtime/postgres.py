@@ -1,5 +1,7 @@
 """What a connection to PostgreSQL raises, and what of that means that the database is away."""
 
+import asyncio
+
 import asyncpg
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -27,6 +29,16 @@ AWAY = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 """Of these, what is raised where the connection, or what is behind it, is away; see `is_outage`."""
+
+
+def was_cancelled() -> bool:
+    """Whether the current task was cancelled, whatever it caught last.
+
+    A connection that is given back in the middle of a statement and does not answer raises
+    TimeoutError in the place of the cancellation; whoever takes that for an outage never ends.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def is_outage(error: BaseException) -> bool:

@@ -178,6 +178,8 @@ class Database:
             try:
                 return await self._once(work, transaction=transaction)
             except (*postgres.AWAY, *_CONFLICT) as error:
+                if postgres.was_cancelled():
+                    raise asyncio.CancelledError from error
                 if not postgres.is_outage(error) and not isinstance(error, _CONFLICT):
                     raise
                 if loop.time() + pause >= begun + self._patience:

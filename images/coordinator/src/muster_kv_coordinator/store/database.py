@@ -93,6 +93,8 @@ class Database:
             async with asyncio.timeout(self._limits.call), self._pool.acquire() as held:
                 yield held
         except postgres.LOST as error:
+            if postgres.was_cancelled():
+                raise asyncio.CancelledError from error
             if not is_outage(error):
                 raise
             log.warning("the metadata store is away", extra={"error": repr(error)})
