@@ -34,7 +34,6 @@ class SimulatedWorker:
         self._name = name
         self._keys = keys
         self._proofs = proofs
-        self._instance = uuid.uuid4().hex
         self._stub: Any = None
 
     async def serve(self) -> None:
@@ -54,7 +53,8 @@ class SimulatedWorker:
                 max_concurrent_tasks=1,
                 capabilities={"circuits": "addition", "keys": self._keys},
                 pool="demo",
-                tags={"instance": self._instance},
+                # It has forgotten what it had, as a process that was started anew.
+                tags={"instance": uuid.uuid4().hex},
             ),
             timeout=_CALL_SECONDS,
         )

@@ -262,8 +262,9 @@ async def test_a_node_that_lost_its_disk_is_filled_before_it_is_read(cluster: Cl
     await kv.healthy(2)
     written = await _fill(kv, tenant)
     lost.kill()
-    await asyncio.gather(third.start(), emptied(lost))
+    # Before the others are back: it would fill them.
     first.freeze()
+    await asyncio.gather(third.start(), emptied(lost))
     await kv.healthy(2)
     # An empty replica and a late one would say that there is no such key.
     read = await kv.grpc.read("k1", tenant=tenant)
