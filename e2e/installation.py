@@ -55,7 +55,7 @@ class Installation:
         # With an aggregated API that nobody serves, no namespace can be deleted.
         run("delete", "apiservices", _OURS)
         if run("get", "crds", _OURS, "-o", "name"):
-            run("delete", "proverpools,coordinators", "--all", "--all-namespaces")
+            run("delete", "proverpools,coordinators,kvclusters", "--all", "--all-namespaces")
         self._cluster.helm("uninstall", "muster", "-n", SYSTEM, "--ignore-not-found", "--wait")
         run("delete", "clusterroles,clusterrolebindings,crds", _OURS)
         run("delete", "roles,rolebindings", _OURS, "-n", "kube-system")
