@@ -15,7 +15,7 @@ from muster_operator.children.base import (
 )
 from muster_operator.children.config_files import digest
 from muster_operator.children.network import nats_policy
-from muster_operator.children.volumes import retention, volume_claim
+from muster_operator.children.volumes import managed_claim, retention
 from muster_operator.resources import CONFIG_MAPS, SECRETS, SERVICES, STATEFUL_SETS, Manifest
 
 URL_KEY = "url"
@@ -99,7 +99,7 @@ def managed_nats(
             "selector": {"matchLabels": selector},
             "persistentVolumeClaimRetentionPolicy": retention(broker),
             "template": pod.template(),
-            "volumeClaimTemplates": [volume_claim(broker, selector)],
+            "volumeClaimTemplates": [managed_claim(broker, selector)],
         },
     )
     config = CONFIG_MAPS.manifest(owner.metadata(name, naming.NATS), data={_FILE: _CONFIG})

@@ -12,7 +12,7 @@ from muster_operator.children.base import (
     PodSpec,
 )
 from muster_operator.children.network import postgres_policy
-from muster_operator.children.volumes import retention, volume_claim
+from muster_operator.children.volumes import managed_claim, retention
 from muster_operator.resources import SECRETS, SERVICES, STATEFUL_SETS, Manifest
 
 ROLE = "muster"
@@ -100,7 +100,7 @@ def managed_postgres(
             "selector": {"matchLabels": selector},
             "persistentVolumeClaimRetentionPolicy": retention(database),
             "template": pod.template(),
-            "volumeClaimTemplates": [volume_claim(database, selector)],
+            "volumeClaimTemplates": [managed_claim(database, selector)],
         },
     )
     objects = [service, stateful_set]

@@ -1,4 +1,4 @@
-"""The volume of a managed store."""
+"""Volumes of StatefulSets."""
 
 from typing import Any
 
@@ -10,14 +10,21 @@ def retention(store: ManagedStore) -> dict[str, str]:
     return {"whenDeleted": store.deletion_policy, "whenScaled": "Retain"}
 
 
-def volume_claim(store: ManagedStore, labels: dict[str, str]) -> dict[str, Any]:
+def managed_claim(store: ManagedStore, labels: dict[str, str]) -> dict[str, Any]:
+    """The claim of a managed store."""
+    return volume_claim(store.storage, store.storage_class_name, labels)
+
+
+def volume_claim(
+    size: str, storage_class_name: str | None, labels: dict[str, str]
+) -> dict[str, Any]:
     """The entry of `volumeClaimTemplates`; its volume is named data."""
     spec: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": store.storage}},
+        "resources": {"requests": {"storage": size}},
     }
-    if store.storage_class_name:
-        spec["storageClassName"] = store.storage_class_name
+    if storage_class_name:
+        spec["storageClassName"] = storage_class_name
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",

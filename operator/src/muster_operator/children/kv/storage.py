@@ -24,6 +24,7 @@ from muster_operator.children.kv.given import KvInput, dispensable, factors
 from muster_operator.children.kv.paths import DATA, FOLDER, STORAGE_FILE, TOKEN_PATH
 from muster_operator.children.kv.security import node_sources
 from muster_operator.children.network import ANY_POD, DNS, policy, tcp
+from muster_operator.children.volumes import volume_claim
 from muster_operator.resources import CONFIG_MAPS, SERVICES, STATEFUL_SETS, Manifest
 
 _SHUTDOWN_SECONDS = 30
@@ -95,7 +96,9 @@ def _stateful_set(given: KvInput, name: str, config: str, defaults: Defaults) ->
                 "whenScaled": "Retain",
             },
             "template": pod.template(),
-            "volumeClaimTemplates": [_claim(given, selector)],
+            "volumeClaimTemplates": [
+                volume_claim(spec.volume.size, spec.volume.storage_class_name, selector)
+            ],
         },
     )
 
@@ -111,22 +114,6 @@ def _configuration(given: KvInput, name: str) -> dict[str, Any]:
                 *node_sources(given.spec),
             ],
         },
-    }
-
-
-def _claim(given: KvInput, labels: dict[str, str]) -> dict[str, Any]:
-    volume = given.spec.volume
-    spec: dict[str, Any] = {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": volume.size}},
-    }
-    if volume.storage_class_name:
-        spec["storageClassName"] = volume.storage_class_name
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data", "labels": labels},
-        "spec": spec,
     }
 
 
