@@ -7,6 +7,7 @@ from muster_api.coordinator import CoordinatorSpec, CoordinatorStatus, Endpoints
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.managed import BROKER, DATABASE, managed
 from muster_operator.reconcile.numbers import queue_status
 from muster_operator.reconcile.rollout import Rollout, Unplaced
 from muster_operator.reconcile.scheduled import scheduled
@@ -70,7 +71,7 @@ def coordinator_verdicts(facts: CoordinatorFacts) -> list[Verdict]:
     return [
         *summary(standing),
         placed,
-        _database(facts),
+        managed(DATABASE, facts.database),
         *_broker(facts),
         _sealed(facts),
         *worker_pool_verdicts(facts.worker_pools),
@@ -134,25 +135,10 @@ def _unfinished(facts: CoordinatorFacts) -> Finding | None:
 
 
 def _broker(facts: CoordinatorFacts) -> list[Verdict]:
-    kind, broker = ConditionType.BROKER_READY, facts.spec.broker
+    broker = facts.spec.broker
     if broker is None:
         return []
-    if broker.managed is None or facts.broker is None:
-        return [Verdict(kind, "Unknown", Reason.EXTERNAL_BROKER, "it is looked after elsewhere")]
-    if facts.broker.ready:
-        return [verdict(kind, True, Reason.BROKER_RUNNING, "the managed NATS is ready")]
-    message = facts.broker.failure or "the managed NATS is not ready"
-    return [verdict(kind, False, Reason.WAITING_FOR_BROKER, message)]
-
-
-def _database(facts: CoordinatorFacts) -> Verdict:
-    kind = ConditionType.DATABASE_READY
-    if facts.database is None:
-        return Verdict(kind, "Unknown", Reason.EXTERNAL_DATABASE, "it is looked after elsewhere")
-    if facts.database.ready:
-        return verdict(kind, True, Reason.DATABASE_RUNNING, "the managed PostgreSQL is ready")
-    message = facts.database.failure or "the managed PostgreSQL is not ready"
-    return verdict(kind, False, Reason.WAITING_FOR_DATABASE, message)
+    return [managed(BROKER, facts.broker if broker.managed else None)]
 
 
 def _sealed(facts: CoordinatorFacts) -> Verdict:

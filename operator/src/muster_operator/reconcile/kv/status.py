@@ -16,6 +16,7 @@ from muster_operator.reconcile.conditions import Finding, Standing, Verdict, sum
 from muster_operator.reconcile.kv.client import Topology
 from muster_operator.reconcile.kv.size import Size
 from muster_operator.reconcile.kv.store import StoreState
+from muster_operator.reconcile.managed import DATABASE, managed
 from muster_operator.reconcile.rollout import Rollout, Unplaced
 from muster_operator.reconcile.scheduled import scheduled
 
@@ -80,7 +81,7 @@ def kv_verdicts(facts: KvFacts) -> list[Verdict]:
     return [
         *summary(standing),
         scheduled(ConditionType.PODS_SCHEDULED, "pods", facts.unplaced),
-        _database(facts),
+        managed(DATABASE, facts.database),
         _joined(facts),
         *_tenants(facts),
         _replicated(facts),
@@ -201,16 +202,6 @@ def _leaving(facts: KvFacts) -> str:
 
 def _settled(facts: KvFacts) -> str:
     return f"{facts.store.settled} of {facts.declared} declared tenants are as they should be"
-
-
-def _database(facts: KvFacts) -> Verdict:
-    kind = ConditionType.DATABASE_READY
-    if facts.database is None:
-        return Verdict(kind, "Unknown", Reason.EXTERNAL_DATABASE, "it is looked after elsewhere")
-    if facts.database.ready:
-        return verdict(kind, True, Reason.DATABASE_RUNNING, "the managed PostgreSQL is ready")
-    message = facts.database.failure or "the managed PostgreSQL is not ready"
-    return verdict(kind, False, Reason.WAITING_FOR_DATABASE, message)
 
 
 def _joined(facts: KvFacts) -> Verdict:
