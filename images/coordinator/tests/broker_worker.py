@@ -103,10 +103,13 @@ class BrokerWorker:
 
     async def kill(self) -> None:
         """Be gone without a word."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stop()
         await self._client.close()
+
+    async def leave(self) -> None:
+        """Stop all that it does, and say so."""
+        await self._stop()
+        await self.ask("worker.leave")
 
     def keep(self, work: Any) -> None:
         """Do something beside."""
@@ -186,6 +189,11 @@ class BrokerWorker:
         assert found is not None
         payload: Document = found["payload"]
         return payload
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _commanded(self, message: Msg) -> None:
         said = json.loads(message.data)

@@ -89,7 +89,7 @@ async def idle(stage: Stage) -> AsyncIterator[BrokerWorker]:
     """A worker that does nothing by itself."""
     async with BrokerWorker(stage.server, "w-idle", ignore) as worker:
         yield worker
-        await worker.ask("worker.leave")
+        await worker.leave()
 
 
 def claim(work: Document) -> Document:
@@ -101,7 +101,7 @@ async def test_work_goes_out_and_its_result_comes_back(stage: Stage) -> None:
         [one] = await stage.owner.submit(input=b'{"a": 1}')
         done = await stage.owner.reaches(one, State.COMPLETED)
         work = await worker.told("workload.assign")
-        await worker.ask("worker.leave")
+        await worker.leave()
     assert done.result is not None
     assert done.result.output == b'{"by": "pod-7.ns"}'
     assert done.worker_id == "pod-7.ns"
@@ -124,6 +124,21 @@ async def test_a_worker_that_nobody_knows_is_told_so(idle: BrokerWorker) -> None
     answer = (await idle.request(beat, "worker.w-ghost.status"))["payload"]
     assert answer["outcome"] == "not_found"
     assert "register first" in answer["message"]
+
+
+async def test_a_worker_that_left_is_not_asked_back(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with BrokerWorker(stage.server, "w-leaves", ignore) as worker:
+        await worker.leave()
+        await eventually(
+            lambda: "session ended" in caplog.messages,
+            what="its session ended",
+        )
+        # Comes after all that was said to it before.
+        assert (await worker.ask("worker.heartbeat"))["outcome"] == "not_found"
+        assert worker.commands == []
 
 
 async def test_a_transient_failure_goes_elsewhere_and_a_permanent_one_ends_it(

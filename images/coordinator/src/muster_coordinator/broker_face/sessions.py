@@ -53,6 +53,7 @@ class _Session:
     heard_at: float
     over: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
+    left: bool = False
 
     def end(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -118,6 +119,7 @@ class Sessions:
         """A worker leaves."""
         session = self._sessions.get(worker_id)
         if session is not None:
+            session.left = True
             session.end("the worker left")
 
     async def detach(self, worker_id: str, session_id: str, reason: str) -> None:
@@ -160,7 +162,9 @@ class Sessions:
                 opened.cancel()
         about = {"worker_id": session.worker_id, "reason": session.reason}
         log.info("session ended", extra=about)
-        await self.detach(session.worker_id, session.id, session.reason)
+        # A worker that left would take the word for an invitation to come back.
+        if not session.left:
+            await self.detach(session.worker_id, session.id, session.reason)
 
     async def _until_over(self, session: _Session, stream: Stream) -> None:
         pump = asyncio.create_task(self._pump(session, stream))
