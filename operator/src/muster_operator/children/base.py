@@ -19,6 +19,12 @@ PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 USER = 65532
 READ_BY_GROUP = 0o440
 
+ONE_MORE_FIRST: Mapping[str, Any] = {
+    "type": "RollingUpdate",
+    "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+}
+"""The strategy of a Deployment that never has fewer ready pods than it should."""
+
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
@@ -212,6 +218,14 @@ def http_probe(path: str, port: str, *, period: int, failures: int) -> dict[str,
         "timeoutSeconds": 5,
         "failureThreshold": failures,
     }
+
+
+def service_ports(ports: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The ports of a Service, by name; its pods have ports of the same names."""
+    return [
+        {"name": name, "port": number, "targetPort": name, "protocol": "TCP"}
+        for name, number in ports.items()
+    ]
 
 
 def ops_probes() -> dict[str, Any]:

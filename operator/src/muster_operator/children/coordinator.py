@@ -6,6 +6,7 @@ from muster_api.coordinator import CoordinatorSpec
 from muster_operator import naming
 from muster_operator.children import config_files
 from muster_operator.children.base import (
+    ONE_MORE_FIRST,
     READ_BY_GROUP,
     Defaults,
     Owner,
@@ -14,6 +15,7 @@ from muster_operator.children.base import (
     identity_env,
     ops_probes,
     service_account,
+    service_ports,
 )
 from muster_operator.children.coordinator_input import CoordinatorInput
 from muster_operator.children.key_volumes import key_volumes
@@ -81,10 +83,7 @@ def _service(owner: Owner, name: str) -> Manifest:
         spec={
             "type": "ClusterIP",
             "selector": naming.selecting(owner.key, naming.COORDINATOR),
-            "ports": [
-                {"name": port, "port": number, "targetPort": port, "protocol": "TCP"}
-                for port, number in ports.items()
-            ],
+            "ports": service_ports(ports),
         },
     )
 
@@ -112,10 +111,7 @@ def _deployment(given: CoordinatorInput, name: str, config: str, defaults: Defau
         spec={
             "replicas": 0 if spec.suspend else spec.replicas,
             "selector": {"matchLabels": naming.selecting(owner.key, naming.COORDINATOR)},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-            },
+            "strategy": dict(ONE_MORE_FIRST),
             "template": pod.template(),
         },
     )

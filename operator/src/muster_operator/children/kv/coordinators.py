@@ -5,6 +5,7 @@ from typing import Any
 from muster_api.shared import Workload
 from muster_operator import naming
 from muster_operator.children.base import (
+    ONE_MORE_FIRST,
     READ_BY_GROUP,
     Defaults,
     Owner,
@@ -13,6 +14,7 @@ from muster_operator.children.base import (
     identity_env,
     ops_probes,
     service_account,
+    service_ports,
 )
 from muster_operator.children.config_files import as_file, digest
 from muster_operator.children.kv.config import coordinator_config
@@ -74,10 +76,7 @@ def _service(owner: Owner, name: str) -> Manifest:
         spec={
             "type": "ClusterIP",
             "selector": owner.selecting(naming.KV_COORDINATOR),
-            "ports": [
-                {"name": port, "port": number, "targetPort": port, "protocol": "TCP"}
-                for port, number in PORTS.items()
-            ],
+            "ports": service_ports(PORTS),
         },
     )
 
@@ -122,10 +121,7 @@ def _deployment(given: KvInput, name: str, config: str, defaults: Defaults) -> M
         spec={
             **_replicas(given),
             "selector": {"matchLabels": owner.selecting(naming.KV_COORDINATOR)},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-            },
+            "strategy": dict(ONE_MORE_FIRST),
             "template": pod.template(),
         },
     )

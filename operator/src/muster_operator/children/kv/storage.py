@@ -10,6 +10,7 @@ from muster_operator.children.base import (
     disruption_budget,
     identity_env,
     ops_probes,
+    service_ports,
 )
 from muster_operator.children.config_files import as_file, digest
 from muster_operator.children.kv.backup import (
@@ -57,10 +58,7 @@ def _service(given: KvInput, name: str) -> Manifest:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": owner.selecting(naming.KV_STORAGE),
-            "ports": [
-                {"name": port, "port": number, "targetPort": port, "protocol": "TCP"}
-                for port, number in ports.items()
-            ],
+            "ports": service_ports(ports),
         },
     )
 
