@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from muster_operator import naming, rbac
 from muster_operator.children.base import Defaults, PullPolicy
-from muster_runtime.config import Duration, Section
+from muster_runtime.config import Duration, Port, Section
 
 
 def _at_least_a_second(value: timedelta) -> timedelta:
@@ -18,7 +18,6 @@ def _at_least_a_second(value: timedelta) -> timedelta:
 
 Interval = Annotated[Duration, AfterValidator(_at_least_a_second)]
 ImageName = Annotated[str, Field(min_length=1)]
-Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class OperatorSection(Section):

@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
@@ -57,12 +58,8 @@ from muster_coordinator.store.witnesses import Witnesses
 from muster_coordinator.store.workers import PostgresWorkers
 from muster_coordinator.workload_face.service import workload_service
 from muster_coordinator.workload_face.sockets import Watches
-from muster_runtime.election import (
-    AdvisoryLockElector,
-    Elector,
-    LeaseElector,
-    Term,
-)
+from muster_runtime.election import Elector, Term
+from muster_runtime.election.configured import open_elector
 from muster_runtime.grpc_certificates import Certificates, TlsFiles
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
@@ -310,21 +307,14 @@ class Coordinator:
                     await stop.wait()
         return False
 
-    @contextlib.asynccontextmanager
-    async def _elector(self) -> AsyncIterator[Elector]:
-        section = self._config.leader_election
-        if section.backend == "advisory-lock":
-            name = section.lease_name or "muster-coordinator"
-            yield AdvisoryLockElector(self._dsn, name, self._identity, section.timings)
-            return
-        namespace = section.namespace or self._env.get("POD_NAMESPACE", "default")
-        # Imported where it is used: Kubernetes' client costs a start a third of its time.
-        from muster_runtime.election.kube_lease import kube_leases
-        from muster_runtime.kube import connect
-
-        async with connect() as api:
-            leases = kube_leases(api, namespace, section.lease_name)
-            yield LeaseElector(leases, self._identity, section.timings)
+    def _elector(self) -> AbstractAsyncContextManager[Elector]:
+        return open_elector(
+            self._config.leader_election,
+            self._identity,
+            dsn=self._dsn,
+            lock="muster-coordinator",
+            namespace=self._env.get("POD_NAMESPACE", "default"),
+        )
 
     @contextlib.asynccontextmanager
     async def _security(self) -> AsyncIterator[Security]:

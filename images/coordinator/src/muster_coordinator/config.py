@@ -21,8 +21,17 @@ from muster_coordinator.accounts.section import AccountsSection
 from muster_coordinator.engine.scheduling import STRATEGIES
 from muster_coordinator.security import AuthSection
 from muster_proving import CircuitSpec, InvalidInput, parse_circuit
-from muster_runtime.config import AbsolutePath, Duration, Quantity, Section, Sha256, between
-from muster_runtime.election import Timings
+from muster_runtime.config import (
+    AbsolutePath,
+    Duration,
+    Port,
+    Quantity,
+    Section,
+    Sha256,
+    Span,
+    between,
+)
+from muster_runtime.election.configured import ElectionSection
 from muster_runtime.tls import GrpcTlsSection, TlsSection
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
@@ -30,15 +39,6 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 
 TYPE_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
 """Of a kind of work, as in `command` or `prove.merkle`."""
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-"""A TCP port; 0 takes a free one, which is logged."""
-
-
-Span = Annotated[
-    Duration,
-    between(timedelta(milliseconds=10), timedelta(days=1), "a duration from 10ms to 24h"),
-]
 
 LongSpan = Annotated[
     Duration,
@@ -137,29 +137,11 @@ class DatabaseSection(Section):
         return value
 
 
-class LeaderElectionSection(Section):
-    """How replicas agree on their leader."""
-
-    backend: Literal["lease", "advisory-lock"] = "lease"
-    lease_name: str = ""
-    namespace: str = ""
-    lease_duration: Span = timedelta(seconds=15)
-    renew_deadline: Span = timedelta(seconds=10)
-    retry_period: Span = timedelta(seconds=2)
-
-    @property
-    def timings(self) -> Timings:
-        """The three times in seconds."""
-        return Timings(
-            self.lease_duration.total_seconds(),
-            self.renew_deadline.total_seconds(),
-            self.retry_period.total_seconds(),
-        )
+class LeaderElectionSection(ElectionSection):
+    """How replicas agree on their leader; outside a cluster an advisory lock needs no name."""
 
     @model_validator(mode="after")
-    def _in_order(self) -> "LeaderElectionSection":
-        if not self.retry_period < self.renew_deadline < self.lease_duration:
-            raise ValueError("retry_period < renew_deadline < lease_duration")
+    def _named(self) -> "LeaderElectionSection":
         if self.backend == "lease" and not self.lease_name:
             raise ValueError("a lease_name where backend is lease")
         return self

@@ -6,7 +6,7 @@ import gc
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from prometheus_client import CollectorRegistry
@@ -46,7 +46,7 @@ from muster_kv_coordinator.topology.leader import Leader, Pace
 from muster_kv_coordinator.topology.meter import TopologyMeter
 from muster_kv_coordinator.topology.report import Report
 from muster_runtime.config import ConfigError
-from muster_runtime.election import AdvisoryLockElector, Elector, LeaseElector
+from muster_runtime.election.configured import open_elector
 from muster_runtime.grpc_certificates import Certificates, TlsFiles
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
@@ -178,24 +178,15 @@ class KvCoordinator:
 
     async def _maintain(self, parts: "_Parts") -> None:
         """Campaign for ever, and maintain the cluster while leading."""
-        async with self._elector() as elector:
-            await elector.run(parts.leader.lead)
-
-    @contextlib.asynccontextmanager
-    async def _elector(self) -> AsyncIterator[Elector]:
         section = self._config.leader_election
-        if section.backend == "advisory-lock":
-            yield AdvisoryLockElector(
-                self._dsn, section.lease_name, self._identity, section.timings
-            )
-            return
-        # Imported where it is used: Kubernetes' client costs a start a third of its time.
-        from muster_runtime.election.kube_lease import kube_leases
-        from muster_runtime.kube import connect
-
-        async with connect() as api:
-            leases = kube_leases(api, section.namespace or self._namespace, section.lease_name)
-            yield LeaseElector(leases, self._identity, section.timings)
+        async with open_elector(
+            section,
+            self._identity,
+            dsn=self._dsn,
+            lock=section.lease_name,
+            namespace=self._namespace,
+        ) as elector:
+            await elector.run(parts.leader.lead)
 
     async def _drain(
         self, parts: "_Parts", state: HealthState, grpc: GrpcFace, http: HttpFace

@@ -9,34 +9,20 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 from pydantic import (
-    AfterValidator,
     Field,
     SecretStr,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from muster_kv.consistency import Level
 from muster_kv_coordinator.core.model import READS_PER_MINUTE, WRITES_PER_MINUTE
 from muster_kv_coordinator.security import AuthSection
-from muster_runtime.config import ConfigError, Duration, OptionalFile, Section
-from muster_runtime.election import Timings
+from muster_runtime.config import ConfigError, OptionalFile, Port, Section, Span
+from muster_runtime.election.configured import ElectionSection
 from muster_runtime.tls import GrpcTlsSection
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-"""A TCP port; 0 takes a free one, which is logged."""
-
 _RATE = Annotated[int, Field(ge=-1, le=1_000_000_000)]
-
-
-def _positive(value: timedelta) -> timedelta:
-    if not timedelta(milliseconds=10) <= value <= timedelta(days=1):
-        raise ValueError("a duration from 10ms to 24h")
-    return value
-
-
-Span = Annotated[Duration, AfterValidator(_positive)]
 
 
 class ServerSection(Section):
@@ -207,30 +193,11 @@ class TopologySection(Section):
     disk_limit: float = Field(default=85.0, gt=0, le=100)
 
 
-class LeaderElectionSection(Section):
+class LeaderElectionSection(ElectionSection):
     """How coordinators agree on the maintenance leader."""
 
     backend: Literal["lease", "advisory-lock"] = "advisory-lock"
     lease_name: str = Field(default="muster-kv-maintenance", min_length=1, max_length=253)
-    namespace: str = ""
-    lease_duration: Span = timedelta(seconds=15)
-    renew_deadline: Span = timedelta(seconds=10)
-    retry_period: Span = timedelta(seconds=2)
-
-    @property
-    def timings(self) -> Timings:
-        """The three times in seconds."""
-        return Timings(
-            self.lease_duration.total_seconds(),
-            self.renew_deadline.total_seconds(),
-            self.retry_period.total_seconds(),
-        )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "LeaderElectionSection":
-        if not self.retry_period < self.renew_deadline < self.lease_duration:
-            raise ValueError("retry_period < renew_deadline < lease_duration")
-        return self
 
 
 class MetricsSection(Section):

@@ -14,6 +14,7 @@ from muster_runtime.config import (
     Duration,
     EmptyIsNone,
     OptionalFile,
+    Port,
     Quantity,
     Section,
     WritableDirectory,
@@ -55,7 +56,6 @@ def _token(value: Path | None) -> Path | None:
 
 
 _Name = Annotated[str, AfterValidator(_name)]
-_Port = Annotated[int, Field(ge=0, le=65535)]
 _Percent = Annotated[float, Field(ge=1, le=100, validate_default=True)]
 
 
@@ -70,9 +70,9 @@ class StorageSection(Section):
     """Where the node is; said by `/ready`, for whoever makes the ring."""
     host: str = ""
     """Address to listen on; empty for all."""
-    port: _Port = 50052
+    port: Port = 50052
     """0 takes a free port, which the log names."""
-    ops_port: _Port = 8094
+    ops_port: Port = 8094
     data_dir: WritableDirectory = Path("/var/lib/muster")
     backup_dir: Annotated[AbsolutePath | None, EmptyIsNone] = None
     """A mounted volume for backups; none refuses them."""

@@ -17,6 +17,7 @@ from muster_runtime.config import (
     Duration,
     EmptyIsNone,
     OptionalFile,
+    Port,
     Quantity,
     Section,
     Sha256,
@@ -128,7 +129,7 @@ class WorkerSection(Section):
         Duration, between(timedelta(seconds=1), timedelta(hours=1), "1s to 1h")
     ] = timedelta(seconds=30)
     """Time from SIGTERM to the end of the process."""
-    ops_port: Annotated[int, Field(ge=0, le=65535)] = 8091
+    ops_port: Port = 8091
     """0 takes a free port."""
     cache_dir: WritableDirectory = Path("/var/cache/muster")
     spool_dir: WritableDirectory = Path("/var/spool/muster")

@@ -98,6 +98,16 @@ def between(least: timedelta, most: timedelta, allowed: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+Span = Annotated[
+    Duration,
+    between(timedelta(milliseconds=10), timedelta(days=1), "a duration from 10ms to 24h"),
+]
+"""A duration that somebody waits for."""
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 takes a free one, which is logged."""
+
+
 def _empty_to_none(value: object) -> object:
     return None if value == "" else value
 
