@@ -87,34 +87,37 @@ class Fleet:
         )
         return [line.split("\t") for line in out.splitlines()]
 
-    def expose(self) -> str:
-        """Make the API reachable from the machine of the tests; return its URL.
+    def expose(self, name: str, selector: dict[str, str], port: int) -> str:
+        """Make a port of pods reachable from the machine of the tests; return its address.
 
         A NodePort reaches whichever replica is ready; a port-forward would die with one pod.
         """
-        name = f"{self.pool}-e2e"
-        selector = {
-            "muster.dev/coordinator": self.pool,
-            "app.kubernetes.io/component": "coordinator",
-        }
         service = {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": name},
-            "spec": {"type": "NodePort", "selector": selector, "ports": [{"port": 8080}]},
+            "spec": {"type": "NodePort", "selector": selector, "ports": [{"port": port}]},
         }
         self.cluster.apply(service, self.namespace)
-        port = self.cluster.get("service", name, self.namespace)["spec"]["ports"][0]["nodePort"]
+        found = self.cluster.get("service", name, self.namespace)["spec"]["ports"][0]["nodePort"]
         address = self.cluster.node_address()
 
         def answered() -> bool:
             # The node opens its port some time after the Service is there.
-            with contextlib.suppress(OSError), socket.create_connection((address, port), 5):
+            with contextlib.suppress(OSError), socket.create_connection((address, found), 5):
                 return True
             return False
 
-        eventually_sync(answered, deadline=120, what="the API can be reached")
-        return f"http://{address}:{port}"
+        eventually_sync(answered, deadline=120, what=f"port {port} can be reached")
+        return f"{address}:{found}"
+
+    def api(self) -> str:
+        """The URL of the pool's API, reachable from the machine of the tests."""
+        selector = {
+            "muster.dev/coordinator": self.pool,
+            "app.kubernetes.io/component": "coordinator",
+        }
+        return f"http://{self.expose(f'{self.pool}-e2e', selector, 8080)}"
 
 
 class UnexpectedAnswerError(Exception):
@@ -186,6 +189,6 @@ class Client:
 async def client(fleet: Fleet) -> AsyncIterator[Client]:
     """A client of a fleet's API."""
     limits = httpx.Limits(max_connections=50)
-    url = await asyncio.to_thread(fleet.expose)
+    url = await asyncio.to_thread(fleet.api)
     async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as http:
         yield Client(http)

@@ -42,7 +42,7 @@ async def test_a_customers_workload_is_done_by_a_pool(fleet: Fleet) -> None:
         )
     work = Fleet(fleet.cluster, fleet.namespace, "work")
     key = await asyncio.to_thread(_key, work, "--customer", "acme")
-    url = await asyncio.to_thread(work.expose)
+    url = await asyncio.to_thread(work.api)
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
         body = {"workload_type": "sleep", "input_params": {"seconds": 1}}
@@ -71,7 +71,7 @@ async def test_the_first_administrators_key_opens_what_is_theirs(fleet: Fleet) -
         *("get", "secret", "work-coordinator-admin", "-n", fleet.namespace),
         *("-o", "go-template={{.data.key | base64decode}}"),
     )
-    url = await asyncio.to_thread(work.expose)
+    url = await asyncio.to_thread(work.api)
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         for key, status in ((secret, 200), (secret[:-1] + "?", 401)):
             answer = await http.get("/v1/admin/workers", headers={"Authorization": f"Bearer {key}"})
