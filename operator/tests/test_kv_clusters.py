@@ -151,6 +151,22 @@ async def test_a_stopped_cluster_comes_back_with_all_its_nodes(
     await space.until_ready(KV_CLUSTERS)
 
 
+async def test_volumes_that_go_are_not_taken_up(space: Space, store: FakeStore) -> None:
+    """They are of one of the same name that was deleted with them."""
+    names = [f"data-{NODES[1]}", "data-demo-kv-postgres-0"]
+    for name in names:
+        metadata = {"name": name, "namespace": space.name, "finalizers": ["example.com/used"]}
+        volume = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        made = await space.cluster.create(CLAIMS, CLAIMS.manifest(metadata, spec=volume))
+        await space.cluster.delete(CLAIMS, made)
+    await space.store()
+    await space.reason(KV_CLUSTERS, "Ready", "WaitingForDatabase")
+    assert await space.list(STATEFUL_SETS) == []
+    for name in names:
+        await space.cluster.merge(CLAIMS, space.name, name, {"metadata": {"finalizers": None}})
+    await space.until_ready(KV_CLUSTERS)
+
+
 async def test_a_larger_cluster_registers_its_nodes(space: Space, store: FakeStore) -> None:
     await space.store("tenants: [{name: acme}]")
     await space.until_ready(KV_CLUSTERS)

@@ -11,7 +11,16 @@ from muster_operator.children.base import Owner
 from muster_operator.cluster import Cluster, RefusedError
 from muster_operator.reconcile.conditions import Finding
 from muster_operator.reconcile.plan import Children, owns_replicas, plan
-from muster_operator.resources import DEPLOYMENTS, Manifest, Resource, by_kind, identity
+from muster_operator.reconcile.volumes import doomed_claims
+from muster_operator.resources import (
+    CLAIMS,
+    DEPLOYMENTS,
+    STATEFUL_SETS,
+    Manifest,
+    Resource,
+    by_kind,
+    identity,
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +66,13 @@ async def apply(cluster: Cluster, owner: Owner, wanted: list[Manifest], live: Ch
     live = {**live, **await _taken(cluster, wanted, live)}
     todo = plan(owner, wanted, live)
     problems = [_taken_by_another(name) for name in todo.foreign]
-    now = dict(live)
+    now, former = dict(live), list(todo.former)
     for manifest in todo.apply:
+        if manifest["kind"] == STATEFUL_SETS.kind and identity(manifest) not in live:
+            doomed = await doomed_claims(cluster, manifest)
+            former += [f"{CLAIMS.kind} {name}" for name in doomed]
+            if doomed:
+                continue
         try:
             now[identity(manifest)] = await _write(cluster, manifest, live)
         except RefusedError as refused:
@@ -71,7 +85,7 @@ async def apply(cluster: Cluster, owner: Owner, wanted: list[Manifest], live: Ch
         log.info("removed", extra={"child_kind": kind, "child": name})
         pruned.append(f"{kind} {name}")
         del now[kind, name]
-    return Applied(now, next(iter(problems), None), todo.former, tuple(pruned))
+    return Applied(now, next(iter(problems), None), tuple(former), tuple(pruned))
 
 
 async def _taken(cluster: Cluster, wanted: list[Manifest], live: Children) -> Children:
