@@ -1,119 +1,155 @@
-"""The example of a key-value store: what it has acknowledged is there after a node was killed."""
+"""A key-value store keeps what it has acknowledged, whatever becomes of its nodes."""
 
 import asyncio
-import contextlib
-import os
-import subprocess
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import grpc
 import pytest
+import yaml
 
+from e2e.cluster import CommandError
 from e2e.fleet import Fleet
-from muster_protos import kv_pb2, kv_pb2_grpc
-from muster_testing.ports import free_port
-from muster_testing.waiting import eventually, eventually_sync
-
-if TYPE_CHECKING:
-    from muster_protos.kv_pb2_grpc import CoordinatorServiceAsyncStub
+from e2e.store import TENANT, Store, conditions, connected
+from muster_testing.waiting import eventually_sync
 
 pytestmark = pytest.mark.e2e
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kvcluster.yaml"
-TENANT, KEYS = "acme", [f"key-{number}" for number in range(50)]
+LAST = "store-kv-storage-3"
+# Seconds that a write takes at most, with all its tries, while pods are replaced one by one.
+PATIENCE = 15.0
 
 
-@contextlib.contextmanager
-def forwarded(fleet: Fleet, service: str, port: int) -> Iterator[str]:
-    """The address of a Service's port on this machine."""
-    local = free_port()
-    command = [
-        *(str(fleet.cluster.bin / "kubectl"), f"--kubeconfig={fleet.cluster.kubeconfig}"),
-        *("port-forward", "-n", fleet.namespace, f"service/{service}", f"{local}:{port}"),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=dict(os.environ))
-    try:
-        yield f"127.0.0.1:{local}"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+def made(store: Store, **spec: object) -> None:
+    """Apply the example with more in its spec, on one machine: there they can share a volume."""
+    cluster = store.fleet.cluster
+    manifest = yaml.safe_load(EXAMPLE.read_text())
+    machine = cluster.list("nodes", "default")[-1]["metadata"]["labels"]["kubernetes.io/hostname"]
+    manifest["spec"] |= {"podTemplate": {"nodeSelector": {"kubernetes.io/hostname": machine}}}
+    cluster.apply(manifest | {"spec": manifest["spec"] | spec}, store.fleet.namespace)
+    store.type("KVCluster", "wait")
 
 
-@contextlib.asynccontextmanager
-async def connected(address: str) -> AsyncIterator["CoordinatorServiceAsyncStub"]:
-    """A client, once the server answers."""
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub = kv_pb2_grpc.CoordinatorServiceStub(channel)
-
-        async def answers() -> bool:
-            try:
-                await stub.GetTenant(kv_pb2.GetTenantRequest(tenant_id=TENANT), timeout=5)
-            except grpc.aio.AioRpcError as error:
-                raise AssertionError(error.details()) from None
-            return True
-
-        await eventually(answers, deadline=60, what="the coordinator answers")
-        yield stub
+def a_volume_for_backups(store: Store) -> None:
+    """A claim that all pods on one machine can mount."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec}
+    store.fleet.cluster.apply(claim | {"metadata": {"name": "backups"}}, store.fleet.namespace)
 
 
-async def read_all(stub: "CoordinatorServiceAsyncStub") -> None:
-    """Every key has its value, at the latest when its replicas answer again."""
+def a_node_is_killed(store: Store) -> None:
+    before = store.fleet.cluster.get("pod", "store-kv-storage-0", store.fleet.namespace)
+    store.fleet.kill("store-kv-storage-0")
 
-    async def whole() -> bool:
-        for key in KEYS:
-            request = kv_pb2.ReadKeyValueRequest(tenant_id=TENANT, key=key, consistency="quorum")
-            found = await stub.ReadKeyValue(request, timeout=10)
-            assert found.success, found.error_message
-            assert found.value == f"value of {key}".encode()
-        return True
-
-    await eventually(whole, deadline=60, what="every acknowledged write is read")
-
-
-async def test_a_killed_storage_node_loses_nothing(fleet: Fleet) -> None:
-    kubectl = fleet.cluster.kubectl
-    kubectl("apply", "-n", fleet.namespace, "-f", str(EXAMPLE))
-    ready = ("wait", "kvc/store", "-n", fleet.namespace, "--for=condition=Ready", "--timeout=9m")
-    kubectl(*ready)
-    with forwarded(fleet, "store-kv-coordinator", 50051) as address:
-        async with connected(address) as stub:
-            for key in KEYS:
-                request = kv_pb2.WriteKeyValueRequest(
-                    tenant_id=TENANT,
-                    key=key,
-                    value=f"value of {key}".encode(),
-                    consistency="quorum",
-                    idempotency_key=f"write {key}",
-                )
-                written = await stub.WriteKeyValue(request, timeout=10)
-                assert written.success, written.error_message
-            await read_all(stub)
-            fleet.kill("store-kv-storage-0")
-            await read_all(stub)
-
-    async def back() -> bool:
-        pod = fleet.cluster.get("pod", "store-kv-storage-0", fleet.namespace)
+    def back() -> bool:
+        pod = store.fleet.cluster.get("pod", "store-kv-storage-0", store.fleet.namespace)
+        assert pod["metadata"]["uid"] != before["metadata"]["uid"]
         states = pod["status"].get("containerStatuses", [])
         return bool(states) and all(each["ready"] for each in states)
 
-    await eventually(back, deadline=180, what="the killed node is back")
+    eventually_sync(back, deadline=180, every=0.5, what="the killed node is back")
 
-    async def led() -> bool:
-        status = fleet.cluster.get("kvc", "store", fleet.namespace)["status"]
-        return str(status.get("leader", "")).startswith("store-kv-coordinator-")
 
-    await eventually(led, deadline=90, every=1, what="a coordinator leads maintenance")
-    with forwarded(fleet, "store-kv-coordinator", 50051) as address:
-        async with connected(address) as stub:
-            await read_all(stub)
-    kubectl("delete", "kvc/store", "-n", fleet.namespace)
+def one_node_fewer(store: Store) -> None:
+    before = store.volumes()
+    with store.watched() as seen:
+        store.type("Scaling", "scale")
+        store.type("Scaling", "wait")
+        status = store.settled(120)
+    assert (status["nodes"], status["members"], status["readyReplicas"]) == (3, 3, 3)
+    assert status["leader"].startswith("store-kv-coordinator-")
+    moving = [each for each in seen if each.get("leaving") == [LAST]]
+    assert moving
+    for each in moving:
+        found = conditions(each)
+        assert found["Ready"]["status"] == "True", each
+        assert found["Reconciling"]["reason"] == "NodesLeaving", each
+        assert found["Reconciling"]["message"].endswith(f"leaving: {LAST}"), each
+        assert each["nodes"] == 4, each
+    assert any(work["of"] == LAST for each in moving for work in each.get("migrations", []))
 
     def gone() -> bool:
-        left = fleet.left()
+        assert store.volumes() == before - {f"data-{LAST}"}
+        assert LAST not in store.kubectl("get", "pods", "-o", "name")
+        return True
+
+    eventually_sync(gone, deadline=120, every=0.5, what="the node and its volume are gone")
+    assert store.events("NodeLeft") == [f"{LAST} has left, and its volume is removed"]
+
+
+def too_few_nodes(store: Store) -> None:
+    with pytest.raises(CommandError, match="must be at most replicas"):
+        store.kubectl("scale", "kvc/store", "--replicas=2")
+    # The API server knows declared tenants only.
+    store.patch(replicas=2, tenants=None)
+
+    def refused() -> str | None:
+        stalled = conditions(store.body()["status"]).get("Stalled", {})
+        assert stalled.get("reason") == "ScaleDownRefused", stalled
+        return stalled["message"]
+
+    said = eventually_sync(refused, deadline=60, every=0.5, what="it is refused")
+    assert "NODE_IN_USE" in said
+    assert said.endswith("write replicas: 3"), said
+    assert any(said in each for each in store.events("Stalled"))
+    store.patch(replicas=3, tenants=[{"name": TENANT}])
+    store.settled(60)
+    assert len(store.volumes()) == 3
+
+
+def every_pod_is_replaced(store: Store) -> None:
+    """Storage nodes mount something more, and coordinators are annotated: each begins anew."""
+    a_volume_for_backups(store)
+    old = pods(store)
+    changed = {"podTemplate": {"annotations": {"example.com/changed": "yes"}}}
+    store.patch(backup={"claimName": "backups"}, coordinators=changed)
+    store.settled(300)
+    assert not old & pods(store)
+
+
+def pods(store: Store) -> set[str]:
+    """The uids of storage nodes and coordinators."""
+    found = (*store.fleet.pods("kv-storage"), *store.fleet.pods("kv-coordinator"))
+    return {each["metadata"]["uid"] for each in found}
+
+
+def a_backup_is_made(store: Store) -> None:
+    store.type("Backups", "create job")
+    store.kubectl("wait", "job/now", "--for=condition=Complete", "--timeout=3m")
+
+    def told() -> bool:
+        return "lastBackup" in store.body()["status"]
+
+    eventually_sync(told, deadline=60, every=0.5, what="the status tells when")
+
+
+def nothing_is_left(store: Store) -> None:
+    store.kubectl("delete", "kvc/store")
+    store.kubectl("delete", "service/store-e2e", "pvc/backups")
+
+    def gone() -> bool:
+        left = store.fleet.left()
         assert not left, left
         return True
 
     # The garbage collector takes a while for volumes and what owns them.
-    await asyncio.to_thread(eventually_sync, gone, deadline=300, every=1, what="nothing is left")
+    eventually_sync(gone, deadline=300, every=1, what="nothing is left")
+
+
+async def test_a_store_outlives_its_nodes_and_its_volumes(fleet: Fleet) -> None:
+    store = Store(fleet)
+    await asyncio.to_thread(made, store, replicas=4)
+    async with connected(store) as client:
+        async with client.writing():
+            await asyncio.to_thread(a_node_is_killed, store)
+            await asyncio.to_thread(one_node_fewer, store)
+            await asyncio.to_thread(too_few_nodes, store)
+            client.slowest = 0.0
+            await asyncio.to_thread(every_pod_is_replaced, store)
+        assert client.slowest < PATIENCE
+        await client.read_all()
+    await asyncio.to_thread(a_backup_is_made, store)
+    await asyncio.to_thread(store.kubectl, "delete", "kvc/store")
+    await asyncio.to_thread(made, store, backup={"claimName": "backups", "restore": "now"})
+    async with connected(store, client.acknowledged) as client:
+        await client.read_all()
+    await asyncio.to_thread(nothing_is_left, store)
