@@ -12,7 +12,7 @@ from muster_operator.children.base import Owner
 from muster_operator.children.kv.given import dispensable, factors
 from muster_operator.reconcile.conditions import Verdict
 from muster_operator.reconcile.kv.client import Member, Topology, Work
-from muster_operator.reconcile.kv.reconciler import held_nodes, remembered
+from muster_operator.reconcile.kv.reconciler import held_nodes, is_whole, remembered
 from muster_operator.reconcile.kv.size import Size
 from muster_operator.reconcile.kv.status import KvFacts, kv_status, kv_verdicts
 from muster_operator.reconcile.kv.store import StoreState, Wanted, joined, unregistered
@@ -49,6 +49,20 @@ def test_what_is_whole_is_ready_and_nothing_else_is_said() -> None:
     kinds = {each.type for each in kv_verdicts(WHOLE)}
     assert not kinds & {ConditionType.RECONCILING, ConditionType.STALLED}
     assert kv_status(WHOLE, 1).replication_factor == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "nodes"),
+    [
+        ({"members": 2}, 3),
+        ({"settled": 0}, 3),
+        ({"topology": Topology(3, 1, 0)}, 3),
+        ({"members": 4}, 4),
+    ],
+)
+def test_what_changes_by_itself_is_looked_at_more_often(change: dict[str, Any], nodes: int) -> None:
+    assert is_whole(WHOLE.store, 3, WHOLE.spec)
+    assert not is_whole(replace(WHOLE.store, **change), nodes, WHOLE.spec)
 
 
 @pytest.mark.parametrize(

@@ -237,11 +237,7 @@ class KvReconciler:
             return outcome(verdicts, _FORMER_SECONDS)
         if facts.paused or facts.problem or seen.spec.suspend:
             return outcome(verdicts)
-        whole = (
-            store.members >= size.nodes
-            and store.settled >= facts.declared
-            and size.nodes == seen.spec.replicas
-        )
+        whole = is_whole(store, size.nodes, seen.spec)
         return outcome(verdicts, _LOOK_SECONDS if whole else _UNFINISHED_SECONDS)
 
 
@@ -249,6 +245,15 @@ def held_nodes(body: Manifest, storage: Manifest | None) -> int:
     """How many storage nodes there have been, by the status and by their StatefulSet; pure."""
     said = int(body.get("status", {}).get("nodes", 0))
     return max(said, int(storage["spec"].get("replicas", 0)) if storage else 0)
+
+
+def is_whole(store: StoreState, nodes: int, spec: KVClusterSpec) -> bool:
+    """Whether the store is as wanted, so that a look now and then is enough; pure."""
+    return (
+        store.members >= nodes == spec.replicas
+        and store.settled >= len(spec.tenants or [])
+        and not (store.topology and store.topology.under_replicated)
+    )
 
 
 def remembered(store: StoreState, body: Manifest) -> StoreState:
