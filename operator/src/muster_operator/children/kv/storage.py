@@ -30,6 +30,8 @@ from muster_operator.resources import CONFIG_MAPS, SERVICES, STATEFUL_SETS, Mani
 
 _SHUTDOWN_SECONDS = 30
 _MARGIN_SECONDS = 15
+# Coordinators try at least every four seconds to connect to a node that was away.
+_REACHED_SECONDS = 5
 
 
 def storage_nodes(given: KvInput, defaults: Defaults) -> list[Manifest]:
@@ -88,6 +90,9 @@ def _stateful_set(given: KvInput, name: str, config: str, defaults: Defaults) ->
             # They join together, and after a loss of all none waits for another; what is
             # replaced is so one by one nevertheless.
             "podManagementPolicy": "Parallel",
+            # The next one is replaced when coordinators have reached the one before, or a quorum
+            # would be missing for so long.
+            "minReadySeconds": _REACHED_SECONDS,
             "selector": {"matchLabels": selector},
             "persistentVolumeClaimRetentionPolicy": {
                 "whenDeleted": spec.deletion_policy,
