@@ -61,6 +61,7 @@ from muster_coordinator.workload_face.sockets import Watches
 from muster_runtime.election import Elector, Term
 from muster_runtime.election.configured import open_elector
 from muster_runtime.grpc_certificates import Certificates, TlsFiles
+from muster_runtime.http_certificates import encryption
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
 from muster_runtime.postgres import LOST, is_outage
@@ -344,7 +345,7 @@ class Coordinator:
             traced(customers.web(self._metrics.requested), self._tracer),
             self._section.http_port,
             drain,
-            faces.encryption(self._config.http_tls),
+            encryption(self._config.http_tls),
         )
         async with asyncio.TaskGroup() as group:
             background = [

@@ -18,7 +18,6 @@ from muster_coordinator.http_face import api
 from muster_coordinator.http_face.frame import Frame, Gate
 from muster_coordinator.http_face.intake import Intake
 from muster_coordinator.http_face.server import for_pages_of
-from muster_coordinator.http_face.tls import Encryption, TlsFiles
 from muster_coordinator.proving.keyring import KeyRing
 from muster_coordinator.proving.offers import Offers
 from muster_coordinator.workload_face import app
@@ -29,7 +28,6 @@ from muster_coordinator.workload_face.rest_admin import AdminApi
 from muster_coordinator.workload_face.rest_configs import ConfigApi
 from muster_coordinator.workload_face.service import WorkloadService
 from muster_coordinator.workload_face.sockets import Sockets, Watches
-from muster_runtime.tls import TlsSection
 
 Observe = Callable[[str, int, float], None]
 
@@ -128,11 +126,3 @@ class _ByPath:
         path: str = scope.get("path", "")
         below = path == app.PREFIX or path.startswith(f"{app.PREFIX}/")
         await (self._workloads if below else self._proofs)(scope, receive, send)
-
-
-def encryption(section: TlsSection) -> Encryption | None:
-    """TLS of the HTTP port; None where it is disabled."""
-    if section.cert_file is None or section.key_file is None:
-        return None
-    required = section.mode == "mutual"
-    return Encryption(TlsFiles(section.cert_file, section.key_file, section.ca_file, required))

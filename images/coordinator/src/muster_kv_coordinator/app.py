@@ -48,6 +48,7 @@ from muster_kv_coordinator.topology.report import Report
 from muster_runtime.config import ConfigError
 from muster_runtime.election.configured import open_elector
 from muster_runtime.grpc_certificates import Certificates, TlsFiles
+from muster_runtime.http_certificates import encryption
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
 from muster_runtime.postgres import LOST
@@ -149,7 +150,7 @@ class KvCoordinator:
             self._version,
             address=(server.host, server.http_port),
             seconds=max(server.read_timeout, server.write_timeout).total_seconds(),
-            tls=self._config.tls,
+            encryption=encryption(self._config.tls),
             ready=state.is_ready,
         )
         interval = self._config.hash_ring.update_interval.total_seconds()

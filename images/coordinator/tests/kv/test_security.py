@@ -1,5 +1,6 @@
 """Tokens and certificates, over real connections; and errors that every call may have."""
 
+import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,9 @@ import jwt
 import pytest
 
 from muster_protos import kv_pb2 as pb
+from muster_runtime import http_certificates
 from muster_testing.authority import Authority
+from muster_testing.waiting import eventually
 
 from .harness import Client, Coordinator, serving, settings
 from .nodes import memory_nodes
@@ -136,6 +139,48 @@ async def test_certificates_of_clients(dsn: str, tmp_path: Path) -> None:
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         await stranger.close()
         await _https(kv, tmp_path)
+
+
+async def test_both_ports_use_a_renewed_certificate_and_no_broken_one(
+    dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(http_certificates, "FOLLOWED_SECONDS", 0.05)
+    authority = Authority("ours")
+    authority.issue("first", tmp_path / "server", addresses=["127.0.0.1"])
+    tls = {
+        "mode": "server",
+        "cert_file": str(tmp_path / "server.crt"),
+        "key_file": str(tmp_path / "server.key"),
+    }
+    async with serving(settings(dsn, tls=tls), tmp_path) as kv:
+
+        async def shown() -> list[str]:
+            ports = kv.ports.grpc, kv.ports.http
+            return [
+                await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
+                for port in ports
+            ]
+
+        first = (tmp_path / "server.crt").read_text()
+        assert await shown() == [first, first]
+        # A certificate without its key is what the middle of a rotation looks like.
+        authority.issue("second", tmp_path / "next", addresses=["127.0.0.1"])
+        (tmp_path / "next.crt").replace(tmp_path / "server.crt")
+        follower = http_certificates.log.name
+        await eventually(
+            lambda: any(one.name == follower for one in caplog.records), what="the files are read"
+        )
+        assert await shown() == [first, first]
+        second = (tmp_path / "server.crt").read_text()
+        (tmp_path / "next.key").replace(tmp_path / "server.key")
+
+        async def renewed() -> bool:
+            return await shown() == [second, second]
+
+        await eventually(renewed, what="both ports show the renewed certificate")
 
 
 def _credentials(home: Path, name: str) -> grpc.ChannelCredentials:

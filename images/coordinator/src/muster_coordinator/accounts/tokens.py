@@ -16,7 +16,7 @@ from muster_coordinator.accounts.callers import Identity
 from muster_coordinator.accounts.errors import Unauthenticated
 from muster_coordinator.accounts.keys import CUSTOMER_IDS, is_customer_id
 from muster_coordinator.engine.customers import Tier
-from muster_coordinator.filemarks import mark
+from muster_runtime.filemarks import mark
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 

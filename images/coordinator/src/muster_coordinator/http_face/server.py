@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from muster_coordinator.http_face.tls import Encryption
+from muster_runtime.http_certificates import Encryption
 
 PEER_CERTIFICATE = "peer_certificate"
 """Where in a scope's state the client's certificate is, in DER; missing where it has none."""

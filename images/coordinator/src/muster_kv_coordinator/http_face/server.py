@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import re
-import ssl
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,8 +22,8 @@ from muster_kv_coordinator.http_face import views
 from muster_kv_coordinator.http_face.bodies import shown_clock
 from muster_kv_coordinator.http_face.openapi import document
 from muster_kv_coordinator.http_face.routes import ROUTES, Asked, Route
+from muster_runtime.http_certificates import Encryption
 from muster_runtime.logs import bind
-from muster_runtime.tls import GrpcTlsSection
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,7 @@ class HttpFace:
     Args:
         port: TCP port; 0 takes a free one, see `bound_port`.
         seconds: for one request, its body among them.
+        encryption: None serves without TLS.
         ready: whether this replica should be sent requests.
     """
 
@@ -52,14 +52,15 @@ class HttpFace:
         *,
         address: tuple[str, int],
         seconds: float,
-        tls: GrpcTlsSection,
+        encryption: Encryption | None,
         ready: Check,
     ) -> None:
         self._service = service
         self._seconds = seconds
         self._ready = ready
         self._address = address
-        self._context = server_context(tls)
+        self._encryption = encryption
+        self._following: asyncio.Task[None] | None = None
         self._document = document(version)
         app = web.Application(client_max_size=_BODY_BYTES, middlewares=[self._frame])
         for route in ROUTES:
@@ -82,11 +83,16 @@ class HttpFace:
         """
         await self._runner.setup()
         host, port = self._address
-        site = web.TCPSite(self._runner, host, port, ssl_context=self._context, backlog=1024)
+        context = None if self._encryption is None else self._encryption.context
+        site = web.TCPSite(self._runner, host, port, ssl_context=context, backlog=1024)
         await site.start()
+        if self._encryption is not None:
+            self._following = asyncio.create_task(self._encryption.follow(), name="certificates")
 
     async def stop(self) -> None:
         """Take no more requests, and return when those under way are answered."""
+        if self._following is not None:
+            self._following.cancel()
         await self._runner.cleanup()
 
     @web.middleware
@@ -142,18 +148,6 @@ class HttpFace:
     async def _is_ready(self, _: web.Request) -> web.Response:
         ready = await self._ready()
         return web.json_response({"ready": ready}, status=200 if ready else 503)
-
-
-def server_context(tls: GrpcTlsSection) -> ssl.SSLContext | None:
-    """Transport security of a server; None for none."""
-    if tls.mode == "disabled" or tls.cert_file is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tls.cert_file, tls.key_file)
-    if tls.ca_file is not None:
-        context.load_verify_locations(tls.ca_file)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
 
 
 def _answer(request: web.Request, route: Route, answer: Message, caller: Caller) -> web.Response:

@@ -1,4 +1,4 @@
-"""TLS of the HTTP port: a certificate that follows its files, and those of clients."""
+"""TLS of an HTTP port: a certificate that follows its files, and those of clients."""
 
 import asyncio
 import logging
@@ -6,8 +6,9 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from muster_coordinator.filemarks import mark
+from muster_runtime.filemarks import mark
 from muster_runtime.pem import check_authorities, check_pair
+from muster_runtime.tls import TlsSection
 
 log = logging.getLogger(__name__)
 
@@ -74,3 +75,11 @@ class Encryption:
     def _now(self) -> list[tuple[int, int, int] | None]:
         files = (self._files.certificate, self._files.key, self._files.authorities)
         return [mark(path) for path in files if path is not None]
+
+
+def encryption(section: TlsSection) -> Encryption | None:
+    """TLS of a port; None where it is disabled."""
+    if section.cert_file is None or section.key_file is None:
+        return None
+    required = section.mode == "mutual"
+    return Encryption(TlsFiles(section.cert_file, section.key_file, section.ca_file, required))
