@@ -196,12 +196,14 @@ async def test_tenants_become_what_is_declared(space: Space, store: FakeStore) -
     await eventually(refused, what="the refusal is told")
     store.refusing = ""
     await space.until_ready(KV_CLUSTERS)
-    await space.store("tenants: [{name: acme, replicationFactor: 1, readsPerMinute: -1}]")
+    declared = "{name: acme, replicationFactor: 1, durability: Async, readsPerMinute: -1}"
+    await space.store(f"tenants: [{declared}]")
 
     async def changed() -> bool:
         tenant = store.tenants["acme"]
-        told = (tenant["replication_factor"], tenant["policy"]["reads_per_minute"])
-        return told == (1, -1)
+        policy = tenant["policy"]
+        told = (tenant["replication_factor"], policy["durability"], policy["reads_per_minute"])
+        return told == (1, "Async", -1)
 
     await eventually(changed, what="the tenant is changed")
     await space.until_ready(KV_CLUSTERS)

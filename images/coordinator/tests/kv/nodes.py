@@ -41,7 +41,8 @@ class MemoryNode:
     """Keeps records as a storage node does, in a dict.
 
     `refuses` answers a kind of request with a failure, `silent` kinds are never answered, `loses`
-    are done but answered as if nobody knew, `seen` is what came, `takes` are those of them.
+    are done but answered as if nobody knew, `seen` is what came, `takes` are those of them,
+    `unsynced` what each write said of waiting for the disk.
     """
 
     def __init__(self, node_id: str) -> None:
@@ -55,6 +56,7 @@ class MemoryNode:
         self.loses: set[type] = set()
         self.seen: list[type] = []
         self.takes: list[Take] = []
+        self.unsynced: list[bool] = []
         self.server = Server(self._handle, Identity(node_id, Role.STORAGE, "muster"), Limits())
 
     @property
@@ -75,6 +77,8 @@ class MemoryNode:
     def _answer(self, call: Call) -> ReplyBody:
         body = call.body
         self.seen.append(type(body))
+        if isinstance(body, Take | Merge):
+            self.unsynced.append(body.unsynced)
         if type(body) in self.refuses:
             return Failure(self.refuses[type(body)], "as the test wants", self.ring_version)
         if 0 < call.ring_version < self.ring_version:

@@ -209,6 +209,31 @@ async def test_a_policy_is_changed_and_known_to_all_at_once(dsn: str, tmp_path: 
         assert missing.error_code == pb.TENANT_NOT_FOUND
 
 
+async def test_a_tenant_may_choose_not_to_wait_for_the_disks(dsn: str, tmp_path: Path) -> None:
+    async with (
+        memory_nodes("n-1", "n-2", "n-3") as nodes,
+        serving(settings(dsn), tmp_path) as kv,
+    ):
+        await kv.join(*(node.member for node in nodes))
+        hasty = pb.TenantPolicy(durability="Async")
+        await kv.grpc.call("CreateTenant", tenant_id="hasty", replication_factor=3, policy=hasty)
+        await kv.grpc.call("CreateTenant", tenant_id="t", replication_factor=3)
+        answer = await kv.grpc.call("GetTenant", tenant_id="hasty")
+        assert answer.policy.durability == "Async"
+        for tenant, unsynced in (("hasty", True), ("t", False)):
+            for node in nodes:
+                node.unsynced.clear()
+            for answer in (
+                await kv.grpc.write("a", b"1", tenant=tenant, consistency="all"),
+                await kv.grpc.write(
+                    "b", b"1", tenant=tenant, consistency="all", idempotency_key="i"
+                ),
+                await kv.grpc.delete("a", tenant=tenant, consistency="all"),
+            ):
+                assert answer.success, answer.error_message
+            assert [node.unsynced for node in nodes] == [[unsynced] * 3] * 3
+
+
 async def test_known_tenants_are_served_while_postgres_is_away(tmp_path: Path) -> None:
     with PostgresServer() as postgres:
         dsn = await postgres.create_database()

@@ -79,7 +79,14 @@ class StorageSection(Section):
     token_file: Annotated[Path | None, AfterValidator(_token), EmptyIsNone] = None
     """The secret that coordinators and nodes share; none asks for none."""
     sync: bool = True
-    """Whether a write is on disk, not only with the kernel, before it is acknowledged."""
+    """Whether a write is on disk, not only with the kernel, before it is acknowledged.
+
+    Without it, tenants' own choice counts for nothing: all are as with `durability: Async`.
+    """
+    sync_interval: Annotated[
+        Duration, between(timedelta(milliseconds=1), timedelta(minutes=1), "1ms to 1m")
+    ] = timedelta(milliseconds=200)
+    """After so much time at most it is on disk where it was not before."""
     max_batch: Annotated[int, Field(ge=1, le=65536)] = 1024
     """Requests (and units of 4 KiB of their values) in one durable batch."""
     max_queued: Annotated[int, Field(ge=1, le=2**20)] = 32768

@@ -91,7 +91,7 @@ def _told() -> Iterator[None]:
         raise EngineError(text) from error
 
 
-def _options(memory: Memory, cache: Cache) -> Options:
+def _options(memory: Memory, cache: Cache, *, gaps: bool) -> Options:
     table = BlockBasedOptions()
     table.set_block_cache(cache)
     table.set_bloom_filter(10, False)
@@ -114,7 +114,11 @@ def _options(memory: Memory, cache: Cache) -> Options:
     options.set_max_log_file_size(_LOG_BYTES)
     # A log torn at its end is what a loss of power leaves; one damaged before that would lose
     # acknowledged writes if RocksDB went on with what precedes the damage, as it does by default.
-    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    # Of writes that were never synced a loss of power may leave any part, so the log may have a
+    # gap; nothing that was synced is behind it.
+    options.set_wal_recovery_mode(
+        DBRecoveryMode.point_in_time() if gaps else DBRecoveryMode.tolerate_corrupted_tail_records()
+    )
     return options
 
 
@@ -123,16 +127,18 @@ class Engine:
 
     Args:
         path: its folder; made where it is missing.
+        gaps: whether writes that were not synced may be missing in the midst of the log, which then
+            counts up to there.
 
     Raises:
         EngineCorruptError: the data is damaged.
         EngineError: it can't be opened, for instance because another process has it open.
     """
 
-    def __init__(self, path: Path, memory: Memory | None = None) -> None:
+    def __init__(self, path: Path, memory: Memory | None = None, *, gaps: bool = False) -> None:
         memory = memory or Memory()
         self._cache = Cache(memory.block_cache)
-        options = _options(memory, self._cache)
+        options = _options(memory, self._cache, gaps=gaps)
         with _told():
             self._db = Rdict(
                 str(path), options, column_families={family.value: options for family in Family}

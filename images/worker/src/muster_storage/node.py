@@ -70,11 +70,23 @@ class NotDoneError(Exception):
 
 
 class Node:
-    """Judges requests, and has them answered."""
+    """Judges requests, and has them answered.
+
+    Args:
+        sync: whether clients' writes are on disk before they are answered, unless they say that
+            they need not be; otherwise soon after.
+    """
 
     def __init__(
-        self, store: Store, writes: Writes, thresholds: Thresholds, metrics: Metrics
+        self,
+        store: Store,
+        writes: Writes,
+        thresholds: Thresholds,
+        metrics: Metrics,
+        *,
+        sync: bool = True,
     ) -> None:
+        self._sync = sync
         self._store = store
         self._writes = writes
         self._thresholds = thresholds
@@ -172,6 +184,7 @@ class Node:
             work,
             [key for body in bodies for key in hints_of(body)],
             len(bodies),
+            sync=self._sync and not all(getattr(body, "unsynced", False) for body in bodies),
         )
         weight = units(len(bodies), sum(call.weight for call in calls))
         try:

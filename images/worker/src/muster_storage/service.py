@@ -82,7 +82,8 @@ class Service:
     async def _serve(self, store: Store, stop: asyncio.Event) -> int:
         config = self._config
         writes = Writes(config.hints.limit, self._metrics)
-        node = Node(store, writes, config.storage.thresholds, self._metrics)
+        storage = config.storage
+        node = Node(store, writes, storage.thresholds, self._metrics, sync=storage.sync)
         admin = Admin(node, store, config, self._metrics)
         admin.install()
         identity = wire_identity(config)
@@ -120,7 +121,7 @@ class Service:
                 "records": store.writer.keys,
             },
         )
-        watching = [courier.run(), admin.sweep(), self._watch(node)]
+        watching = [courier.run(), admin.sweep(), store.keep_synced(), self._watch(node)]
         async with _together(watching) as failed:
             stopped = asyncio.create_task(stop.wait())
             ends: list[asyncio.Future[Any]] = [stopped, failed]

@@ -1,6 +1,7 @@
 """The open data folder and the threads that work on it."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ from muster_storage.identity import Identity, claim
 from muster_storage.lane import Lane, LaneFullError
 from muster_storage.metrics import Metrics
 from muster_storage.reads import Read, Reads
+from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
 
+log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 REFUSALS = (LaneFullError, DiskFullError, OverloadedError, EngineError)
@@ -42,11 +45,17 @@ class Store:
     """One data folder in use: a writing thread, a reading one, and one for the background."""
 
     def __init__(
-        self, engine: Engine, identity: Identity, config: StorageConfig, metrics: Metrics
+        self,
+        engine: Engine,
+        identity: Identity,
+        unsynced: Unsynced,
+        config: StorageConfig,
+        metrics: Metrics,
     ) -> None:
         storage = config.storage
+        self._sync_within = storage.sync_interval.total_seconds()
         self.engine = engine
-        self.writer = Writer(engine, identity, metrics, now_us, sync=storage.sync)
+        self.writer = Writer(engine, identity, metrics, now_us, unsynced, self._sync_within)
         self.reads = Reads(engine, metrics)
         most, queued = storage.max_batch, storage.max_queued
         self._writing = Lane[Job[Any], Any]("writer", self.writer, most=most, queued=queued)
@@ -64,6 +73,11 @@ class Store:
             "Unix time before which what died is forgotten in the whole ring.",
             lambda: self.writer.horizon.least / 1e6,
         )
+        metrics.watch(
+            "unsynced_seconds",
+            "Age of the oldest write that is acknowledged and not yet on disk.",
+            lambda: unsynced.age,
+        )
         metrics.watch("waiting_writes", "Writes that wait.", lambda: self._writing.waiting)
         metrics.watch("waiting_reads", "Reads that wait.", lambda: self._reading.waiting)
 
@@ -77,18 +91,32 @@ class Store:
         """
         storage = config.storage
 
+        unsynced = Unsynced(storage.data_dir)
+
         def opened() -> tuple[Engine, Identity]:
             engine = Engine(
-                database(storage.data_dir), Memory(storage.block_cache, storage.write_buffer)
+                database(storage.data_dir),
+                Memory(storage.block_cache, storage.write_buffer),
+                gaps=unsynced.left,
             )
             try:
-                return engine, claim(engine, storage.node_id, storage.cluster)
+                identity = claim(engine, storage.node_id, storage.cluster)
+                if unsynced.left:
+                    identity = identity.renewed()
+                    engine.write([identity.change])
+                    unsynced.forget()
             except BaseException:
                 engine.close()
                 raise
+            return engine, identity
 
         engine, identity = await asyncio.to_thread(opened)
-        return cls(engine, identity, config, metrics)
+        if unsynced.left:
+            log.warning(
+                "not ended in order, and the last moments may be missing",
+                extra={"actor": identity.actor},
+            )
+        return cls(engine, identity, unsynced, config, metrics)
 
     def write(self, job: Job[R], weight: int = 1) -> "asyncio.Future[R]":
         """Have a job done durably.
@@ -106,6 +134,17 @@ class Store:
         """
         return self._reading.submit(bodies, len(bodies))
 
+    async def keep_synced(self) -> None:
+        """Have on disk, soon, what was acknowledged before it was there; for ever."""
+        while True:
+            await asyncio.sleep(self._sync_within)
+            if not self.writer.unsynced.some:
+                continue
+            try:
+                await self.write(Job((), lambda _: None, requests=0))
+            except REFUSALS as error:
+                log.warning("writes are not on disk yet", extra={"error": repr(error)})
+
     async def background(self, work: Callable[..., R], *arguments: Any) -> R:
         """Do something slow in the thread for that, after what was asked for before."""
         loop = asyncio.get_running_loop()
@@ -115,5 +154,9 @@ class Store:
         """Finish what waits, write it to files, and close."""
         await self._writing.close()
         await self._reading.close()
+        try:
+            await self.background(self.writer.finish)
+        except (*REFUSALS, OSError):
+            log.exception("not all is known to be on disk")
         await self.background(self.engine.close)
         await asyncio.to_thread(self._background.shutdown)

@@ -1,4 +1,4 @@
-"""The writing thread's work: all jobs of a batch become one WriteBatch and one fsync."""
+"""The writing thread's work: all jobs of a batch become one WriteBatch and at most one fsync."""
 
 import logging
 import time
@@ -20,6 +20,7 @@ from muster_storage.identity import Identity
 from muster_storage.marks import Marks
 from muster_storage.metrics import Metrics
 from muster_storage.transaction import DAMAGED, Forgotten, Transaction
+from muster_storage.unsynced import Unsynced
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -42,12 +43,15 @@ class Job(Generic[R]):
 
     `apply` gets a transaction that knows the records of `slots` and the hints of `hints`, and
     answers what the submitter gets once the changes are durable. It raises nothing.
+
+    Without `sync` they are with the kernel then, and on disk a little later.
     """
 
     slots: Sequence[bytes]
     apply: Callable[[Transaction], R]
     hints: Sequence[bytes] = ()
     requests: int = 1
+    sync: bool = True
 
 
 def read_many(engine: Engine, family: Family, keys: list[bytes]) -> list[bytes | None]:
@@ -74,7 +78,8 @@ class Writer:
 
     Args:
         now_us: the clock, in microseconds since 1970.
-        sync: whether a batch is on disk before it is acknowledged.
+        unsynced: what is acknowledged and may not be on disk.
+        sync_within: seconds after which such writes are synced with the next batch.
     """
 
     def __init__(
@@ -83,14 +88,15 @@ class Writer:
         identity: Identity,
         metrics: Metrics,
         now_us: Callable[[], int],
-        *,
-        sync: bool = True,
+        unsynced: Unsynced,
+        sync_within: float = 0.0,
     ) -> None:
         self._engine = engine
         self._metrics = metrics
         self._now_us = now_us
-        self._sync = sync
-        self._unsynced = False
+        self.unsynced = unsynced
+        self._sync_within = sync_within
+        self._failed = False
         self.identity = identity
         self.marks = Marks()
         self.keys, self.size = layout.unpack_totals(engine.get(Family.META, layout.META_TOTALS))
@@ -99,7 +105,7 @@ class Writer:
         self.hints = _count_hints(engine)
 
     def __call__(self, jobs: "Sequence[Job[R]]") -> "list[R | Exception]":
-        """Do all `jobs`, durably.
+        """Do all `jobs`, durably where one of them wants that.
 
         Raises:
             DiskFullError, OverloadedError: nothing was written.
@@ -109,13 +115,17 @@ class Writer:
         transaction = self._transaction(jobs)
         results: list[R | Exception] = [job.apply(transaction) for job in jobs]
         changes = transaction.changes()
-        if changes:
+        unsynced = self.unsynced
+        late = unsynced.some and unsynced.age >= self._sync_within
+        sync = late or any(job.sync for job in jobs)
+        # What is answered without a change may rest on one that is not on disk.
+        if changes or (sync and unsynced.some):
             keys, size = transaction.totals()
             if keys or size:
                 totals = layout.pack_totals(self.keys + keys, self.size + size)
                 changes.append(Change(Family.META, layout.META_TOTALS, totals))
             try:
-                self._write(changes)
+                self._write(changes, sync=sync)
             except EngineUnsyncedError:
                 self._written(transaction, keys, size)
                 raise
@@ -136,14 +146,28 @@ class Writer:
             self._now_us(),
         )
 
-    def _write(self, changes: list[Change]) -> None:
+    def finish(self) -> None:
+        """Have all on disk at the end.
+
+        Raises:
+            DiskFullError, OverloadedError, EngineError, OSError: it is not known to be.
+        """
+        if self.unsynced.some:
+            self._write([], sync=True)
+        self.unsynced.forget()
+
+    def _write(self, changes: list[Change], *, sync: bool) -> None:
         patience = time.monotonic() + _STALL_SECONDS
         while True:
             try:
-                if self._unsynced:
+                if self._failed:
                     self._engine.heal()
-                    self._unsynced = False
-                self._engine.write(changes, sync=self._sync)
+                    self._failed = False
+                if not sync:
+                    self._announce()
+                self._engine.write(changes, sync=sync)
+                if sync:
+                    self.unsynced.over()
                 return
             except EngineBusyError as error:
                 if time.monotonic() > patience:
@@ -152,9 +176,15 @@ class Writer:
             except EngineFullError as error:
                 raise DiskFullError(f"the disk is full: {error}") from error
             except EngineUnsyncedError:
-                self._unsynced = True
+                self._failed = True
                 log.exception("fsync failed; what was written last is not acknowledged")
                 raise
+
+    def _announce(self) -> None:
+        try:
+            self.unsynced.begin()
+        except OSError as error:
+            raise DiskFullError(f"the data folder takes no file: {error}") from error
 
     def _written(self, transaction: Transaction, keys: int, size: int) -> None:
         self.keys += keys

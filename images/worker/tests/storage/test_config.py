@@ -23,6 +23,7 @@ def test_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     storage = config.storage
     assert storage.node_id == "demo-storage-0"
     assert (storage.port, storage.ops_port, storage.sync) == (50052, 8094, True)
+    assert storage.sync_interval == timedelta(milliseconds=200)
     assert (storage.disk_warn, storage.disk_large, storage.disk_all) == (80, 90, 95)
     assert (config.hints.limit, config.hints.ttl) == (10_000, timedelta(hours=3))
     assert config.hints.interval == timedelta(seconds=10)
@@ -47,6 +48,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         ({"storage": {"backup_dir": "here"}}, "storage.backup_dir"),
         ({"storage": {"token_file": "/none"}}, "storage.token_file"),
         ({"storage": {"max_batch": 0}}, "storage.max_batch"),
+        ({"storage": {"sync_interval": "0s"}}, "storage.sync_interval"),
         ({"storage": {"disk_warn": 101}}, "storage.disk_warn"),
         ({"storage": {"disk_warn": 91}}, "storage.disk_large"),
         ({"storage": {"disk_all": 89}}, "storage.disk_all"),

@@ -36,6 +36,7 @@ async def test_all_metrics_are_there_from_the_start(storage_node: StorageNodes) 
         "last_backup_timestamp_seconds",
         "record_bytes",
         "records",
+        "unsynced_seconds",
         "waiting_reads",
         "waiting_writes",
     ):

@@ -23,6 +23,7 @@ from muster_storage.engine import (
 from muster_storage.identity import Identity, new_identity
 from muster_storage.metrics import Metrics
 from muster_storage.transaction import Transaction
+from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
 from muster_storage.writes import Write, Writes, hints_of, slots_of
 
@@ -67,16 +68,22 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def writer(engine: Failing, metrics: Metrics) -> Writer:
-    return Writer(engine, IDENTITY, metrics, lambda: NOW)
+def unsynced(tmp_path: Path) -> Unsynced:
+    return Unsynced(tmp_path)
+
+
+@pytest.fixture
+def writer(engine: Failing, metrics: Metrics, unsynced: Unsynced) -> Writer:
+    return Writer(engine, IDENTITY, metrics, lambda: NOW, unsynced)
 
 
 class Asked:
     """Has requests applied, each as a job of one batch."""
 
-    def __init__(self, writer: Writer, metrics: Metrics) -> None:
+    def __init__(self, writer: Writer, metrics: Metrics, *, sync: bool = True) -> None:
         self._writer = writer
         self._writes = Writes(2, metrics)
+        self._sync = sync
 
     def __call__(self, *bodies: Write) -> list[ReplyBody]:
         jobs = [self._job(body) for body in bodies]
@@ -88,7 +95,7 @@ class Asked:
         def work(transaction: Transaction) -> ReplyBody:
             return self._writes.apply(transaction, body)
 
-        return Job(slots_of(body), work, hints_of(body))
+        return Job(slots_of(body), work, hints_of(body), sync=self._sync)
 
 
 @pytest.fixture
@@ -105,12 +112,12 @@ def _record(value: bytes, stamp: int = NOW) -> bytes:
 
 
 def test_all_jobs_of_a_batch_see_what_those_before_did(
-    engine: Failing, writer: Writer, asked: Asked
+    engine: Failing, writer: Writer, asked: Asked, unsynced: Unsynced
 ) -> None:
     answers = asked(_take(b"1"), _take(b"2"), Merge(AT, _record(b"other")), _take(b"3", "l"))
     assert [type(answer) for answer in answers] == [Took, Took, Merged, Took]
     assert (writer.keys, writer.size) == (2, sum(len(data) for _, data in _held(engine)))
-    again = Writer(engine, IDENTITY, Metrics([], []), lambda: NOW)
+    again = Writer(engine, IDENTITY, Metrics([], []), lambda: NOW, unsynced)
     assert (again.keys, again.size) == (writer.keys, writer.size)
 
 
@@ -138,15 +145,93 @@ class Watched:
         return getattr(self._db, name)
 
 
-@pytest.mark.parametrize(("sync", "called"), [(True, ["write", "flush_wal"]), (False, ["write"])])
-def test_a_batch_is_one_write_and_one_fsync(
-    engine: Failing, metrics: Metrics, sync: bool, called: list[str]
-) -> None:
-    writer = Writer(engine, IDENTITY, metrics, lambda: NOW, sync=sync)
+def _watched(engine: Engine) -> Watched:
     watched = Watched(engine._db)
     engine._db = watched  # type: ignore[assignment]
-    Asked(writer, metrics)(*(_take(b"v", f"k{number}") for number in range(50)))
-    assert watched.called == called
+    return watched
+
+
+def test_a_batch_is_one_write_and_one_fsync(engine: Failing, asked: Asked) -> None:
+    watched = _watched(engine)
+    asked(*(_take(b"v", f"k{number}") for number in range(50)))
+    assert watched.called == ["write", "flush_wal"]
+
+
+class TestUnsynced:
+    """Writes that are answered before they are on disk, and get there soon after."""
+
+    @pytest.fixture
+    def late(self) -> list[float]:
+        """What the clock says, as its last element."""
+        return [0.0]
+
+    @pytest.fixture
+    def unsynced(self, tmp_path: Path, late: list[float]) -> Unsynced:
+        return Unsynced(tmp_path, lambda: late[-1])
+
+    @pytest.fixture
+    def writer(self, engine: Failing, metrics: Metrics, unsynced: Unsynced) -> Writer:
+        return Writer(engine, IDENTITY, metrics, lambda: NOW, unsynced, 2.0)
+
+    @pytest.fixture
+    def hasty(self, writer: Writer, metrics: Metrics) -> Asked:
+        return Asked(writer, metrics, sync=False)
+
+    def test_they_cost_no_fsync_for_a_while(
+        self, engine: Failing, hasty: Asked, unsynced: Unsynced, late: list[float]
+    ) -> None:
+        watched = _watched(engine)
+        hasty(_take(b"1"))
+        late.append(1.9)
+        hasty(_take(b"2"))
+        assert (watched.called, unsynced.age) == (["write", "write"], 1.9)
+        late.append(2.0)
+        hasty(_take(b"3"))
+        assert (watched.called[2:], unsynced.age) == (["write", "flush_wal"], 0)
+
+    def test_one_that_may_not_be_lost_takes_them_along(
+        self, engine: Failing, hasty: Asked, asked: Asked, unsynced: Unsynced
+    ) -> None:
+        hasty(_take(b"1"))
+        assert unsynced.some
+        asked(_take(b"2", "l"))
+        assert not unsynced.some
+        # What is answered without a change may rest on one that is not on disk.
+        held = Merge(AT, engine.get(Family.DATA, AT) or b"")
+        hasty(_take(b"3", "m"))
+        watched = _watched(engine)
+        asked(held)
+        assert (watched.called, unsynced.some) == (["write", "flush_wal"], False)
+
+    def test_nothing_is_written_before_the_folder_says_so(
+        self, engine: Failing, hasty: Asked, unsynced: Unsynced, tmp_path: Path
+    ) -> None:
+        assert not (tmp_path / "unsynced").exists()
+        (tmp_path / "unsynced").symlink_to("/proc/none/there")
+        with pytest.raises(DiskFullError, match="takes no file"):
+            hasty(_take(b"1"))
+        assert _held(engine) == []
+        (tmp_path / "unsynced").unlink()
+        hasty(_take(b"1"))
+        assert Unsynced(tmp_path).left
+
+    def test_an_orderly_end_leaves_none(
+        self, engine: Failing, writer: Writer, hasty: Asked, tmp_path: Path
+    ) -> None:
+        hasty(_take(b"1"))
+        watched = _watched(engine)
+        writer.finish()
+        assert watched.called[-1] == "flush_wal"
+        assert not Unsynced(tmp_path).left
+
+    def test_an_end_whose_fsync_fails_leaves_the_folder_marked(
+        self, engine: Failing, writer: Writer, hasty: Asked, tmp_path: Path
+    ) -> None:
+        hasty(_take(b"1"))
+        engine.errors.append(EngineUnsyncedError("Input/output error"))
+        with pytest.raises(EngineUnsyncedError):
+            writer.finish()
+        assert Unsynced(tmp_path).left
 
 
 def test_a_stall_of_rocksdb_is_waited_for_a_while(

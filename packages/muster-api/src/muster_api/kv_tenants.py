@@ -23,6 +23,11 @@ class KVTenant(Model):
         description="Siblings keeps concurrent writes side by side; LastWriteWins loses all but "
         "one.",
     )
+    durability: Literal["Sync", "Async"] = Field(
+        "Sync",
+        description="Sync has a write on the disks before it is acknowledged; Async a moment "
+        "later, so that the last moments are lost where replicas lose power together.",
+    )
     idempotency: Literal["Replicas", "Redis"] = Field(
         "Replicas", description="Where retries are recognised; Redis needs spec.redis."
     )

@@ -11,9 +11,10 @@ class ConflictResolution(Enum):
 
 
 class Durability(Enum):
-    """Where a write is when it is acknowledged: on the disks; nothing less is offered."""
+    """Where a write is when it is acknowledged: on the disks, or with their kernels only."""
 
     SYNC = "Sync"
+    ASYNC = "Async"
 
 
 class Idempotency(Enum):

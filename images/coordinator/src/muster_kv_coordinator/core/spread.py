@@ -63,6 +63,7 @@ class SpreadingWrite:
     Args:
         writers: all nodes that get it, in the order of preference.
         end: when replicas must have answered, by the loop's clock.
+        unsynced: whether replicas may answer before it is on their disks.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class SpreadingWrite:
         "_takers",
         "_told",
         "_unmerged",
+        "_unsynced",
         "_with",
         "_writers",
         "result",
@@ -92,6 +94,8 @@ class SpreadingWrite:
         slot: bytes,
         progress: Progress,
         end: float,
+        *,
+        unsynced: bool = False,
     ) -> None:
         self._with = spreading
         self._place = place
@@ -99,6 +103,7 @@ class SpreadingWrite:
         self._slot = slot
         self._progress = progress
         self._end = end
+        self._unsynced = unsynced
         self._loop = asyncio.get_running_loop()
         self.result: asyncio.Future[Spread] = self._loop.create_future()
         self._failures: list[Failure] = []
@@ -119,7 +124,7 @@ class SpreadingWrite:
         natural = self._writers[: len(self._place.placement.natural)]
         # The last is asked first.
         self._takers = sorted(natural, key=lambda replica: self._rank(replica, late))[::-1]
-        self._ask(Take(self._slot, intent, base))
+        self._ask(Take(self._slot, intent, base, self._unsynced))
 
     def merge(
         self, record: bytes, outcome: Outcome, clock: VectorClock, holders: tuple[str, ...] = ()
@@ -205,7 +210,7 @@ class SpreadingWrite:
         return without.state is State.IMPOSSIBLE
 
     def _merge_to(self, replica: Replica) -> None:
-        body = Merge(self._slot, self._record)
+        body = Merge(self._slot, self._record, unsynced=self._unsynced)
         replica.submit(body, self._place.ring_version, self._left(), partial(self._merged, replica))
 
     def _merged(self, replica: Replica, reply: ReplyBody) -> None:

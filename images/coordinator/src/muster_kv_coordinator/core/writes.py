@@ -16,7 +16,7 @@ from muster_kv.merging import Intent, Outcome, clock_of, knows, lww_record, merg
 from muster_kv.ops import OP_BYTES, fresh_op, op_of
 from muster_kv.record import ABSENT, Record, decode, encode, value_digest
 from muster_kv.slots import slot, token_of
-from muster_kv.tenants import ConflictResolution, Idempotency
+from muster_kv.tenants import ConflictResolution, Durability, Idempotency
 from muster_kv.wire.messages import Found, Get, Known, Lookup
 from muster_kv_coordinator.core import failures
 from muster_kv_coordinator.core.asking import Answers, ask
@@ -106,7 +106,15 @@ class Writes:
                 place.placement, write.level, tenant.replication_factor, tenant.moving_to
             )
             writers = tuple(map(self._cluster.replica, place.placement.writers))
-            spreading = SpreadingWrite(self._spreading, place, writers, where, progress, end)
+            spreading = SpreadingWrite(
+                self._spreading,
+                place,
+                writers,
+                where,
+                progress,
+                end,
+                unsynced=tenant.policy.durability is Durability.ASYNC,
+            )
             start(spreading)
             try:
                 return await spreading.result

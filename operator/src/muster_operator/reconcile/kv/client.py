@@ -215,6 +215,7 @@ def policy(tenant: KVTenant) -> dict[str, Any]:
     """A tenant's policy as the API has it."""
     return {
         "conflict_resolution": tenant.conflict_resolution,
+        "durability": tenant.durability,
         "idempotency": tenant.idempotency,
         "writes_per_minute": tenant.writes_per_minute,
         "reads_per_minute": tenant.reads_per_minute,

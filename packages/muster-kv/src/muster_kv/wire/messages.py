@@ -48,12 +48,13 @@ class Take(_Body, frozen=True, tag=1):
     """Take a write: make its dot, keep it, answer the record. -> Took
 
     `base` is a record to join first (empty: none): the source of a context that the sender made up
-    from several replicas.
+    from several replicas. `unsynced`: the answer need not wait for the disk.
     """
 
     slot: bytes
     intent: Intent
     base: bytes = b""
+    unsynced: bool = False
 
     def weight(self) -> int:
         """Return about how many bytes it has on the wire."""
@@ -61,11 +62,12 @@ class Take(_Body, frozen=True, tag=1):
 
 
 class Merge(_Body, frozen=True, tag=2):
-    """Join a record into the replica's own. -> Merged"""
+    """Join a record into the replica's own; `unsynced` as in Take. -> Merged"""
 
     slot: bytes
     record: bytes
     cause: Cause = Cause.WRITE
+    unsynced: bool = False
 
     def weight(self) -> int:
         """Return about how many bytes it has on the wire."""
