@@ -313,6 +313,7 @@ class _Parts:
                 signals.TENANTS: self.tenants.changed,
                 signals.RING: self.cluster.wake,
                 signals.MIGRATIONS: self.leader.wake,
+                signals.REPAIRS: self.leader.wake,
             },
             self._look_again,
         )

@@ -65,6 +65,8 @@ async def test_a_tenant_s_token_opens_its_own_data_and_nothing_else(
             await kv.grpc.call("ListStorageNodes"),
             await kv.grpc.call("GetMigrationStatus", migration_id="m"),
             await kv.grpc.call("CancelMigration", migration_id="m"),
+            await kv.grpc.call("StartRepair", tenant_id="t"),
+            await kv.grpc.call("GetRepairStatus", repair_id="r"),
         ):
             assert answer.error_code == pb.FORBIDDEN, answer
         read = pb.Operation(read=pb.ReadKeyValueRequest(tenant_id="u", key="a"))

@@ -69,9 +69,11 @@ class Cluster:
         """How many keys each member says that it has."""
         return {name: node.keys_count for name, node in (await self.listed()).items()}
 
-    async def want_round(self) -> None:
-        """Ask for an anti-entropy round."""
-        await self._asked("UPDATE maintenance SET round_wanted = true RETURNING true")
+    async def repair(self, tenant: str = "") -> str:
+        """Ask for anti-entropy; the repair's id."""
+        asked = await self.one.grpc.call("StartRepair", tenant_id=tenant)
+        assert asked.success, asked.error_message
+        return str(asked.repair_id)
 
     async def known(self) -> bool:
         """Whether it is written down which data folder each member has."""
@@ -158,6 +160,15 @@ async def _ended(kv: Coordinator, migration_id: str, status: str = "completed") 
     return await eventually(probe, deadline=60.0, what=f"the migration is {status}")
 
 
+async def _repaired(kv: Coordinator, repair_id: str) -> Any:
+    async def probe() -> Any:
+        found = await kv.grpc.call("GetRepairStatus", repair_id=repair_id)
+        assert found.status == "completed", found
+        return found
+
+    return await eventually(probe, deadline=60.0, what="the repair is completed")
+
+
 async def _fill(kv: Coordinator, tenant: str, keys: int = 60) -> dict[str, bytes]:
     written = {f"k{number}": b"%d" % number for number in range(keys)}
     answers = await asyncio.gather(
@@ -196,7 +207,7 @@ async def test_each_zone_has_a_replica_before_any_has_two(cluster: Cluster) -> N
     tenant = await cluster.tenant("zones")
     before = await _fill(kv, tenant)
     await _ended(kv, await _add(kv, spare))
-    await cluster.want_round()
+    await cluster.repair()
 
     async def spread() -> bool:
         keys = await cluster.keys()
@@ -292,11 +303,17 @@ async def test_a_round_repairs_what_reads_have_not_seen(cluster: Cluster) -> Non
     late.kill()
     await kv.healthy(2)
     await _fill(kv, tenant)
+    waiting = await cluster.repair()
+    assert await cluster.repair() == waiting
+
+    async def waits() -> bool:
+        found = await kv.grpc.call("GetRepairStatus", repair_id=waiting)
+        assert (found.status, found.waiting_for) == ("pending", f"away: {late.node_id}")
+        return True
+
+    await eventually(waits, what="it says for whom it waits")
     await late.start()
     await kv.healthy(3)
-    keys = await cluster.keys()
-    assert keys[late.node_id] < max(keys.values())
-    await cluster.want_round()
 
     async def equal() -> bool:
         assert len(set((await cluster.keys()).values())) == 1
@@ -308,6 +325,45 @@ async def test_a_round_repairs_what_reads_have_not_seen(cluster: Cluster) -> Non
     await eventually(equal, deadline=60.0, what="all nodes have all keys")
     repaired = [await each.metric("coordinator_repair_records_total") for each in (kv, cluster.two)]
     assert sum(repaired) > 0
+    found = await _repaired(kv, waiting)
+    assert min(found.ranges_differing, found.records_repaired) > 0
+    assert 0 < found.started_at <= found.finished_at
+
+
+async def test_one_tenant_s_replicas_are_repaired_when_that_is_asked_for(cluster: Cluster) -> None:
+    kv = cluster.one
+    asked, other = await cluster.tenant("asked"), await cluster.tenant("other")
+    (late, *_) = await cluster.members()
+    late.kill()
+    await kv.healthy(2)
+    written = await _fill(kv, asked, 20)
+    await _fill(kv, other, 20)
+    await late.start()
+    await kv.healthy(3)
+    found = await _repaired(kv, await cluster.repair(asked))
+    assert found.tenant_id == asked
+    assert found.records_repaired == 20
+    assert await _held(late, asked) == written.keys()
+    assert await _held(late, other) == set()
+    # Nothing differs any more.
+    answer = await kv.http.post("/v1/admin/repairs", json={"tenant_id": asked})
+    assert answer.status_code == 202
+    again = await _repaired(kv, answer.json()["repair_id"])
+    assert (again.ranges_differing, again.records_repaired) == (0, 0)
+    shown = (await kv.http.get(f"/v1/admin/repairs/{again.repair_id}")).json()
+    assert (shown["status"], shown["repair_status"]) == ("success", "completed")
+    assert (await _repaired(kv, await cluster.repair())).records_repaired >= 20
+
+
+async def test_what_cannot_be_repaired_is_refused(cluster: Cluster) -> None:
+    kv = cluster.one
+    missing = await kv.grpc.call("StartRepair", tenant_id="nobody")
+    assert missing.error_code == pb.TENANT_NOT_FOUND
+    for repair_id in ("nonsense", "00000000-0000-0000-0000-000000000000"):
+        unknown = await kv.grpc.call("GetRepairStatus", repair_id=repair_id)
+        assert unknown.error_code == pb.MIGRATION_NOT_FOUND
+        answer = await kv.http.get(f"/v1/admin/repairs/{repair_id}")
+        assert (answer.status_code, answer.json()["error_code"]) == (404, "MIGRATION_NOT_FOUND")
 
 
 async def test_a_dead_node_is_replaced_by_another(cluster: Cluster) -> None:

@@ -605,7 +605,7 @@ class TenantPolicy(_message.Message):
     conflict_resolution: _builtins.str
     """Siblings, LastWriteWins"""
     durability: _builtins.str
-    """Sync"""
+    """Sync, Async"""
     idempotency: _builtins.str
     """Replicas, Redis"""
     writes_per_minute: _builtins.int
@@ -1232,3 +1232,127 @@ class ListStorageNodesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListStorageNodesResponse: _TypeAlias = ListStorageNodesResponse  # noqa: Y015
+
+@_typing.final
+class StartRepairRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """empty: of all tenants"""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartRepairRequest: _TypeAlias = StartRepairRequest  # noqa: Y015
+
+@_typing.final
+class StartRepairResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCESS_FIELD_NUMBER: _builtins.int
+    REPAIR_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    success: _builtins.bool
+    repair_id: _builtins.str
+    """one that waits for the same already is answered again"""
+    status: _builtins.str
+    error_message: _builtins.str
+    error_code: Global___ErrorCode.ValueType
+    def __init__(
+        self,
+        *,
+        success: _builtins.bool = ...,
+        repair_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        error_message: _builtins.str = ...,
+        error_code: Global___ErrorCode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_code", b"error_code", "error_message", b"error_message", "repair_id", b"repair_id", "status", b"status", "success", b"success"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartRepairResponse: _TypeAlias = StartRepairResponse  # noqa: Y015
+
+@_typing.final
+class GetRepairStatusRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPAIR_ID_FIELD_NUMBER: _builtins.int
+    repair_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        repair_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["repair_id", b"repair_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRepairStatusRequest: _TypeAlias = GetRepairStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetRepairStatusResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCESS_FIELD_NUMBER: _builtins.int
+    REPAIR_ID_FIELD_NUMBER: _builtins.int
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    RANGES_DIFFERING_FIELD_NUMBER: _builtins.int
+    RECORDS_REPAIRED_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    FINISHED_AT_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    success: _builtins.bool
+    repair_id: _builtins.str
+    tenant_id: _builtins.str
+    status: _builtins.str
+    """pending, in_progress, completed"""
+    ranges_differing: _builtins.int
+    """parts of the ring in which replicas were unlike each other"""
+    records_repaired: _builtins.int
+    """that were brought to a replica"""
+    started_at: _builtins.int
+    finished_at: _builtins.int
+    waiting_for: _builtins.str
+    """why it is not completed; empty where it is on its way"""
+    error_message: _builtins.str
+    error_code: Global___ErrorCode.ValueType
+    def __init__(
+        self,
+        *,
+        success: _builtins.bool = ...,
+        repair_id: _builtins.str = ...,
+        tenant_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        ranges_differing: _builtins.int = ...,
+        records_repaired: _builtins.int = ...,
+        started_at: _builtins.int = ...,
+        finished_at: _builtins.int = ...,
+        waiting_for: _builtins.str = ...,
+        error_message: _builtins.str = ...,
+        error_code: Global___ErrorCode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_code", b"error_code", "error_message", b"error_message", "finished_at", b"finished_at", "ranges_differing", b"ranges_differing", "records_repaired", b"records_repaired", "repair_id", b"repair_id", "started_at", b"started_at", "status", b"status", "success", b"success", "tenant_id", b"tenant_id", "waiting_for", b"waiting_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRepairStatusResponse: _TypeAlias = GetRepairStatusResponse  # noqa: Y015

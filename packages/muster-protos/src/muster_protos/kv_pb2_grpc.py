@@ -109,6 +109,16 @@ class CoordinatorServiceStub:
                 request_serializer=muster__protos_dot_kv__pb2.CancelMigrationRequest.SerializeToString,
                 response_deserializer=muster__protos_dot_kv__pb2.CancelMigrationResponse.FromString,
                 _registered_method=True)
+        self.StartRepair = channel.unary_unary(
+                '/proto.CoordinatorService/StartRepair',
+                request_serializer=muster__protos_dot_kv__pb2.StartRepairRequest.SerializeToString,
+                response_deserializer=muster__protos_dot_kv__pb2.StartRepairResponse.FromString,
+                _registered_method=True)
+        self.GetRepairStatus = channel.unary_unary(
+                '/proto.CoordinatorService/GetRepairStatus',
+                request_serializer=muster__protos_dot_kv__pb2.GetRepairStatusRequest.SerializeToString,
+                response_deserializer=muster__protos_dot_kv__pb2.GetRepairStatusResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServiceServicer:
@@ -208,6 +218,19 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartRepair(self, request, context):
+        """Compare all replicas now, and bring what differs from each to the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRepairStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -285,6 +308,16 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.CancelMigration,
                     request_deserializer=muster__protos_dot_kv__pb2.CancelMigrationRequest.FromString,
                     response_serializer=muster__protos_dot_kv__pb2.CancelMigrationResponse.SerializeToString,
+            ),
+            'StartRepair': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartRepair,
+                    request_deserializer=muster__protos_dot_kv__pb2.StartRepairRequest.FromString,
+                    response_serializer=muster__protos_dot_kv__pb2.StartRepairResponse.SerializeToString,
+            ),
+            'GetRepairStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRepairStatus,
+                    request_deserializer=muster__protos_dot_kv__pb2.GetRepairStatusRequest.FromString,
+                    response_serializer=muster__protos_dot_kv__pb2.GetRepairStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -692,6 +725,60 @@ class CoordinatorService:
             '/proto.CoordinatorService/CancelMigration',
             muster__protos_dot_kv__pb2.CancelMigrationRequest.SerializeToString,
             muster__protos_dot_kv__pb2.CancelMigrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartRepair(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/proto.CoordinatorService/StartRepair',
+            muster__protos_dot_kv__pb2.StartRepairRequest.SerializeToString,
+            muster__protos_dot_kv__pb2.StartRepairResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRepairStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/proto.CoordinatorService/GetRepairStatus',
+            muster__protos_dot_kv__pb2.GetRepairStatusRequest.SerializeToString,
+            muster__protos_dot_kv__pb2.GetRepairStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,9 @@ class CoordinatorServiceStub:
     """The keys of a tenant that begin with a prefix, page by page, in no order that means anything."""
     UpdateTenantPolicy: _grpc.UnaryUnaryMultiCallable[_kv_pb2.UpdateTenantPolicyRequest, _kv_pb2.UpdateTenantPolicyResponse]
     CancelMigration: _grpc.UnaryUnaryMultiCallable[_kv_pb2.CancelMigrationRequest, _kv_pb2.CancelMigrationResponse]
+    StartRepair: _grpc.UnaryUnaryMultiCallable[_kv_pb2.StartRepairRequest, _kv_pb2.StartRepairResponse]
+    """Compare all replicas now, and bring what differs from each to the others."""
+    GetRepairStatus: _grpc.UnaryUnaryMultiCallable[_kv_pb2.GetRepairStatusRequest, _kv_pb2.GetRepairStatusResponse]
 
 @_typing.type_check_only
 class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
@@ -80,6 +83,9 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """The keys of a tenant that begin with a prefix, page by page, in no order that means anything."""
     UpdateTenantPolicy: _aio.UnaryUnaryMultiCallable[_kv_pb2.UpdateTenantPolicyRequest, _kv_pb2.UpdateTenantPolicyResponse]  # type: ignore[assignment]
     CancelMigration: _aio.UnaryUnaryMultiCallable[_kv_pb2.CancelMigrationRequest, _kv_pb2.CancelMigrationResponse]  # type: ignore[assignment]
+    StartRepair: _aio.UnaryUnaryMultiCallable[_kv_pb2.StartRepairRequest, _kv_pb2.StartRepairResponse]  # type: ignore[assignment]
+    """Compare all replicas now, and bring what differs from each to the others."""
+    GetRepairStatus: _aio.UnaryUnaryMultiCallable[_kv_pb2.GetRepairStatusRequest, _kv_pb2.GetRepairStatusResponse]  # type: ignore[assignment]
 
 class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -190,5 +196,20 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _kv_pb2.CancelMigrationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_kv_pb2.CancelMigrationResponse, _abc.Awaitable[_kv_pb2.CancelMigrationResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def StartRepair(
+        self,
+        request: _kv_pb2.StartRepairRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kv_pb2.StartRepairResponse, _abc.Awaitable[_kv_pb2.StartRepairResponse]]:
+        """Compare all replicas now, and bring what differs from each to the others."""
+
+    @_abc_1.abstractmethod
+    def GetRepairStatus(
+        self,
+        request: _kv_pb2.GetRepairStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kv_pb2.GetRepairStatusResponse, _abc.Awaitable[_kv_pb2.GetRepairStatusResponse]]: ...
 
 def add_CoordinatorServiceServicer_to_server(servicer: CoordinatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

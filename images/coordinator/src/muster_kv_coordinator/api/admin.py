@@ -124,6 +124,21 @@ class AdminCalls:
             success=True, migration_id=migration.migration_id, status=migration.status
         )
 
+    async def start_repair(
+        self, request: pb.StartRepairRequest, caller: Caller
+    ) -> pb.StartRepairResponse:
+        """StartRepair."""
+        self._check(caller)
+        asked = await self._administration.ask_repair(request.tenant_id)
+        return pb.StartRepairResponse(success=True, repair_id=asked.repair_id, status=asked.status)
+
+    async def repair(
+        self, request: pb.GetRepairStatusRequest, caller: Caller
+    ) -> pb.GetRepairStatusResponse:
+        """GetRepairStatus."""
+        self._check(caller)
+        return messages.repair_message(await self._administration.repair(request.repair_id))
+
     async def nodes(
         self, _: pb.ListStorageNodesRequest, caller: Caller
     ) -> pb.ListStorageNodesResponse:

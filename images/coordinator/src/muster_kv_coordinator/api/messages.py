@@ -7,6 +7,7 @@ from muster_kv.clock import VectorClock
 from muster_kv_coordinator.core import limits
 from muster_kv_coordinator.core.administration import PolicyChange
 from muster_kv_coordinator.core.model import (
+    AskedRepair,
     Found,
     Migration,
     NodeStatus,
@@ -114,6 +115,21 @@ def migration_message(migration: Migration) -> pb.GetMigrationStatusResponse:
         started_at=seconds(migration.started_at),
         estimated_completion=seconds(migration.estimated_completion),
         error_message=migration.error,
+    )
+
+
+def repair_message(asked: AskedRepair) -> pb.GetRepairStatusResponse:
+    """Anti-entropy that was asked for, for a client."""
+    return pb.GetRepairStatusResponse(
+        success=True,
+        repair_id=asked.repair_id,
+        tenant_id=asked.tenant_id,
+        status=asked.status,
+        ranges_differing=asked.ranges_differing,
+        records_repaired=asked.records_repaired,
+        started_at=seconds(asked.started_at),
+        finished_at=seconds(asked.finished_at),
+        waiting_for=asked.waiting_for,
     )
 
 

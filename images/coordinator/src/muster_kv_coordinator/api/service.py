@@ -101,6 +101,12 @@ class Service:
             "CancelMigration": Method(
                 pb.CancelMigrationRequest, pb.CancelMigrationResponse, admin.cancel_migration
             ),
+            "StartRepair": Method(
+                pb.StartRepairRequest, pb.StartRepairResponse, admin.start_repair
+            ),
+            "GetRepairStatus": Method(
+                pb.GetRepairStatusRequest, pb.GetRepairStatusResponse, admin.repair
+            ),
             "ListStorageNodes": Method(
                 pb.ListStorageNodesRequest, pb.ListStorageNodesResponse, admin.nodes
             ),

@@ -9,6 +9,7 @@ from muster_kv.tenants import Idempotency
 from muster_kv_coordinator.core import limits
 from muster_kv_coordinator.core.errors import ErrorCode, KvError, UnavailableError, invalid, shown
 from muster_kv_coordinator.core.model import (
+    AskedRepair,
     Migration,
     NodeSpec,
     NodeStatus,
@@ -51,6 +52,14 @@ class NodeStore(Protocol):
 
     async def cancel_migration(self, migration_id: str) -> Migration | None:
         """Ask that a migration be cancelled; None where there is none."""
+        ...
+
+    async def ask_repair(self, tenant_id: str) -> AskedRepair:
+        """Want anti-entropy now, of a tenant or ('') of all."""
+        ...
+
+    async def repair(self, repair_id: str) -> AskedRepair | None:
+        """Anti-entropy that was asked for; None where there is none."""
         ...
 
 
@@ -236,6 +245,28 @@ class Administration:
             KvError: MIGRATION_NOT_FOUND.
         """
         return _found(migration_id, await self._nodes.cancel_migration(migration_id))
+
+    async def ask_repair(self, tenant_id: str) -> AskedRepair:
+        """Want anti-entropy now, of a tenant or ('') of all.
+
+        Raises:
+            KvError: INVALID_REQUEST, TENANT_NOT_FOUND.
+        """
+        if tenant_id:
+            await self.tenant(tenant_id)
+        return await self._nodes.ask_repair(tenant_id)
+
+    async def repair(self, repair_id: str) -> AskedRepair:
+        """Anti-entropy that was asked for.
+
+        Raises:
+            KvError: MIGRATION_NOT_FOUND.
+        """
+        found = await self._nodes.repair(repair_id)
+        if found is None:
+            text = f"repair {shown(repair_id)} does not exist"
+            raise KvError(ErrorCode.MIGRATION_NOT_FOUND, text)
+        return found
 
     async def nodes(self) -> list[NodeView]:
         """All storage nodes, with what they say of themselves."""

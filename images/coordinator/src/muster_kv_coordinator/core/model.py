@@ -178,6 +178,35 @@ class Migration:
         return min(99.9, 100.0 * self.keys_migrated / self.total_keys)
 
 
+class RepairStatus(StrEnum):
+    """How far anti-entropy is that was asked for."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRepair:
+    """Anti-entropy that was asked for, and its result.
+
+    Args:
+        tenant_id: whose records; empty for all.
+        waiting_for: why it is not completed.
+        ranges_differing: parts of ranges in which replicas were unlike each other.
+        records_repaired: records that were brought to a replica.
+    """
+
+    repair_id: str
+    tenant_id: str
+    status: RepairStatus
+    waiting_for: str = ""
+    ranges_differing: int = 0
+    records_repaired: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """A storage node with what it says of itself; the figures are 0 while it does not answer."""

@@ -55,7 +55,7 @@ class PolicyBody(_Body):
     """How a tenant's data is treated; what is left out stays, or is the default."""
 
     conflict_resolution: str = Field(default="", description="Siblings, LastWriteWins")
-    durability: str = Field(default="", description="Sync")
+    durability: str = Field(default="", description="Sync, Async")
     idempotency: str = Field(default="", description="Replicas, Redis")
     writes_per_minute: int = Field(default=0, ge=-1, le=_INT64, description="-1 for no limit")
     reads_per_minute: int = Field(default=0, ge=-1, le=_INT64, description="-1 for no limit")
@@ -77,6 +77,12 @@ class FactorBody(_Body):
     """Another replication factor."""
 
     replication_factor: int = Field(ge=-_INT32, le=_INT32)
+
+
+class RepairBody(_Body):
+    """Whose replicas are to be compared."""
+
+    tenant_id: str = Field(default="", description="of all tenants where left out")
 
 
 class NodeBody(_Body):

@@ -185,6 +185,15 @@ def _cancel(asked: Asked) -> pb.CancelMigrationRequest:
     return pb.CancelMigrationRequest(migration_id=asked.path["migration_id"])
 
 
+def _start_repair(asked: Asked) -> pb.StartRepairRequest:
+    body = bodies.parse(bodies.RepairBody, asked.body or b"{}")
+    return pb.StartRepairRequest(tenant_id=_text("tenant_id", body.tenant_id))
+
+
+def _repair(asked: Asked) -> pb.GetRepairStatusRequest:
+    return pb.GetRepairStatusRequest(repair_id=asked.path["repair_id"])
+
+
 def _nodes(_: Asked) -> pb.ListStorageNodesRequest:
     return pb.ListStorageNodesRequest()
 
@@ -216,6 +225,7 @@ _KV, _TENANTS, _ADMIN = "/v1/key-value", "/v1/tenants", "/v1/admin"
 _TENANT = f"{_TENANTS}/{{tenant_id}}"
 _NODES = f"{_ADMIN}/storage-nodes"
 _MIGRATION = f"{_ADMIN}/migrations/{{migration_id}}"
+_REPAIRS = f"{_ADMIN}/repairs"
 
 ROUTES = (
     Route(
@@ -260,5 +270,13 @@ ROUTES = (
     Route(
         "POST", f"{_MIGRATION}/cancel", "Cancel a migration", "CancelMigration", _cancel,
         views.cancelled, success=HTTPStatus.ACCEPTED,
+    ),
+    Route(
+        "POST", _REPAIRS, "Compare and repair replicas now", "StartRepair", _start_repair,
+        views.repair_begun, body=bodies.RepairBody, success=HTTPStatus.ACCEPTED,
+    ),
+    Route(
+        "GET", f"{_REPAIRS}/{{repair_id}}", "Look at what came of a repair", "GetRepairStatus",
+        _repair, views.repair,
     ),
 )  # fmt: skip

@@ -131,6 +131,21 @@ def migration(answer: pb.GetMigrationStatusResponse) -> dict[str, Any]:
     )
 
 
+def repair_begun(answer: pb.StartRepairResponse) -> dict[str, Any]:
+    """Anti-entropy that was asked for just now."""
+    return {"repair_id": answer.repair_id, "repair_status": answer.status}
+
+
+def repair(answer: pb.GetRepairStatusResponse) -> dict[str, Any]:
+    """Anti-entropy that was asked for; `status` says whether the request went well."""
+    return (
+        _fields(answer, "repair_id", "tenant_id")
+        | {"repair_status": answer.status}
+        | _fields(answer, "ranges_differing", "records_repaired", "started_at", "finished_at")
+        | _fields(answer, "waiting_for")
+    )
+
+
 def cancelled(answer: pb.CancelMigrationResponse) -> dict[str, Any]:
     """A migration that was asked to end."""
     return {"migration_id": answer.migration_id, "migration_status": answer.status}

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from muster_kv.ring import Member, MemberState, Ring
 from muster_kv_coordinator.core.errors import ErrorCode, KvError, invalid, shown
 from muster_kv_coordinator.core.model import (
+    AskedRepair,
     Migration,
     MigrationStatus,
     MigrationType,
@@ -17,7 +18,7 @@ from muster_kv_coordinator.core.model import (
     NodeStatus,
     StoredNode,
 )
-from muster_kv_coordinator.store import migrations_table
+from muster_kv_coordinator.store import migrations_table, repairs_table
 from muster_kv_coordinator.store.database import Connection, Database
 from muster_kv_coordinator.store.ring import locked_ring, store_ring
 
@@ -47,6 +48,16 @@ class PostgresNodes:
             if found is not None and found.status is MigrationStatus.CANCELLED:
                 await migrations_table.want_no_more(connection, found)
             return found
+
+    async def ask_repair(self, tenant_id: str) -> AskedRepair:
+        """Want anti-entropy now, of a tenant or ('') of all."""
+        async with self._database.transaction() as connection:
+            return await repairs_table.ask(connection, tenant_id)
+
+    async def repair(self, repair_id: str) -> AskedRepair | None:
+        """Anti-entropy that was asked for; None where there is none."""
+        async with self._database.connection() as connection:
+            return await repairs_table.repair(connection, repair_id)
 
     async def add(self, spec: NodeSpec) -> Migration:
         """Want a node; the migration that brings it in, completed where nothing has to move.

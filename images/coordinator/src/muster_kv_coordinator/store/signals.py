@@ -12,3 +12,6 @@ RING = "kv_ring"
 
 MIGRATIONS = "kv_migrations"
 """The migration in the payload was made, or its status changed."""
+
+REPAIRS = "kv_repairs"
+"""The repair in the payload was asked for."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from muster_kv.ring import MemberState, Phase
+from muster_kv.ring import MemberState, Phase, Ring
 from muster_kv.wire.messages import Status
 from muster_kv_coordinator.core.errors import UnavailableError
 from muster_kv_coordinator.nodes.cluster import NodeSettings
@@ -18,6 +18,7 @@ from muster_kv_coordinator.topology.links import Links, NodeError
 from muster_kv_coordinator.topology.meter import TopologyMeter
 from muster_kv_coordinator.topology.migrating import Migrating
 from muster_kv_coordinator.topology.repair import Repair, stats_of
+from muster_kv_coordinator.topology.wishes import Wishes, of_tenants
 from muster_runtime.election import Term
 
 log = logging.getLogger(__name__)
@@ -78,18 +79,19 @@ class Leader:
             await links.close()
 
     async def _reign(self, holder: str, links: Links, throttle: Throttle, repair: Repair) -> None:
-        ledger: Ledger | None = None
+        reign: _Reign | None = None
         while True:
             self._awake.clear()
             busy = False
             try:
-                if ledger is None:
+                if reign is None:
                     ledger = await Ledger.reign(self._database, holder)
                     migrating = Migrating(
                         ledger, links, throttle, self._meter, self._pace.disk_limit
                     )
+                    reign = _Reign(ledger, links, repair, migrating, Wishes(ledger))
                     log.info("maintaining the cluster", extra={"epoch": ledger.epoch})
-                busy = await self._turn(ledger, links, migrating, repair)
+                busy = await self._turn(reign)
             except UnavailableError as error:
                 log.warning("maintenance waits", extra={"error": str(error)})
             except NodeError as error:
@@ -109,10 +111,9 @@ class Leader:
         except TimeoutError:
             return
 
-    async def _turn(
-        self, ledger: Ledger, links: Links, migrating: Migrating, repair: Repair
-    ) -> bool:
+    async def _turn(self, reign: "_Reign") -> bool:
         """Do the next thing; False where there is nothing to do but wait."""
+        ledger, links, migrating = reign.ledger, reign.links, reign.migrating
         view = await ledger.view()
         self._meter.at_work.set(view.work is not None)
         self._meter.waiting.set(len(view.waiting))
@@ -138,7 +139,7 @@ class Leader:
                 keys = await _distinct(links, view)
             if await migrating.begin(view, work, keys):
                 return True
-        await self._repair(ledger, links, view, repair)
+        await self._repair(reign, view)
         return False
 
     def _count_ranges(self, view: View, whole: frozenset[str]) -> None:
@@ -170,37 +171,72 @@ class Leader:
             await ledger.adopt(view.ring, found)
         return bool(found)
 
-    async def _repair(self, ledger: Ledger, links: Links, view: View, repair: Repair) -> None:
+    async def _repair(self, reign: "_Reign", view: View) -> None:
+        """A round where one is due, or of what was asked for."""
+        asked = await reign.wishes.open()
         age, every = view.round_age, self._pace.repair_every
-        if time.monotonic() < self._no_round_before or (age is not None and age < every):
+        due = age >= every
+        early = time.monotonic() < self._no_round_before and not reign.wishes.news(asked)
+        if early or not (due or asked):
             return
         # Unless this one is complete.
-        pause = min(_RETRY_WANTED_SECONDS if age is None else _RETRY_ROUND_SECONDS, every)
+        pause = min(_RETRY_WANTED_SECONDS if asked else _RETRY_ROUND_SECONDS, every)
         self._no_round_before = time.monotonic() + pause
         ring = view.ring
-        if not ring.members or not view.tenants or ring.phase is not Phase.STABLE:
+        if not ring.members or not view.tenants:
+            await reign.wishes.complete(asked)
             return
-        if any(one.state is not MemberState.NORMAL for one in ring.members) or view.moving_to:
+        reason = _unsettled(view) or await _away(reign.links, ring)
+        if reason:
+            log.info("no anti-entropy round", extra={"reason": reason})
+            await reign.wishes.wait(asked, reason)
             return
 
         known = {work.migration.migration_id for work in view.waiting}
 
         async def go_on() -> bool:
-            now = await ledger.view()
-            asked = {work.migration.migration_id for work in now.waiting}
-            return now.ring.version == ring.version and now.work is None and asked <= known
+            now = await reign.ledger.view()
+            waiting = {work.migration.migration_id for work in now.waiting}
+            return now.ring.version == ring.version and now.work is None and waiting <= known
 
-        members = {one.node_id for one in ring.members}
-        missing = members - await links.holding(ring, members)
-        if missing:
-            log.info("no anti-entropy round without all members", extra={"away": sorted(missing)})
-            return
-        begun = await repair.round(view, go_on)
-        if begun is None:
+        whole = due or not all(one.tenant_id for one in asked)
+        await reign.wishes.begin(asked)
+        found = await reign.repair.round(view if whole else of_tenants(view, asked), go_on)
+        if found.failure:
+            await reign.wishes.wait(asked, found.failure)
             return
         self._no_round_before = 0.0
-        await ledger.round_ended(begun)
-        await repair.start_purge(ring, begun)
+        if whole:
+            await reign.ledger.round_ended(found.begun_us)
+        await reign.wishes.complete(asked, found.differing, found.repaired)
+        if whole:
+            await reign.repair.start_purge(ring, found.begun_us)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reign:
+    """What one leader works with, from its election to its end."""
+
+    ledger: Ledger
+    links: Links
+    repair: Repair
+    migrating: Migrating
+    wishes: Wishes
+
+
+def _unsettled(view: View) -> str:
+    """Why there can be no anti-entropy now; empty where there can."""
+    moving = view.ring.phase is not Phase.STABLE or view.moving_to
+    if moving or any(one.state is not MemberState.NORMAL for one in view.ring.members):
+        return "the topology changes"
+    return ""
+
+
+async def _away(links: Links, ring: Ring) -> str:
+    """Which members there can be no anti-entropy without; empty where all are there."""
+    members = {one.node_id for one in ring.members}
+    missing = members - await links.holding(ring, members)
+    return f"away: {', '.join(sorted(missing))}" if missing else ""
 
 
 async def _distinct(links: Links, view: View) -> int:

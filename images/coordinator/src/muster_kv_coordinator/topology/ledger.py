@@ -79,7 +79,7 @@ class View:
         tenants: names by replication factor in force.
         largest: the largest replication factor in force or wanted.
         moving_to: replication factors that tenants are being changed to.
-        round_age: seconds since the last complete anti-entropy round; None: wanted now.
+        round_age: seconds since the last complete anti-entropy round.
     """
 
     ring: Ring
@@ -88,7 +88,7 @@ class View:
     tenants: dict[int, tuple[str, ...]]
     moving_to: frozenset[int]
     largest: int
-    round_age: float | None
+    round_age: float
 
     @property
     def factors(self) -> frozenset[int]:
@@ -128,7 +128,7 @@ class Ledger:
         return cls(database, epoch)
 
     @asynccontextmanager
-    async def _fenced(self) -> AsyncIterator[Connection]:
+    async def fenced(self) -> AsyncIterator[Connection]:
         """A transaction that only the leader in office gets.
 
         Raises:
@@ -143,7 +143,7 @@ class Ledger:
 
     async def view(self) -> View:
         """The topology as it is now."""
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             ring = await current_ring(connection)
             rows = await connection.fetch(_OPEN)
             tenants = await connection.fetch(
@@ -151,9 +151,7 @@ class Ledger:
                 " FROM tenants ORDER BY tenant_id"
             )
             round_age = await connection.fetchval(
-                "SELECT CASE WHEN round_wanted THEN NULL ELSE"
-                " extract(epoch FROM now() - round_finished)::float8 END"
-                " FROM maintenance"
+                "SELECT extract(epoch FROM now() - round_finished)::float8 FROM maintenance"
             )
         in_force = {row["tenant_id"]: row["replication_factor"] for row in tenants}
         works = [_work(row, in_force) for row in rows]
@@ -182,14 +180,14 @@ class Ledger:
 
         From then on one that comes with another is not read before it is filled again.
         """
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             held = await locked_ring(connection, "update")
             if held.version == ring.version:
                 await store_ring(connection, with_folders(held, folders), held.phase)
 
     async def replace(self, node_id: str, folder: str) -> None:
         """Want a member filled again that has come with another data folder."""
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             await locked_ring(connection, "update")
             if await open_migration_of_node(connection, node_id) is None:
                 await add_migration(
@@ -212,7 +210,7 @@ class Ledger:
             folder: the data folder of the node that gets data.
         """
         key = UUID(work.migration.migration_id)
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             begun = await connection.fetchval(
                 "UPDATE migrations SET status = 'in_progress', stage = 'clearing', error = '',"
                 " started_at = now(), total_keys = $2, old_factor = $3, folder = $4"
@@ -228,7 +226,7 @@ class Ledger:
     async def plan_again(self, work: Work, tasks: Sequence[Task], factors: Collection[int]) -> None:
         """Replace what is to be copied by a migration that has not begun to copy."""
         key = UUID(work.migration.migration_id)
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             await connection.execute("DELETE FROM migration_ranges WHERE migration_id = $1", key)
             await _plan(connection, key, tasks, factors)
 
@@ -247,7 +245,7 @@ class Ledger:
         tenant has come with a factor that is not planned for: look again.
         """
         key = UUID(work.migration.migration_id)
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             held = await locked_ring(connection, "update")
             if held.version != ring.version:
                 return
@@ -263,7 +261,7 @@ class Ledger:
 
     async def pieces(self, work: Work) -> list[Piece]:
         """What is left to copy."""
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             rows = await connection.fetch(
                 "SELECT * FROM migration_ranges WHERE migration_id = $1 AND NOT done"
                 " ORDER BY range_first, target",
@@ -273,7 +271,7 @@ class Ledger:
 
     async def tasks(self, work: Work) -> list[Task]:
         """All that the migration was to copy."""
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             rows = await connection.fetch(
                 "SELECT * FROM migration_ranges WHERE migration_id = $1",
                 UUID(work.migration.migration_id),
@@ -284,7 +282,7 @@ class Ledger:
         """Write down how far a piece is; `moved` keys more than when last noted."""
         key = UUID(work.migration.migration_id)
         task = piece.task
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             await connection.execute(
                 "UPDATE migration_ranges SET copied = $5, source = $6, after_key = $7, keys = $8,"
                 " done = $9 WHERE migration_id = $1 AND factor = $2 AND range_first = $3"
@@ -303,14 +301,14 @@ class Ledger:
 
     async def cancel(self, work: Work) -> None:
         """Ask that a migration be cancelled."""
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             await cancel(connection, work.migration.migration_id)
 
     async def say(self, work: Work, error: str) -> None:
         """Let the migration say what it waits for."""
         if work.migration.error == error:
             return
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             await connection.execute(
                 "UPDATE migrations SET error = $2 WHERE migration_id = $1",
                 UUID(work.migration.migration_id),
@@ -320,7 +318,7 @@ class Ledger:
     async def end(self, work: Work, status: MigrationStatus) -> None:
         """End a migration; what was wanted by one that is cancelled is wanted no more."""
         key = UUID(work.migration.migration_id)
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             await connection.execute(
                 "UPDATE migrations SET status = $2, stage = 'ended', error = '',"
                 " estimated_completion = NULL, finished_at = now(),"
@@ -344,10 +342,9 @@ class Ledger:
 
     async def round_ended(self, started_us: int) -> None:
         """A complete anti-entropy round has ended that began then (Unix microseconds)."""
-        async with self._fenced() as connection:
+        async with self.fenced() as connection:
             await connection.execute(
-                "UPDATE maintenance SET round_started = $1, round_finished = now(),"
-                " round_wanted = false",
+                "UPDATE maintenance SET round_started = $1, round_finished = now()",
                 datetime.fromtimestamp(started_us / 1e6, UTC),
             )
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from muster_kv.ranges import WHOLE_RING, TokenRange
 from muster_kv.ring import Ring
@@ -25,6 +26,23 @@ _PURGE_SECONDS = 3600.0
 GoOn = Callable[[], Awaitable[bool]]
 
 
+@dataclass(slots=True)
+class Round:
+    """What came of one round.
+
+    Args:
+        begun_us: when it began (Unix µs).
+        differing: parts of ranges in which replicas were unlike each other.
+        repaired: records that were brought to a replica.
+        failure: why it is not whole; empty where it is.
+    """
+
+    begun_us: int
+    differing: int = 0
+    repaired: int = 0
+    failure: str = ""
+
+
 class Repair:
     """Carries out rounds."""
 
@@ -36,22 +54,23 @@ class Repair:
         # Of all members, since the last round began.
         self._actors: set[str] = set()
 
-    async def round(self, view: View, go_on: GoOn) -> int | None:
-        """Compare and repair all ranges; when the round began (Unix µs), None if it is not whole.
+    async def round(self, view: View, go_on: GoOn) -> Round:
+        """Compare and repair all ranges of the tenants in `view`.
 
         Args:
             go_on: asked between ranges whether the round may go on.
         """
-        begun = time.time_ns() // 1000
+        found = Round(time.time_ns() // 1000)
         try:
-            whole = await self._all(view, go_on)
+            if not await self._all(view, go_on, found):
+                found.failure = "the topology changes, or is about to"
         except NodeError as error:
             log.warning("an anti-entropy round is not whole", extra={"error": str(error)})
-            whole = False
-        self._meter.round(complete=whole)
-        return begun if whole else None
+            found.failure = str(error)
+        self._meter.round(complete=not found.failure)
+        return found
 
-    async def _all(self, view: View, go_on: GoOn) -> bool:
+    async def _all(self, view: View, go_on: GoOn, found: Round) -> bool:
         stats = await stats_of(self._links, view.ring)
         keys = sum(status.keys for status in stats)
         self._actors = {status.actor for status in stats}
@@ -63,21 +82,28 @@ class Repair:
                     if not await go_on():
                         return False
                     about = round(keys * plan.share_of((span,)))
-                    await self._one(copier, span, owners, plan.depth_for(about))
+                    await self._one(copier, span, owners, plan.depth_for(about), found)
         self._actors |= {status.actor for status in await stats_of(self._links, view.ring)}
         return True
 
     async def _one(
-        self, copier: Copier, span: TokenRange, owners: tuple[str, ...], depth: int
+        self,
+        copier: Copier,
+        span: TokenRange,
+        owners: tuple[str, ...],
+        depth: int,
+        found: Round,
     ) -> None:
         if len(owners) == 1:
             return
         for part in await copier.differing(span, owners, depth):
             self._meter.differing.inc()
+            found.differing += 1
             for source in owners:
                 others = tuple(owner for owner in owners if owner != source)
                 news = await copier.copy(part, source, others, Cause.REPAIR)
                 self._meter.repaired.inc(news)
+                found.repaired += news
 
     async def start_purge(self, ring: Ring, before_us: int) -> None:
         """Have all members forget what died before a complete round began, in the background.

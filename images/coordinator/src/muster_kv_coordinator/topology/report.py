@@ -21,6 +21,8 @@ SELECT DISTINCT replication_factor AS factor FROM tenants
 UNION SELECT moving_to FROM tenants WHERE moving_to IS NOT NULL
 """
 
+_WANTED = "SELECT EXISTS (SELECT FROM repairs WHERE status <> 'completed')"
+
 
 class Report:
     """Answers of any coordinator: what it sees itself, and what the leader has written down."""
@@ -68,6 +70,7 @@ class Report:
         async with self._database.transaction() as connection:
             rows = await connection.fetch(_OPEN)
             (kept,) = await connection.fetch("SELECT * FROM maintenance")
+            wanted = await connection.fetchval(_WANTED)
         rounds = kept["round_started"] is not None
         return {
             "leader": kept["holder"],
@@ -91,7 +94,7 @@ class Report:
             "anti_entropy": {
                 "last_round_began": _text(kept["round_started"]),
                 "last_round_ended": _text(kept["round_finished"] if rounds else None),
-                "wanted": kept["round_wanted"],
+                "wanted": wanted,
             },
         }
 
