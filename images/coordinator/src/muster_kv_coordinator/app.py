@@ -243,6 +243,7 @@ class _Parts:
                 section.min_connections,
                 section.conn_max_lifetime.total_seconds(),
             ),
+            metrics,
         )
         self.cluster = StorageCluster(storage, PostgresRing(self.database).ring, self._changed)
         self.tenants = Tenants(

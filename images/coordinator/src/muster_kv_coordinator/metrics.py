@@ -1,6 +1,6 @@
 """Prometheus metrics. Counters exist at 0 from the start, so that a rate never misses the first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -30,6 +30,7 @@ class Metrics:
             collector(registry=self.registry)
         self._make_requests()
         self._make_replicas()
+        self._make_database()
         codes = ("OK", "CANCELLED", *(code.name for code in ErrorCode))
         # Looking a sample up by its labels costs as much as all else that a metric does.
         self._counted = {
@@ -59,6 +60,11 @@ class Metrics:
         )
         self._misses = Counter(
             "coordinator_cache_misses", "Tenants that had to be asked for.", registry=registry
+        )
+        self._evictions = Counter(
+            "coordinator_cache_evictions",
+            "Tenants that gave way to others, as the cache was full.",
+            registry=registry,
         )
         self._redis = Counter(
             "coordinator_redis_failures",
@@ -116,6 +122,27 @@ class Metrics:
         for health in ("healthy", "away"):
             self._nodes.labels(health)
 
+    def _make_database(self) -> None:
+        self._database = Histogram(
+            "coordinator_database_seconds",
+            "One use of the metadata store, from asking for a connection to giving it back.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._database_failures = Counter(
+            "coordinator_database_failures",
+            "Uses of the metadata store while it was away.",
+            registry=self.registry,
+        )
+        self._connections = Gauge(
+            "coordinator_database_connections",
+            "Open connections to the metadata store, by state.",
+            ("state",),
+            registry=self.registry,
+        )
+        for state in ("used", "idle"):
+            self._connections.labels(state)
+
     def request(self, method: str, code: str, seconds: float) -> None:
         """A call ended with a code of the contract, or `OK`."""
         self._counted[method, code].inc()
@@ -124,6 +151,22 @@ class Metrics:
     def cache(self, *, hit: bool) -> None:
         """One tenant was looked up, and was in the cache or not."""
         (self._hits if hit else self._misses).inc()
+
+    def evicted(self) -> None:
+        """A tenant gave way to another in the cache."""
+        self._evictions.inc()
+
+    def asked_database(self, seconds: float) -> None:
+        """The metadata store was used for so long, waiting for a connection among it."""
+        self._database.observe(seconds)
+
+    def database_failed(self) -> None:
+        """The metadata store was away."""
+        self._database_failures.inc()
+
+    def watch_connections(self, name: str, read: Callable[[], float]) -> None:
+        """Read how many connections to the metadata store are in a state, whenever asked."""
+        self._connections.labels(name).set_function(read)
 
     def redis_failed(self) -> None:
         """Redis did not answer."""

@@ -242,6 +242,9 @@ async def test_known_tenants_are_served_while_postgres_is_away(tmp_path: Path) -
             await kv.join(node.member)
             await kv.grpc.call("CreateTenant", tenant_id="t", replication_factor=1)
             assert (await kv.grpc.write("a", b"1")).success
+            assert await kv.metric("coordinator_database_seconds_count") > 0
+            assert await kv.metric("coordinator_database_failures_total") == 0
+            assert await kv.metric('coordinator_database_connections{state="idle"}') > 0
             postgres.stop(mode="immediate")
             for n in range(5):
                 written = await kv.grpc.write("a", b"%d" % n)
@@ -254,6 +257,7 @@ async def test_known_tenants_are_served_while_postgres_is_away(tmp_path: Path) -
             assert (await kv.http.get("/v1/tenants/u")).status_code == 503
             await eventually(lambda: _database(kv, "disconnected"))
             assert (await kv.ops.get("/health/ready")).status_code == 200
+            assert await kv.metric("coordinator_database_failures_total") > 0
             postgres.start()
             await eventually(lambda: _database(kv, "connected"))
             unknown = await kv.grpc.read("a", tenant="u")

@@ -1,11 +1,13 @@
 """Reading and writing through a coordinator; storage nodes are on the real wire, in memory."""
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from muster_kv_coordinator.api import service
 from muster_protos import kv_pb2 as pb
 from muster_testing.postgres import PostgresServer
 
@@ -126,6 +128,24 @@ async def test_the_last_write_wins_where_the_tenant_wants_it(kv: Coordinator) ->
     assert (await kv.grpc.write("a", b"3", tenant="lww", idempotency_key="k")).is_duplicate
     await kv.grpc.delete("a", tenant="lww")
     assert (await kv.grpc.read("a", tenant="lww")).error_code == pb.KEY_NOT_FOUND
+
+
+async def test_who_looks_for_something_finds_a_line_for_each_request(
+    kv: Coordinator, caplog: pytest.LogCaptureFixture
+) -> None:
+    await kv.grpc.write("quiet", b"1")
+    with caplog.at_level(logging.DEBUG, service.log.name):
+        await kv.grpc.write("said", b"secret")
+        await kv.grpc.read("said", tenant="nobody")
+    lines = [one.__dict__ for one in caplog.records if one.message == "request processed"]
+    told = [(one["operation"], one["tenant_id"], one["key"], one["success"]) for one in lines]
+    assert told == [
+        ("WriteKeyValue", "t", "said", True),
+        ("ReadKeyValue", "nobody", "said", False),
+    ]
+    assert lines[1]["code"] == "TENANT_NOT_FOUND"
+    assert all(one["duration_ms"] > 0 for one in lines)
+    assert "secret" not in caplog.text
 
 
 async def test_a_value_with_an_end_is_gone_after_it(kv: Coordinator) -> None:

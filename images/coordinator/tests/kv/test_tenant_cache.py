@@ -48,6 +48,10 @@ class Meter:
     def __init__(self) -> None:
         self.hits = 0
         self.misses = 0
+        self.evictions = 0
+
+    def evicted(self) -> None:
+        self.evictions += 1
 
     def cache(self, *, hit: bool) -> None:
         self.hits += hit
@@ -91,6 +95,7 @@ async def test_the_one_used_least_lately_gives_way() -> None:
     for name in ("a", "b", "a", "c", "a", "b"):
         await world.tenants.get(name)
     assert world.store.asked == ["a", "b", "c", "b"]
+    assert world.meter.evictions == 2
 
 
 async def test_a_change_is_seen_with_the_next_request() -> None:

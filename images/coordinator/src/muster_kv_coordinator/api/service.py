@@ -131,7 +131,7 @@ class Service:
             code = ErrorCode.INTERNAL_ERROR.name
             return method.failed(request, _INTERNAL)
         finally:
-            self._meter.request(name, code, time.perf_counter() - begun)
+            self._ended(name, request, code, time.perf_counter() - begun)
 
     async def operate(self, operation: pb.Operation, caller: Caller) -> pb.Outcome:
         """Answer one operation of a stream; nothing is raised but cancellation."""
@@ -151,7 +151,23 @@ class Service:
             code = ErrorCode.INTERNAL_ERROR.name
             return _failed(operation, _INTERNAL)
         finally:
-            self._meter.request("Stream", code, time.perf_counter() - begun)
+            kind = operation.WhichOneof("operation")
+            asked = getattr(operation, kind) if kind else operation
+            self._ended("Stream", asked, code, time.perf_counter() - begun)
+
+    def _ended(self, name: str, request: Message, code: str, seconds: float) -> None:
+        self._meter.request(name, code, seconds)
+        # A line for each of ten thousand requests a second is for who looks for something.
+        if log.isEnabledFor(logging.DEBUG):
+            said = {
+                "operation": name,
+                "tenant_id": getattr(request, "tenant_id", ""),
+                "key": getattr(request, "key", ""),
+                "duration_ms": round(seconds * 1000, 3),
+                "success": code == "OK",
+                "code": code,
+            }
+            log.debug("request processed", extra=said)
 
 
 def _failed(operation: pb.Operation, error: KvError) -> pb.Outcome:

@@ -57,6 +57,10 @@ class CacheMeter(Protocol):
         """One look-up was answered from the cache, or not."""
         ...
 
+    def evicted(self) -> None:
+        """A tenant gave way to another."""
+        ...
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -149,6 +153,7 @@ class Tenants:
         self._cached.move_to_end(tenant.tenant_id)
         while len(self._cached) > self._size:
             self._cached.popitem(last=False)
+            self._meter.evicted()
 
     def changed(self, tenant_id: str) -> None:
         """A tenant was changed somewhere: ask for it again.

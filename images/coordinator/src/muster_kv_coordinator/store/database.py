@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import asyncpg
 
@@ -43,6 +45,22 @@ class PoolLimits:
     call: float = 5.0
 
 
+class DatabaseMeter(Protocol):
+    """Counts what is asked of the metadata store."""
+
+    def asked_database(self, seconds: float) -> None:
+        """It was used for so long."""
+        ...
+
+    def database_failed(self) -> None:
+        """It was away."""
+        ...
+
+    def watch_connections(self, name: str, read: Callable[[], float]) -> None:
+        """Read how many connections are in a state, whenever asked."""
+        ...
+
+
 class Database:
     """A pool of connections to the metadata; `open` it first.
 
@@ -50,10 +68,20 @@ class Database:
     away; calls then raise `UnavailableError`.
     """
 
-    def __init__(self, dsn: str, limits: PoolLimits) -> None:
+    def __init__(self, dsn: str, limits: PoolLimits, meter: DatabaseMeter) -> None:
         self._dsn = dsn
         self._limits = limits
+        self._meter = meter
         self._pool: asyncpg.Pool | None = None
+        meter.watch_connections("idle", lambda: self._counted()[1])
+        meter.watch_connections("used", lambda: self._counted()[0])
+
+    def _counted(self) -> tuple[int, int]:
+        """Connections in use, and open ones that are not."""
+        if self._pool is None:
+            return 0, 0
+        idle = self._pool.get_idle_size()
+        return self._pool.get_size() - idle, idle
 
     async def open(self) -> None:
         """Make the pool with its first connections.
@@ -89,6 +117,7 @@ class Database:
         """
         if self._pool is None:
             raise UnavailableError("the metadata store is not open yet")
+        begun = time.perf_counter()
         try:
             async with asyncio.timeout(self._limits.call), self._pool.acquire() as held:
                 yield held
@@ -97,8 +126,11 @@ class Database:
                 raise asyncio.CancelledError from error
             if not is_outage(error):
                 raise
+            self._meter.database_failed()
             log.warning("the metadata store is away", extra={"error": repr(error)})
             raise UnavailableError("the metadata store is away; come back later") from error
+        finally:
+            self._meter.asked_database(time.perf_counter() - begun)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
