@@ -33,7 +33,6 @@ class Variant:
     Attributes:
         policy: of its tenants.
         coordinator: sections of the coordinator's configuration that differ.
-        storage: keys of the section `storage` of the nodes that differ.
         tls: mutual TLS between coordinator and nodes, and TLS to clients.
         tenants: how many there are.
         opening: how the generator differs.
@@ -41,7 +40,6 @@ class Variant:
 
     policy: Mapping[str, Any] = field(default_factory=dict)
     coordinator: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    storage: Mapping[str, Any] = field(default_factory=dict)
     tls: bool = False
     tenants: int = 1
     opening: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +80,7 @@ def muster(
             name = f"storage-{number}"
             nodes[name] = (free_port(), free_port())
             config = home / f"{name}.yaml"
-            config.write_text(json.dumps(_node(name, nodes[name], home, how, files)))
+            config.write_text(json.dumps(_node(name, nodes[name], home, files)))
             server = _python(stack, name, "muster_storage", config)
             servers.append(server)
         for server in servers:
@@ -128,9 +126,7 @@ def _python(stack: ExitStack, name: str, module: str, config: Path) -> Server:
     return stack.enter_context(Server(name, command, config.with_suffix(".log")))
 
 
-def _node(
-    name: str, ports: tuple[int, int], home: Path, how: Variant, files: Files | None
-) -> dict[str, Any]:
+def _node(name: str, ports: tuple[int, int], home: Path, files: Files | None) -> dict[str, Any]:
     own = {
         "node_id": name,
         "host": "127.0.0.1",
@@ -140,7 +136,7 @@ def _node(
         # How full the machine's disk is must not matter.
         **{f"disk_{step}": 100 for step in ("warn", "large", "all")},
     }
-    return {"storage": {**own, **how.storage}, **({"tls": files.section} if files else {})}
+    return {"storage": own, **({"tls": files.section} if files else {})}
 
 
 def _coordinator(
