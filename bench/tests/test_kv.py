@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from bench import cpu_time
-from bench.kv import maven
+from bench.kv import maven, prices
 from bench.kv.load import Sample
-from bench.kv.reckoning import as_json, cache, comparison, price
+from bench.kv.reckoning import CACHE_HITS, as_json, cache, comparison, price
 from bench.kv.servers import Server
 
 SAMPLE = Sample(
@@ -172,3 +174,17 @@ def test_other_programs_than_pinned_are_seen(tmp_path: Path) -> None:
     sums.write_text(f"{right}  a.jar\n{wrong}  b.jar\n{wrong}  c.jar\n")
     assert maven.differences(tmp_path, sums) == ["b.jar", "c.jar"]
     assert maven.version().count(".") == 2
+
+
+def test_the_promised_hit_ratio_can_be_reached() -> None:
+    weights = [(number + 1) ** -prices.ZIPF for number in range(prices.TENANTS)]
+    chosen = random.Random(1).choices(range(prices.TENANTS), weights, k=50_000)
+    cached: OrderedDict[int, None] = OrderedDict()
+    hits = 0
+    for at, tenant in enumerate(chosen):
+        hits += tenant in cached and at >= len(chosen) // 2
+        cached[tenant] = None
+        cached.move_to_end(tenant)
+        if len(cached) > prices.CACHED:
+            cached.popitem(last=False)
+    assert CACHE_HITS < hits / (len(chosen) // 2) < 0.95
