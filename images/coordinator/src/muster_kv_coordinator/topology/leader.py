@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from muster_kv.ring import MemberState, Phase, Ring
 from muster_kv.wire.messages import Status
 from muster_kv_coordinator.core.errors import UnavailableError
+from muster_kv_coordinator.core.model import AskedRepair
 from muster_kv_coordinator.nodes.cluster import NodeSettings
 from muster_kv_coordinator.store.database import Database
 from muster_kv_coordinator.topology import plan
@@ -114,6 +115,8 @@ class Leader:
     async def _turn(self, reign: "_Reign") -> bool:
         """Do the next thing; False where there is nothing to do but wait."""
         ledger, links, migrating = reign.ledger, reign.links, reign.migrating
+        # Before the view, which then knows every tenant that they are of.
+        asked = await reign.wishes.open()
         view = await ledger.view()
         self._meter.at_work.set(view.work is not None)
         self._meter.waiting.set(len(view.waiting))
@@ -139,7 +142,7 @@ class Leader:
                 keys = await _distinct(links, view)
             if await migrating.begin(view, work, keys):
                 return True
-        await self._repair(reign, view)
+        await self._repair(reign, view, asked)
         return False
 
     def _count_ranges(self, view: View, whole: frozenset[str]) -> None:
@@ -171,9 +174,8 @@ class Leader:
             await ledger.adopt(view.ring, found)
         return bool(found)
 
-    async def _repair(self, reign: "_Reign", view: View) -> None:
+    async def _repair(self, reign: "_Reign", view: View, asked: tuple[AskedRepair, ...]) -> None:
         """A round where one is due, or of what was asked for."""
-        asked = await reign.wishes.open()
         age, every = view.round_age, self._pace.repair_every
         due = age >= every
         early = time.monotonic() < self._no_round_before and not reign.wishes.news(asked)
