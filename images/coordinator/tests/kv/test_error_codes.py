@@ -100,12 +100,14 @@ MISTAKES: dict[ErrorCode, Asked] = {
 
 
 @asynccontextmanager
-async def _store(dsn: str, home: Path) -> AsyncIterator[tuple[Coordinator, MemoryNode]]:
+async def _store(
+    dsn: str, home: Path, *, write_timeout: str
+) -> AsyncIterator[tuple[Coordinator, MemoryNode]]:
     (home / "secret").write_text(SECRET)
     document = settings(
         dsn,
         auth={"mode": "jwt", "secret_file": str(home / "secret")},
-        consistency={"write_timeout": "500ms"},
+        consistency={"write_timeout": write_timeout},
         topology={"disk_limit": 100, "enabled": False},
     )
     async with memory_nodes("n-1") as (node,), serving(document, home) as kv:
@@ -130,7 +132,7 @@ async def test_each_is_told_by_grpc_and_by_rest(
 
     monkeypatch.setattr(Administration, "ask_repair", broken)
     assert set(MISTAKES) == set(ErrorCode) - {ErrorCode.UNKNOWN}
-    async with _store(dsn, tmp_path) as (kv, node):
+    async with _store(dsn, tmp_path, write_timeout="2s") as (kv, node):
         admin = kv.grpc.token
         for code, asked in MISTAKES.items():
             if code is ErrorCode.QUORUM_NOT_REACHED:
@@ -156,7 +158,7 @@ async def test_each_is_told_by_grpc_and_by_rest(
 
 async def test_limits_hold_on_the_wire(dsn: str, tmp_path: Path) -> None:
     largest, tenant = 10 << 20, "t"
-    async with _store(dsn, tmp_path) as (kv, _):
+    async with _store(dsn, tmp_path, write_timeout="10s") as (kv, _):
 
         async def batch(count: int, size: int) -> Any:
             one = pb.WriteKeyValueRequest(tenant_id=tenant, key="b", value=bytes(size))
