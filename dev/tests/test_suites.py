@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from muster_dev import virtualenv
 from muster_dev.bootstrap import Bootstrap
 from muster_dev.errors import SetupError
 from muster_dev.go_tools import GoTools
@@ -75,6 +76,19 @@ def test_suites_run_at_the_same_time(work: Workspace, tmp_path: Path) -> None:
     )
     meet = [sys.executable, "meet.py"]
     Run(work, [Suite("A", [*meet, "a", "b"], ""), Suite("B", [*meet, "b", "a"], "")], 4).all()
+
+
+def test_a_module_is_compiled_once_and_not_beside_its_source(
+    work: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    source = tmp_path / "one.py"
+    source.write_text("")
+    argv, env = [sys.executable, "-c", "import one"], virtualenv.bytecode(work)
+    Run(work, [Suite("A", argv, "", env)], 1).all()
+    [compiled] = work.paths.venv.rglob("one.*.pyc")
+    assert compiled.is_file()
+    assert list(tmp_path.glob("__pycache__")) == []
 
 
 def test_a_selection_may_leave_some_suites_empty_but_not_all(work: Workspace) -> None:

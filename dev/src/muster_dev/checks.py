@@ -120,15 +120,16 @@ def _suites(
         tests = [str(folder), "-m", chosen, *arguments]
         if processes and str(folder) in processes:
             tests += ["--numprocesses", str(processes[str(folder)])]
-        found.append(_suite(programs / "pytest", folder, tests))
+        found.append(_suite(work, programs / "pytest", folder, tests))
     return found
 
 
-def _suite(pytest: Path, folder: Path, tests: Sequence[str]) -> Suite:
+def _suite(work: Workspace, pytest: Path, folder: Path, tests: Sequence[str]) -> Suite:
     # A cache of each one's own: they are written at the same time.
     options = ["--quiet", "-o", f"cache_dir=.pytest_cache/{folder}"]
     again = shlex.join([".venv/bin/pytest", *tests])
-    return Suite(f"Tests of {folder}", [str(pytest), *options, *tests], again, empty=_NO_TESTS)
+    argv, env = [str(pytest), *options, *tests], virtualenv.bytecode(work)
+    return Suite(f"Tests of {folder}", argv, again, env, empty=_NO_TESTS)
 
 
 def _rust_suite(work: Workspace, crate: str) -> Suite:
@@ -147,6 +148,7 @@ def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
     image_loading.load(work, TEST_CLUSTER, images.NAMES)
     home = work.paths.cluster(TEST_CLUSTER)
     env = {
+        **virtualenv.bytecode(work),
         "MUSTER_E2E_KUBECONFIG": str(work.paths.kubeconfig(TEST_CLUSTER)),
         "MUSTER_E2E_BIN": str(clusters.link_programs(work, TEST_CLUSTER)),
         "MUSTER_E2E_VALUES": str(home / "values.json"),
@@ -189,7 +191,8 @@ def _show(
 ) -> None:
     # What a check prints is for the reader, not for a log.
     with work.steps.attended(title):
-        if shell.attend(argv, cwd=work.paths.repo, env=env) != 0:
+        whole = {**virtualenv.bytecode(work), **(env or {})}
+        if shell.attend(argv, cwd=work.paths.repo, env=whole) != 0:
             raise SetupError(f"{title}: failed, see above.")
 
 

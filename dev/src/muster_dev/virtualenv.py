@@ -34,6 +34,17 @@ def ensure(work: Workspace) -> Path:
     return venv / "bin"
 
 
+def bytecode(work: Workspace) -> dict[str, str]:
+    """Return the variables with which its programs compile a module once, and not at each start.
+
+    That holds whatever the environment says, and leaves nothing beside the sources.
+    """
+    return {
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(work.paths.venv / "bytecode"),
+    }
+
+
 def lock(work: Workspace) -> None:
     """Pin all dependencies anew, with the uv that is pinned itself.
 
