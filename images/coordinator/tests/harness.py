@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ from muster_testing.waiting import eventually
 
 ADDITION = {"name": "addition"}
 SMALL_TREE = {"name": "merkle", "size": 4}
+
+# What httpx makes by itself reads all authorities of the machine, for each client anew.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def settings(**coordinator: Any) -> dict[str, Any]:
@@ -65,10 +69,10 @@ class Replica:
         self.coordinator = coordinator
         self.dsn = dsn
         self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{ports.http}", timeout=httpx.Timeout(40.0)
+            base_url=f"http://127.0.0.1:{ports.http}", timeout=httpx.Timeout(40.0), verify=NO_TLS
         )
         self.ops = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{ports.ops}", timeout=httpx.Timeout(10.0)
+            base_url=f"http://127.0.0.1:{ports.ops}", timeout=httpx.Timeout(10.0), verify=NO_TLS
         )
 
     @property

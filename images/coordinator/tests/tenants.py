@@ -13,7 +13,7 @@ from muster_coordinator.engine.identity import new_id
 from muster_coordinator.store.accounts import PostgresAccounts
 from muster_coordinator.store.database import Database
 
-from .harness import Replica, settings
+from .harness import NO_TLS, Replica, settings
 
 JOBS = {"name": "jobs"}
 
@@ -55,6 +55,7 @@ async def client(replica: Replica, key: str) -> AsyncIterator[httpx.AsyncClient]
     async with httpx.AsyncClient(
         base_url=replica.http.base_url,
         timeout=httpx.Timeout(40.0),
+        verify=NO_TLS,
         headers={"Authorization": f"Bearer {key}"},
     ) as found:
         yield found

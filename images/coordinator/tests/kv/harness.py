@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,9 @@ from muster_protos import kv_pb2 as pb
 from muster_runtime.config import load
 from muster_testing import processes
 from muster_testing.waiting import eventually
+
+# What httpx makes by itself reads all authorities of the machine, for each client anew.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def settings(dsn: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,8 +111,9 @@ class Coordinator:
     def __init__(self, ports: Ports) -> None:
         self.ports = ports
         self.grpc = Client(f"127.0.0.1:{ports.grpc}")
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=30.0)
-        self.ops = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.ops}", timeout=10.0)
+        base = "http://127.0.0.1"
+        self.http = httpx.AsyncClient(base_url=f"{base}:{ports.http}", timeout=30.0, verify=NO_TLS)
+        self.ops = httpx.AsyncClient(base_url=f"{base}:{ports.ops}", timeout=10.0, verify=NO_TLS)
 
     async def ready(self, deadline: float = 30.0) -> "Coordinator":
         """Wait until it is ready."""
