@@ -96,8 +96,8 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
 def integration(work: Workspace, arguments: Sequence[str] = ()) -> None:
     """Run the tests that start real servers, or work with other people's programs."""
     found = _suites(work, "integration and not e2e", arguments, _PROCESSES)
-    # What has deadlines is not run beside more than the machine can bear.
-    suites.Run(work, found, suites.CORES).all()
+    # What has deadlines is not run beside more than the machine can bear; most of each is waiting.
+    suites.Run(work, found, suites.CORES + 1).all()
 
 
 def _suites(
@@ -119,7 +119,8 @@ def _suites(
     for folder in _test_folders(work.paths.repo):
         tests = [str(folder), "-m", chosen, *arguments]
         if processes and str(folder) in processes:
-            tests += ["--numprocesses", str(processes[str(folder)])]
+            # What is next to each other shares servers, and stays in one process if it can.
+            tests += ["--numprocesses", str(processes[str(folder)]), "--dist=worksteal"]
         found.append(_suite(work, programs / "pytest", folder, tests))
     return found
 
