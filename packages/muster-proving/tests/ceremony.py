@@ -8,6 +8,8 @@ from typing import Any
 
 from muster_proving import CircuitSpec, Curve, export_r1cs
 
+from . import installed
+
 HERE = Path(__file__).parent / "snarkjs"
 _NAMES = {Curve.BN254: "bn128", Curve.BLS12_381: "bls12-381"}
 
@@ -24,17 +26,31 @@ class Ceremony:
     """What `snarkjs zkey verify` says of the key."""
 
 
-def hold(spec: CircuitSpec, power: int, node_folder: Path, folder: Path) -> Ceremony:
-    """Run it; `node_folder` has snarkjs installed."""
-    (folder / "circuit.r1cs").write_bytes(export_r1cs(spec))
-    done = subprocess.run(
-        ["node", str(HERE / "ceremony.cjs"), _NAMES[spec.curve], str(power), str(folder)],
-        cwd=node_folder,
-        check=True,
-        stdout=subprocess.PIPE,
-        timeout=280,
-    )
-    answer = json.loads(done.stdout)
+def hold(spec: CircuitSpec, power: int, node_folder: Path) -> Ceremony:
+    """Run it, or find what it left when it was run on the same constraints with the same snarkjs.
+
+    Args:
+        power: of two, that is no less than the number of constraints.
+        node_folder: has snarkjs installed.
+    """
+    script, curve = HERE / "ceremony.cjs", _NAMES[spec.curve]
+    constraints = export_r1cs(spec)
+
+    def run(folder: Path) -> None:
+        (folder / "circuit.r1cs").write_bytes(constraints)
+        done = subprocess.run(
+            ["node", str(script), curve, str(power), str(folder)],
+            cwd=node_folder,
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=280,
+        )
+        (folder / "answer.json").write_bytes(done.stdout)
+
+    programs = [script.read_bytes(), (HERE / "package-lock.json").read_bytes()]
+    parts = [*programs, f"{curve} {power}".encode(), constraints]
+    folder = installed.made("ceremony", parts, run)
+    answer = json.loads((folder / "answer.json").read_bytes())
     return Ceremony(
         spec,
         (folder / "final.zkey").read_bytes(),

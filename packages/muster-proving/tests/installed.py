@@ -1,44 +1,48 @@
-"""Programs that the tests ask: installed once outside of the checkout, one for each lock file."""
+"""What the tests need beside our packages: made once, outside of the checkout."""
 
 import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
-def _cached(kind: str, sources: list[Path]) -> tuple[Path, Path]:
-    """Where a program belongs that is made of `sources`, and where to make it."""
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
+def made(kind: str, parts: Sequence[bytes], make: Callable[[Path], None]) -> Path:
+    """The folder that `make` has filled; made anew where any of `parts`, its sources, differs."""
+    digest = hashlib.sha256(b"".join(parts))
     cache = Path(os.environ.get("MUSTER_CACHE") or Path.home() / ".cache" / "muster")
     folder = cache / f"{kind}-{digest.hexdigest()[:16]}"
-    return folder, folder.with_name(f"{folder.name}.{os.getpid()}")
+    if not folder.exists():
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+        partial.mkdir(parents=True)
+        make(partial)
+        _settle(partial, folder)
+    return folder
 
 
 def npm(kind: str, source: Path) -> Path:
     """The folder with the packages of `source`'s lock file installed."""
-    folder, partial = _cached(kind, [source / "package-lock.json"])
-    if not folder.exists():
-        partial.mkdir(parents=True)
+
+    def install(folder: Path) -> None:
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, partial)
+            shutil.copy(source / name, folder)
         command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(command, cwd=partial, check=True, timeout=240)
-        _settle(partial, folder)
-    return folder
+        subprocess.run(command, cwd=folder, check=True, timeout=240)
+
+    return made(kind, [(source / "package-lock.json").read_bytes()], install)
 
 
 def go(kind: str, source: Path) -> Path:
     """The folder with the program `program` that is built of a Go module."""
-    folder, partial = _cached(kind, sorted(source.iterdir()))
-    if not folder.exists():
-        partial.mkdir(parents=True)
+
+    def build(folder: Path) -> None:
         found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
         assert found is not None, "go not found: install Go 1.24 or newer"
-        command = [found, "build", "-trimpath", "-buildvcs=false", "-o", str(partial / "program")]
+        command = [found, "build", "-trimpath", "-buildvcs=false", "-o", str(folder / "program")]
         subprocess.run([*command, "."], cwd=source, check=True, timeout=280)
-        _settle(partial, folder)
-    return folder
+
+    return made(kind, [file.read_bytes() for file in sorted(source.iterdir())], build)
 
 
 def _settle(partial: Path, folder: Path) -> None:

@@ -26,7 +26,7 @@ from .ceremony import Ceremony, hold
 from .samples import A_FEW, EXAMPLES
 from .test_snarkjs import ask
 
-# The ceremonies, which the first test holds, take minutes on a busy machine.
+# The ceremonies, which the first test of the first run holds, take minutes on a busy machine.
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ADDITION = CircuitSpec("addition", Curve.BN254)
@@ -36,13 +36,8 @@ OTHERS = {ADDITION: 10, RANGE: 9}
 
 
 @pytest.fixture(scope="session")
-def ceremonies(
-    snarkjs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[CircuitSpec, Ceremony]:
-    return {
-        spec: hold(spec, power, snarkjs, tmp_path_factory.mktemp(spec.name))
-        for spec, power in OTHERS.items()
-    }
+def ceremonies(snarkjs: Path) -> dict[CircuitSpec, Ceremony]:
+    return {spec: hold(spec, power, snarkjs) for spec, power in OTHERS.items()}
 
 
 @pytest.fixture(scope="session")
