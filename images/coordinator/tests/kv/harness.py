@@ -191,10 +191,16 @@ async def serving(
 class Process(processes.Process):
     """A coordinator as a process of its own."""
 
-    def __init__(self, document: Mapping[str, Any], home: Path) -> None:
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        home: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         home.mkdir(exist_ok=True)
         (home / "kv.yaml").write_text(yaml.safe_dump(dict(document)))
-        super().__init__(["-m", "muster_kv_coordinator", "--config", str(home / "kv.yaml")])
+        command = ["-m", "muster_kv_coordinator", "--config", str(home / "kv.yaml")]
+        super().__init__(command, environment)
 
     async def serving(self, deadline: float = 30.0) -> Coordinator:
         """Wait until it is ready."""

@@ -1,6 +1,7 @@
 """Real storage nodes: processes of their own, whose data folders outlive them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,6 +25,9 @@ class StorageNode:
     Args:
         root: where its files go.
         settings: keys of the section `storage`; other sections by their own name, as mappings.
+
+    Attributes:
+        environment: of its process, besides that of this one.
     """
 
     def __init__(self, node_id: str, root: Path, settings: Mapping[str, Any] | None = None) -> None:
@@ -31,10 +35,11 @@ class StorageNode:
         self.host = "127.0.0.1"
         self.port = free_port()
         self.ops_port = free_port()
-        self.data_dir = root / node_id
+        self.data_dir = Path((settings or {}).get("data_dir", root / node_id))
         self.config = root / f"{node_id}.yaml"
         self.log = root / f"{node_id}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
         given = dict(settings or {})
         sections = {
             name: given.pop(name) for name in ("hints", "retention", "tls") if name in given
@@ -67,7 +72,9 @@ class StorageNode:
             raise RuntimeError(f"{self.node_id} runs already")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "muster_storage", "--config", str(self.config)], stderr=log
+                [sys.executable, "-m", "muster_storage", "--config", str(self.config)],
+                stderr=log,
+                env={**os.environ, **self.environment},
             )
 
     async def start(self, deadline: float = 30.0) -> Self:
