@@ -178,6 +178,20 @@ class TestBreakage:
             assert time.monotonic() - began < 1
             gate.opened.set()
 
+    async def test_what_is_asked_as_a_connection_breaks_was_never_sent(self) -> None:
+        gate = Gate()
+        again: asyncio.Future[ReplyBody] = asyncio.get_running_loop().create_future()
+        async with (
+            serving(gate) as server,
+            Relay(server.port) as relay,
+            connected(relay.port) as client,
+        ):
+            client.submit(TAKE, 30, lambda _: client.submit(TAKE, 30, again.set_result))
+            await eventually(lambda: gate.batches, what="a batch at work")
+            relay.hang_up()
+            assert code(await asyncio.wait_for(again, 5)) is FailureCode.UNAVAILABLE
+            gate.opened.set()
+
     async def test_what_waited_for_a_lost_connection_is_not_done(self) -> None:
         gate = Gate()
         async with serving(gate) as server, connected(server.port) as client:

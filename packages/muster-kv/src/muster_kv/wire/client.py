@@ -111,7 +111,8 @@ class NodeClient:
         answer came in time (TIMEOUT).
         """
         connection = self._connection
-        if connection is None:
+        # One that has just ended fails nothing more, and is let go only when the loop comes to it.
+        if connection is None or connection.lost.done():
             self._refuse(FailureCode.UNAVAILABLE, _NEVER_SENT.format(self.address), on_reply)
             return
         options = self._options
