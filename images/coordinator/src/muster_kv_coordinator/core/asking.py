@@ -66,6 +66,9 @@ class _Asking:
 
     def _hedged(self) -> None:
         self._hedge = None
+        # Those that failed meanwhile may have been replaced by all that were left.
+        if not self._rest:
+            return
         self._with.meter.hedged()
         self._ask()
         self._arm()
