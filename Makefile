@@ -67,7 +67,7 @@ bench-proving: env ## Compare our prover with gnark, and with py_ecc's verifier
 bench-dispatch: env ## Compare our dispatch with Dask and Celery; needs postgresql and redis-server
 	@$(BIN)/python -m bench.dispatch $(ARGS)
 
-jepsen: env ## Kill and stop the store's processes in RUNS runs, and check what clients were told
+jepsen: env ## Break the store in all ways in RUNS runs, and check what clients were told
 	@$(BIN)/python -m e2e.jepsen --runs $(or $(RUNS),1) $(ARGS)
 
 bench-queue: env ## Compare our queue with River; needs postgresql

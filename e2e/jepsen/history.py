@@ -78,3 +78,9 @@ class History:
         """All keys of writes and additions, in order."""
         events: Iterable[Write | Addition] = (*self.writes, *self.additions)
         return sorted({event.key for event in events})
+
+    def text(self) -> str:
+        """All events, one a line, in the order in which they began."""
+        events: list[Write | Read | Addition] = [*self.writes, *self.reads, *self.additions]
+        lines = [f"{event}\n" for event in sorted(events, key=lambda event: event.begun)]
+        return "".join([*lines, *(f"{again}\n" for again in self.agains)])

@@ -11,7 +11,8 @@ from typing import Any
 from e2e.jepsen.checks import lost_or_back, missing_elements, not_recognised, wrong_totals
 from e2e.jepsen.cluster import LAST_WINS, SIBLINGS, Store, store
 from e2e.jepsen.history import Outcome, Read
-from e2e.jepsen.nemesis import Nemesis
+from e2e.jepsen.nemeses.all import Nemeses
+from e2e.jepsen.plan import Plan
 from e2e.jepsen.workloads import (
     Workload,
     adding_up,
@@ -38,41 +39,52 @@ class Verdict:
         nemesis: what was done to the store.
     """
 
-    seed: int
+    plan: Plan
     faults: list[str] = field(default_factory=list)
     control: list[str] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     nemesis: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def blind(self) -> bool:
+        """Whether it shows nothing: the checker did not find what it must find."""
+        return not self.control
+
     def text(self) -> str:
         """A few lines for people."""
         counts = ", ".join(f"{count} {name}" for name, count in sorted(self.requests.items()))
         done = ", ".join(f"{name} {count}" for name, count in sorted(self.nemesis.items()))
-        lines = [f"seed {self.seed}: {len(self.faults)} faults; {counts}", f"  nemesis: {done}"]
+        seed, against = self.plan.seed, self.plan.names
+        lines = [f"seed {seed} ({against}): {len(self.faults)} faults; {counts}"]
+        lines += [f"  nemeses: {done}"]
         lines += [f"  FAULT {fault}" for fault in self.faults]
-        return "\n".join([*lines, f"  control: {len(self.control)} losses, as it must have"])
+        must = "none, so this run shows nothing" if self.blind else "as it must have"
+        return "\n".join([*lines, f"  control: {len(self.control)} losses, {must}"])
 
 
-async def run(seed: int, seconds: float, home: Path) -> Verdict:
-    """Bring a store up, break it for so long while clients use it, let it heal, and judge."""
-    async with store(home) as made:
-        safe = Workload(made.fronts, SIBLINGS, seed)
-        control = Workload(made.fronts, LAST_WINS, seed)
-        nemesis = Nemesis(made, seed)
+async def run(plan: Plan, home: Path) -> Verdict:
+    """Bring a store up, break it as planned while clients use it, let it heal, and judge.
+
+    What processes logged is left in `home`, and what clients wrote down in `history`.
+    """
+    async with store(plan, home) as made:
+        safe = Workload(made.fronts, SIBLINGS, plan.seed)
+        control = Workload(made.fronts, LAST_WINS, plan.seed)
+        nemeses = Nemeses(made, plan)
         over = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            breaking = group.create_task(nemesis.run(over))
+            breaking = group.create_task(nemeses.run(over))
             clients = [registers(safe, n) for n in range(4)]
             for work in (*clients, *_shared(safe), *_shared(control)):
                 group.create_task(work)
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(plan.seconds)
             over.set()
             # Whole again, so that whoever waits for an answer gets one.
             await breaking
             safe.stop.set()
             control.stop.set()
-        verdict = Verdict(seed, nemesis=nemesis.done)
-        verdict.requests["records forgotten"] = nemesis.forgotten
+        verdict = Verdict(plan, nemesis=nemeses.done)
+        (home / "history").write_text(safe.history.text())
         await _judge(made, safe, control, verdict)
         return verdict
 
@@ -114,7 +126,7 @@ async def _unlike(made: Store, verdict: Verdict) -> list[str]:
     async def alike() -> bool:
         forgotten = await made.anti_entropy()
         assert forgotten is not None, "a node does not answer"
-        verdict.requests["records forgotten"] += forgotten
+        verdict.nemesis["records forgotten"] += forgotten
         differing[:] = await made.differing()
         return not differing
 
