@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import secrets
 import shutil
 import signal
@@ -22,6 +23,8 @@ def main() -> int:
     options = _options()
     # What was started ends with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What is broken on purpose is no news.
+    logging.getLogger("muster_kv").addHandler(logging.NullHandler())
     first = secrets.randbelow(10**6) if options.seed is None else options.seed
     seeds = range(first, first + options.runs)
     bad = [

@@ -11,6 +11,7 @@ from typing import Any
 from e2e.jepsen.checks import lost_or_back, missing_elements, not_recognised, wrong_totals
 from e2e.jepsen.cluster import LAST_WINS, SIBLINGS, Store, store
 from e2e.jepsen.history import Outcome, Read
+from e2e.jepsen.logs import complaints
 from e2e.jepsen.nemeses.all import Nemeses
 from e2e.jepsen.plan import Plan
 from e2e.jepsen.workloads import (
@@ -37,6 +38,7 @@ class Verdict:
         control: what is wrong where the last write wins, under the same faults at the same time.
         requests: how many ended how.
         nemesis: what was done to the store.
+        complaints: errors that its processes have logged; some are what was to be expected.
     """
 
     plan: Plan
@@ -44,6 +46,7 @@ class Verdict:
     control: list[str] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     nemesis: Counter[str] = field(default_factory=Counter)
+    complaints: Counter[str] = field(default_factory=Counter)
 
     @property
     def blind(self) -> bool:
@@ -57,6 +60,7 @@ class Verdict:
         seed, against = self.plan.seed, self.plan.names
         lines = [f"seed {seed} ({against}): {len(self.faults)} faults; {counts}"]
         lines += [f"  nemeses: {done}"]
+        lines += [f"  logged {count} times: {error}" for error, count in self.complaints.items()]
         lines += [f"  FAULT {fault}" for fault in self.faults]
         must = "none, so this run shows nothing" if self.blind else "as it must have"
         return "\n".join([*lines, f"  control: {len(self.control)} losses, {must}"])
@@ -86,7 +90,9 @@ async def run(plan: Plan, home: Path) -> Verdict:
         verdict = Verdict(plan, nemesis=nemeses.done)
         (home / "history").write_text(safe.history.text())
         await _judge(made, safe, control, verdict)
-        return verdict
+    # Processes have told all when they have ended.
+    verdict.complaints = complaints(home)
+    return verdict
 
 
 def _shared(work: Workload) -> Iterable[Coroutine[Any, Any, None]]:

@@ -1,10 +1,13 @@
 """The checker on histories written by hand: it accepts the good, and finds what is wrong."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 from e2e.jepsen.checks import lost_or_back, missing_elements, not_recognised, wrong_totals
 from e2e.jepsen.history import Addition, Again, Outcome, Read, Write
+from e2e.jepsen.logs import complaints
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -147,3 +150,18 @@ class TestCounters:
         additions = [addition("a"), addition("b")]
         assert wrong_totals(additions, {"s": 1}) == ["s: 1; acknowledged are 2, asked for 2"]
         assert wrong_totals(additions, {"s": 3}) != []
+
+
+def test_errors_in_logs_are_counted_and_what_was_expected_is_not(tmp_path: Path) -> None:
+    def line(level: str, **fields: str) -> str:
+        said = {"level": level, "component": "storage", "message": "m <x at 0x1>", **fields}
+        return json.dumps(said) + "\n"
+
+    error = line("error", exc_info="Traceback:\n  there\nValueError: v")
+    (tmp_path / "s-0.log").write_text(line("warning") + error + error)
+    (tmp_path / "c-0").mkdir()
+    (tmp_path / "c-0" / "log").write_text("Segmentation fault\n")
+    assert complaints(tmp_path) == {
+        "storage: m: ValueError: v": 2,
+        "no JSON: Segmentation fault": 1,
+    }
