@@ -21,7 +21,7 @@ from muster_kv.wire.messages import Cause, Failure, Merged, MergeMany
 from muster_storage import layout
 from muster_storage.engine import Engine, Family
 from muster_storage.metrics import Metrics
-from muster_storage.store import Store, now_us
+from muster_storage.store import REFUSALS, Store, now_us
 from muster_storage.transaction import Transaction
 from muster_storage.writer import Job
 from muster_storage.writes import unpack_hint
@@ -134,6 +134,8 @@ class Courier:
                 return
             async with self._connected(member) as client:
                 await self._each_page(node, client)
+        except REFUSALS as error:
+            log.info("hints stay", extra={"node": node, "error": str(error)})
         except Exception:
             log.exception("bringing hints failed", extra={"node": node})
 
