@@ -80,6 +80,7 @@ class SpreadingWrite:
         "_takers",
         "_told",
         "_unmerged",
+        "_unsure",
         "_unsynced",
         "_with",
         "_writers",
@@ -107,6 +108,7 @@ class SpreadingWrite:
         self._loop = asyncio.get_running_loop()
         self.result: asyncio.Future[Spread] = self._loop.create_future()
         self._failures: list[Failure] = []
+        self._unsure = False
         self._takers: list[Replica] = []
         self._record = b""
         self._kept: Replica | None = None
@@ -121,6 +123,8 @@ class SpreadingWrite:
             base: a record that it joins before.
             late: nodes that were asked before, and did not say in time; they come last.
         """
+        # One of those may have taken it, whatever others say now.
+        self._unsure = bool(late)
         natural = self._writers[: len(self._place.placement.natural)]
         # The last is asked first.
         self._takers = sorted(natural, key=lambda replica: self._rank(replica, late))[::-1]
@@ -252,7 +256,8 @@ class SpreadingWrite:
             self._fail(stale or self._short())
 
     def _short(self) -> KvError:
-        unsure = bool(self._record) or any(failure.unknown for failure in self._failures)
+        taken = self._unsure or bool(self._record)
+        unsure = taken or any(failure.unknown for failure in self._failures)
         return failures.not_reached(self._progress.shortfall(), self._failures, unsure=unsure)
 
     def _fail(self, error: Exception) -> None:

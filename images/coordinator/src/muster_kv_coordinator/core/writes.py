@@ -120,7 +120,7 @@ class Writes:
                 return await spreading.result
             except StaleRingError as stale:
                 start = stale.made or start
-                await self._newer(stale, end)
+                await self._newer(stale, end, unsure=bool(late or stale.made))
             except UnsureError as unsure:
                 if asyncio.get_running_loop().time() >= end:
                     self._meter.quorum_failed("write")
@@ -180,7 +180,7 @@ class Writes:
             enough = min(least, len(replicas))
             answers = await ask(replicas, body, place.ring_version, enough, end, self._spreading)
             if answers.stale is not None:
-                await self._newer(answers.stale, end)
+                await self._newer(answers.stale, end, unsure=unsure)
                 continue
             if len(answers.good) < enough:
                 self._meter.quorum_failed("write")
@@ -191,11 +191,11 @@ class Writes:
     def _place(self, tenant: Tenant, where: bytes) -> Place:
         return self._cluster.place(tenant, token_of(where))
 
-    async def _newer(self, stale: StaleRingError, end: float) -> None:
+    async def _newer(self, stale: StaleRingError, end: float, *, unsure: bool) -> None:
         self._meter.stale_ring()
         if asyncio.get_running_loop().time() >= end:
             text = "the ring has changed, and the new one did not come in time"
-            raise failures.not_reached(text, (), unsure=False)
+            raise failures.not_reached(text, (), unsure=unsure)
         await self._cluster.refresh(stale.version)
 
     async def _recognise(
