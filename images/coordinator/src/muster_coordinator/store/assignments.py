@@ -20,6 +20,7 @@ from muster_coordinator.engine.model import (
 )
 from muster_coordinator.engine.ports import Decide, Deliverable, Orders, Recover, Statement
 from muster_coordinator.engine.states import HELD, State
+from muster_coordinator.store import completing
 from muster_coordinator.store.database import Connection, Database
 from muster_coordinator.store.fenced import leave_traces
 from muster_coordinator.store.transitions import (
@@ -184,6 +185,8 @@ class PostgresAssignments:
         generations = {row.id: row.generation for row in batch.rows.values()}
 
         async def store(connection: Connection) -> list[Moved]:
+            if completing.apt(batch.moves, batch.results):
+                return await completing.complete(connection, batch.moves, batch.rows, batch.results)
             return await apply_seen(
                 connection,
                 batch.moves,
