@@ -108,6 +108,7 @@ class Parts:
             LeaderSettings(poll=settings.poll, lease=settings.lease, limits=settings.health),
             self.metrics,
         )
+        self.queue.hand_over = self.leader.hand_over
         self.leader.on_assigned = self.delivery.assigned
         self.reports.on_ended = self.delivery.finished
 

@@ -231,6 +231,7 @@ class Coordinator:
             self._metrics,
             duties=[self._keyring.tend],
         )
+        self._queue.hand_over = self._leader.hand_over
         self._leader.on_assigned = self._delivery.assigned
         self._reports.on_ended = self._delivery.finished
 

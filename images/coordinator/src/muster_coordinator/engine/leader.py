@@ -5,10 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 
 from muster_coordinator.engine.batching import Pacer, Width
 from muster_coordinator.engine.errors import StaleEpoch, Unavailable
-from muster_coordinator.engine.model import Moved, Worker
+from muster_coordinator.engine.model import Moved, NewWorkload, Worker
 from muster_coordinator.engine.ports import HealthLimits, LeaderStore, Meter, WorkerStore
 from muster_coordinator.engine.retry import RetryPolicy
 from muster_coordinator.engine.scheduling import (
@@ -21,11 +22,14 @@ from muster_coordinator.engine.scheduling import (
     open_lanes,
     place,
 )
+from muster_coordinator.engine.states import State
 
 log = logging.getLogger(__name__)
 
 _RETIRED_AT_ONCE = 500
 _RETIRE_PAUSE_SECONDS = 0.1
+
+_LANE = attrgetter("customer_id", "requirement", "priority", "affinity", "deadline")
 
 Duty = Callable[[int], Awaitable[None]]
 
@@ -93,6 +97,8 @@ class Leader:
         self.on_assigned: Callable[[Sequence[Moved]], None] = _nobody
         self._width = Width(settings.batch, settings.budget)
         self._wake = asyncio.Event()
+        # Whoever places knows what everybody holds, and is alone with that until it is stored.
+        self._placing = asyncio.Lock()
         self._epoch: int | None = None
 
     @property
@@ -103,6 +109,40 @@ class Leader:
     def wake(self) -> None:
         """There may be something to assign."""
         self._wake.set()
+
+    async def hand_over(self, batch: Sequence[NewWorkload]) -> bool:
+        """Store new work together with its assignment; nothing is stored where that can't be.
+
+        It can be where this replica leads, the batch is of one kind and particular about nothing,
+        has no deadline, no older work of its pool waits, and a worker has room. What finds none
+        waits.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        epoch, first = self._epoch, batch[0]
+        if epoch is None or self._placing.locked():
+            return False
+        lane = _LANE(first)
+        if first.affinity or first.deadline or any(_LANE(one) != lane for one in batch):
+            return False
+        async with self._placing:
+            kind = await self._store.vacant(first)
+            if kind is None:
+                return False
+            workers = await self._workers.workers()
+            candidates = [
+                Candidate(one.id, one.requirement, State.PENDING, customer_id=one.customer_id)
+                for one in batch
+            ]
+            placements = self._place(candidates, [kind], workers)
+            if not placements:
+                return False
+            chosen = {placement.candidate.id: placement.worker_id for placement in placements}
+            moved = await self._store.hand_over(epoch, batch, chosen, self._settings.lease)
+        self._meter.assigned(moved)
+        self.on_assigned(moved)
+        return True
 
     async def lead(self, holder: str) -> None:
         """Lead in a new epoch, until cancelled, or followed, or cut off from the database."""
@@ -176,20 +216,24 @@ class Leader:
         waiting = await self._store.waiting()
         if not waiting:
             return 0
+        async with self._placing:
+            moved = await self._fill(epoch, waiting)
+        self._meter.assigned(moved)
+        # This replica's own streams need not wait to hear of it.
+        self.on_assigned(moved)
+        return len(moved)
+
+    async def _fill(self, epoch: int, waiting: Sequence[Waiting]) -> list[Moved]:
         workers = await self._workers.workers()
         lanes = open_lanes(waiting, workers, self._settings.prefetch, self._width.now)
         if not lanes:
-            return 0
-        moved = await self._store.assign(
+            return []
+        return await self._store.assign(
             epoch,
             lanes,
             lambda candidates: self._place(candidates, waiting, workers),
             self._settings.lease,
         )
-        self._meter.assigned(moved)
-        # This replica's own streams need not wait to hear of it.
-        self.on_assigned(moved)
-        return len(moved)
 
     def _place(
         self,

@@ -1,7 +1,7 @@
 """The queue as its customers use it: submit, look, wait, watch, list, cancel, pause, resume."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from uuid import UUID
 
 from muster_coordinator.engine.admission import Admission, QueueLimits
@@ -29,12 +29,16 @@ class Queue:
 
     Args:
         limits: how many workloads may wait; more are refused with `QueueFull`.
+
+    Attributes:
+        hand_over: stores new work with its assignment, where it can; whether it did.
     """
 
     def __init__(self, store: QueueStore, waiters: Waiters, limits: QueueLimits) -> None:
         self._store = store
         self._waiters = waiters
         self._admission = Admission(limits, store.queued)
+        self.hand_over: Callable[[Sequence[NewWorkload]], Awaitable[bool]] = _never
         self._submit: Batcher[NewWorkload, None] = Batcher(self._store_batch, size=200)
 
     async def submit(
@@ -61,7 +65,7 @@ class Queue:
         if len(workloads) == 1:
             await self._submit(workloads[0])
         else:
-            await self._store.submit(workloads)
+            await self._keep(workloads)
         return [workload.id for workload in workloads]
 
     async def submitted(self, once: Once, customer_id: str = DEFAULT_CUSTOMER) -> list[UUID] | None:
@@ -167,8 +171,17 @@ class Queue:
         await self._submit.idle()
 
     async def _store_batch(self, batch: list[NewWorkload]) -> list[None]:
-        await self._store.submit(batch)
+        await self._keep(batch)
         return [None] * len(batch)
+
+    async def _keep(self, workloads: Sequence[NewWorkload]) -> None:
+        if workloads and not await self.hand_over(workloads):
+            await self._store.submit(workloads)
+
+
+async def _never(_workloads: Sequence[NewWorkload]) -> bool:
+    """Where nobody hands over."""
+    return False
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -1,21 +1,22 @@
 """What only the leader writes, each write fenced by its epoch; see `engine.ports.LeaderStore`."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 
-from muster_coordinator.engine.customers import Customer, Tier
 from muster_coordinator.engine.errors import StaleEpoch
-from muster_coordinator.engine.model import Move, Moved, Requirement
+from muster_coordinator.engine.model import Move, Moved, NewWorkload, Requirement
 from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import State, WorkerStatus
-from muster_coordinator.store import cleaning
+from muster_coordinator.store import cleaning, submissions
 from muster_coordinator.store.assignments import assignment_of
 from muster_coordinator.store.database import Connection, Database
+from muster_coordinator.store.submissions import customer_terms
 from muster_coordinator.store.transitions import (
     HELD_COLUMNS,
     Leading,
@@ -208,9 +209,7 @@ class PostgresLeadership:
         """See `LeaderStore.waiting`."""
         kinds = []
         for row in await self._database.fetch(_WAITING):
-            # A customer that was never stored has the rights of the lowest tier.
-            tier = Tier(row["tier"] or Tier.FREE)
-            terms = Customer("", tier=tier, max_concurrent=row["max_concurrent"]).terms
+            terms = customer_terms(row["tier"], row["max_concurrent"])
             kinds.append(
                 Waiting(
                     requirement(row),
@@ -243,18 +242,19 @@ class PostgresLeadership:
             for row in rows
         ]
         seen = {row["id"]: row for row in rows}
-        generations = {one: row["generation"] for one, row in seen.items()}
         moves = [_scheduled(placement, lease) for placement in place(candidates)]
         if not moves:
             return []
+
+        leading = Leading(epoch, self._here)
 
         async def store(connection: Connection) -> list[Moved]:
             return await apply_seen(
                 connection,
                 moves,
                 "leader",
-                leading=Leading(epoch, self._here),
-                generations=generations,
+                leading=leading,
+                generations={one: row["generation"] for one, row in seen.items()},
                 hurried=False,
             )
 
@@ -268,8 +268,21 @@ class PostgresLeadership:
             if move.id in moved
         ]
 
+    async def vacant(self, one: NewWorkload) -> Waiting | None:
+        """See `LeaderStore.vacant`."""
+        return await submissions.vacant(self._database, one)
+
+    async def hand_over(
+        self, epoch: int, batch: Sequence[NewWorkload], chosen: Mapping[UUID, str], lease: float
+    ) -> list[Moved]:
+        """See `LeaderStore.hand_over`."""
+        leading = Leading(epoch, self._here)
+        return await submissions.hand_over(
+            self._database, self._witnesses, batch, chosen, leading, lease
+        )
+
     def _with_assignment(self, moved: Moved, row: asyncpg.Record) -> Moved:
-        """With what its worker is to be sent, where that was read already."""
+        """With what its worker is to be sent where that was read already."""
         if row["input"] is None or moved.worker_id is None:
             return moved
         try:

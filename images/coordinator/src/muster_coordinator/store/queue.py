@@ -1,14 +1,11 @@
 """Workloads as their owners see them; see `engine.ports.QueueStore`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from operator import attrgetter
 from uuid import UUID
 
 import asyncpg
 
-from muster_coordinator.engine.affinity import to_json
 from muster_coordinator.engine.errors import Conflict, InvalidState, NotFound, Unavailable
 from muster_coordinator.engine.model import (
     Held,
@@ -22,50 +19,11 @@ from muster_coordinator.engine.model import (
     Workload,
     WorkloadQuery,
 )
-from muster_coordinator.engine.scheduling.aging import POINTS_PER_SECOND, rank
 from muster_coordinator.engine.states import TERMINAL, State, Wish
 from muster_coordinator.store.database import Connection, Database
+from muster_coordinator.store.submissions import submission
 from muster_coordinator.store.transitions import affinity_of, apply, lock, requirement
 from muster_coordinator.store.witnesses import Witnesses
-
-# Most batches are of one kind, whose words need not be sent, and unpacked, for each workload.
-_ALIKE = """
-    SELECT id, input, $3::text AS customer_id, $4::text AS type, $5::text AS pool,
-           $6::text AS key_id, $7::text AS key_version, $8::int AS priority, $9::float8 AS rank,
-           $10::int AS max_retries, $11::text AS request_id, $12::text AS traceparent,
-           $13::timestamptz AS deadline, $14::float8 AS wait, $15::float8 AS timeout,
-           $16::jsonb AS affinity, $17::bool AS particular, $18::uuid AS config_id,
-           $19::bool AS keeps_input
-    FROM unnest($1::uuid[], $2::bytea[]) AS new (id, input)
-"""
-_DIFFERING = """
-    SELECT * FROM unnest(
-        $1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::int[], $9::float8[], $10::int[], $11::text[], $12::text[], $13::timestamptz[],
-        $14::float8[], $15::float8[], $16::jsonb[], $17::bool[], $18::uuid[], $19::bool[])
-    AS new (id, input, customer_id, type, pool, key_id, key_version, priority, rank, max_retries,
-            request_id, traceparent, deadline, wait, timeout, affinity, particular, config_id,
-            keeps_input)
-"""
-_SUBMIT = """
-WITH new AS ({new}), submitted AS (
-    INSERT INTO workloads (id, customer_id, type, pool, key_id, key_version, priority, rank, input,
-                           max_retries, request_id, traceparent, deadline_at, timeout_seconds,
-                           affinity, particular, config_id, keeps_input)
-    SELECT id, customer_id, type, pool, key_id, key_version, priority,
-           rank - {points} * extract(epoch FROM now())::float8, input, max_retries,
-           request_id, traceparent, coalesce(deadline, now() + make_interval(secs => wait)),
-           timeout, affinity, particular, config_id, keeps_input
-    FROM new
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, customer_id, state
-), logged AS (
-    INSERT INTO audit_events (customer_id, workload_id, actor, event, after, generation)
-    SELECT customer_id, id, 'customer:' || customer_id, 'workload.submitted', state, 0
-    FROM submitted
-)
-SELECT pg_notify('muster_work', '')
-"""
 
 # A key that is too old is taken over.
 _CLAIM = """
@@ -175,7 +133,7 @@ class PostgresQueue:
         """See `QueueStore.submit`."""
         if not batch:
             return
-        query, arguments = _submission(batch, self._witnesses)
+        query, arguments = submission(batch, self._witnesses)
         await self._database.fetch(query, *arguments)
 
     async def submit_once(self, batch: Sequence[NewWorkload], once: Once) -> list[UUID]:
@@ -189,7 +147,7 @@ class PostgresQueue:
                 _CLAIM, customer_id, once.key_sha256, once.fingerprint, ids
             )
             if claimed is not None:
-                query, arguments = _submission(batch, self._witnesses)
+                query, arguments = submission(batch, self._witnesses)
                 await connection.fetch(query, *arguments)
                 return ids
             stored = _same(await connection.fetchrow(_CLAIMED, customer_id, once.key_sha256), once)
@@ -294,52 +252,6 @@ class PostgresQueue:
                 max(seen.oldest_pending_seconds, row["oldest"]),
             )
         return list(depths.values())
-
-
-def _submission(
-    batch: Sequence[NewWorkload], witnesses: Witnesses
-) -> tuple[str, tuple[object, ...]]:
-    """The statement that stores a batch, and its arguments."""
-    ids = [one.id for one in batch]
-    inputs = [witnesses.seal(one.id, one.input) for one in batch]
-    kind = _KIND(batch[0])
-    if all(_KIND(one) == kind for one in batch):
-        return _SUBMIT_ALIKE, (ids, inputs, *_words(batch[0]))
-    columns = zip(*(_words(one) for one in batch), strict=True)
-    return _SUBMIT_DIFFERING, (ids, inputs, *(list(column) for column in columns))
-
-
-_SUBMIT_ALIKE = _SUBMIT.format(new=_ALIKE, points=POINTS_PER_SECOND)
-_SUBMIT_DIFFERING = _SUBMIT.format(new=_DIFFERING, points=POINTS_PER_SECOND)
-
-_KIND = attrgetter(
-    *("customer_id", "requirement", "priority", "weight", "max_retries", "request_id"),
-    *("traceparent", "deadline", "wait_seconds", "timeout_seconds", "affinity", "config_id"),
-    "keeps_input",
-)
-
-
-def _words(one: NewWorkload) -> tuple[object, ...]:
-    """What a statement is told of a workload, beside its id and its input."""
-    return (
-        one.customer_id,
-        one.requirement.type,
-        one.requirement.pool,
-        one.requirement.key_id,
-        one.requirement.key_version,
-        one.priority,
-        rank(one.priority, 0.0, one.weight),
-        one.max_retries,
-        one.request_id,
-        one.traceparent,
-        one.deadline,
-        one.wait_seconds,
-        one.timeout_seconds,
-        json.dumps(to_json(one.affinity)) if one.affinity else None,
-        bool(one.affinity.hard or one.affinity.anti),
-        one.config_id,
-        one.keeps_input,
-    )
 
 
 def _wanted(query: WorkloadQuery) -> tuple[object, ...]:

@@ -1,11 +1,12 @@
 """What the leader needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+from uuid import UUID
 
-from muster_coordinator.engine.model import Held, Move, Moved
+from muster_coordinator.engine.model import Held, Move, Moved, NewWorkload
 from muster_coordinator.engine.ports.workers import Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import WorkerStatus
@@ -62,6 +63,19 @@ class LeaderStore(Protocol):
         lease: float,
     ) -> list[Moved]:
         """Let `place` choose for what is first in each lane, and schedule what still waits then."""
+        ...
+
+    async def vacant(self, one: NewWorkload) -> Waiting | None:
+        """The lane of new work in a pool where nothing waits; None where something does."""
+        ...
+
+    async def hand_over(
+        self, epoch: int, batch: Sequence[NewWorkload], chosen: Mapping[UUID, str], lease: float
+    ) -> list[Moved]:
+        """Store new workloads, those with a chosen worker as scheduled on it; what workers got.
+
+        All are stored, and wait where a newer epoch has begun, or their worker can't have them.
+        """
         ...
 
     async def judge_workers(

@@ -1,0 +1,217 @@
+"""The statements that store new work: as it waits, or together with its first assignment."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from operator import attrgetter
+from uuid import UUID
+
+from muster_coordinator.engine.affinity import to_json
+from muster_coordinator.engine.customers import Customer, Terms, Tier
+from muster_coordinator.engine.model import Assignment, Moved, NewWorkload
+from muster_coordinator.engine.scheduling import Waiting
+from muster_coordinator.engine.scheduling.aging import POINTS_PER_SECOND, rank
+from muster_coordinator.engine.states import State
+from muster_coordinator.store.database import Database
+from muster_coordinator.store.transitions import Leading
+from muster_coordinator.store.witnesses import Witnesses
+
+# Most batches are of one kind, whose words need not be sent, and unpacked, for each workload.
+_ALIKE = """
+    SELECT id, input, $3::text AS customer_id, $4::text AS type, $5::text AS pool,
+           $6::text AS key_id, $7::text AS key_version, $8::int AS priority, $9::float8 AS rank,
+           $10::int AS max_retries, $11::text AS request_id, $12::text AS traceparent,
+           $13::timestamptz AS deadline, $14::float8 AS wait, $15::float8 AS timeout,
+           $16::jsonb AS affinity, $17::bool AS particular, $18::uuid AS config_id,
+           $19::bool AS keeps_input{name}
+    FROM unnest($1::uuid[], $2::bytea[]{array}) AS new (id, input{name})
+"""
+_DIFFERING = """
+    SELECT * FROM unnest(
+        $1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::int[], $9::float8[], $10::int[], $11::text[], $12::text[], $13::timestamptz[],
+        $14::float8[], $15::float8[], $16::jsonb[], $17::bool[], $18::uuid[], $19::bool[]{array})
+    AS new (id, input, customer_id, type, pool, key_id, key_version, priority, rank, max_retries,
+            request_id, traceparent, deadline, wait, timeout, affinity, particular, config_id,
+            keeps_input{name})
+"""
+_COLUMNS = """
+id, customer_id, type, pool, key_id, key_version, priority, rank, input, max_retries, request_id,
+traceparent, deadline_at, timeout_seconds, affinity, particular, config_id, keeps_input
+"""
+_VALUES = f"""
+new.id, customer_id, type, pool, key_id, key_version, priority,
+rank - {POINTS_PER_SECOND} * extract(epoch FROM now())::float8, input, max_retries, request_id,
+traceparent, coalesce(deadline, now() + make_interval(secs => wait)), timeout, affinity,
+particular, config_id, keeps_input
+"""
+_SUBMIT = f"""
+WITH new AS ({{new}}), submitted AS (
+    INSERT INTO workloads ({_COLUMNS}) SELECT {_VALUES} FROM new
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, customer_id, state
+), logged AS (
+    INSERT INTO audit_events (customer_id, workload_id, actor, event, after, generation)
+    SELECT customer_id, id, 'customer:' || customer_id, 'workload.submitted', state, 0
+    FROM submitted
+)
+SELECT pg_notify('muster_work', '')
+"""
+
+# Two steps in one. What was meant for a worker that went, or by a leader that was followed, waits
+# like any other; the epoch that held holds to the end of the transaction.
+_HAND_OVER = f"""
+WITH new AS ({{new}}), able AS MATERIALIZED (
+    SELECT id AS worker_id, replica_id FROM workers
+    WHERE id = ANY ($20::text[]) AND status = 'ACTIVE' AND stream_id IS NOT NULL
+      AND EXISTS (SELECT FROM leader_epoch WHERE epoch = $21 FOR SHARE)
+), submitted AS (
+    INSERT INTO workloads ({_COLUMNS}, state, generation, worker_id, scheduled_at,
+                           lease_expires_at)
+    SELECT {_VALUES},
+           CASE WHEN able.worker_id IS NULL THEN 'PENDING' ELSE 'SCHEDULED' END,
+           (able.worker_id IS NOT NULL)::int, able.worker_id,
+           CASE WHEN able.worker_id IS NOT NULL THEN now() END,
+           CASE WHEN able.worker_id IS NOT NULL THEN now() + make_interval(secs => $22) END
+    FROM new LEFT JOIN able ON able.worker_id = new.chosen
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, customer_id, worker_id, created_at
+), logged AS (
+    INSERT INTO audit_events (customer_id, workload_id, worker_id, actor, event, before, after,
+                              generation, epoch)
+    SELECT customer_id, id, NULL, 'customer:' || customer_id, 'workload.submitted', NULL,
+           'PENDING', 0, NULL
+    FROM submitted
+    UNION ALL
+    SELECT customer_id, id, worker_id, 'leader', 'workload.scheduled', 'PENDING', 'SCHEDULED',
+           1, $21
+    FROM submitted WHERE worker_id IS NOT NULL
+)
+SELECT id, worker_id, created_at,
+       (SELECT pg_notify('muster_work', '') FROM submitted WHERE worker_id IS NULL LIMIT 1),
+       (SELECT count(pg_notify('muster_assigned', worker_id)) FROM able
+        WHERE replica_id IS DISTINCT FROM $23)
+FROM submitted
+"""
+
+_VACANT = """
+SELECT customers.tier, customers.max_concurrent
+FROM (VALUES ($1::text)) AS own (id) LEFT JOIN customers ON customers.id = own.id
+WHERE NOT EXISTS (
+    SELECT FROM workloads WHERE state IN ('PENDING', 'REDISTRIBUTING') AND pool = $2)
+"""
+
+
+def _statements(query: str, array: str = "", name: str = "") -> tuple[str, str]:
+    """A query for batches of one kind, and for others."""
+    heads = (head.format(array=array, name=name) for head in (_ALIKE, _DIFFERING))
+    alike, differing = (query.format(new=head) for head in heads)
+    return alike, differing
+
+
+_SUBMITS = _statements(_SUBMIT)
+_HAND_OVERS = _statements(_HAND_OVER, ", $20::text[]", ", chosen")
+
+_KIND = attrgetter(
+    *("customer_id", "requirement", "priority", "weight", "max_retries", "request_id"),
+    *("traceparent", "deadline", "wait_seconds", "timeout_seconds", "affinity", "config_id"),
+    "keeps_input",
+)
+
+
+def submission(
+    batch: Sequence[NewWorkload], witnesses: Witnesses
+) -> tuple[str, tuple[object, ...]]:
+    """The statement that stores a batch, and its arguments."""
+    return _with_arguments(_SUBMITS, batch, witnesses)
+
+
+async def vacant(database: Database, one: NewWorkload) -> Waiting | None:
+    """The lane of new work in a pool where nothing waits; None where something does."""
+    row = await database.fetchrow(_VACANT, one.customer_id, one.requirement.pool)
+    if row is None:
+        return None
+    terms = customer_terms(row["tier"], row["max_concurrent"])
+    return Waiting(one.requirement, one.customer_id, weight=terms.weight, most=terms.max_concurrent)
+
+
+async def hand_over(
+    database: Database,
+    witnesses: Witnesses,
+    batch: Sequence[NewWorkload],
+    chosen: Mapping[UUID, str],
+    leading: Leading,
+    lease: float,
+) -> list[Moved]:
+    """Store a batch, and that its workers were `chosen`, for `lease` seconds; what they got."""
+    query, arguments = _with_arguments(_HAND_OVERS, batch, witnesses)
+    rows = await database.fetch(
+        query,
+        *arguments,
+        [chosen.get(one.id) for one in batch],
+        leading.epoch,
+        lease,
+        leading.here,
+    )
+    new = {one.id: one for one in batch}
+    return [
+        _given(new[row["id"]], row["worker_id"], row["created_at"])
+        for row in rows
+        if row["worker_id"] is not None
+    ]
+
+
+def customer_terms(tier: str | None, max_concurrent: int | None) -> Terms:
+    """What holds for a customer; one that was never stored has the rights of the lowest tier."""
+    return Customer("", tier=Tier(tier or Tier.FREE), max_concurrent=max_concurrent).terms
+
+
+def _given(one: NewWorkload, worker_id: str, at: datetime) -> Moved:
+    assignment = Assignment(
+        one.id,
+        worker_id,
+        one.requirement,
+        1,
+        one.input,
+        at,
+        one.traceparent,
+        one.customer_id,
+        round((one.timeout_seconds or 0) * 1000),
+    )
+    return Moved(one.id, one.requirement, State.SCHEDULED, worker_id, 1, at, at, assignment)
+
+
+def _with_arguments(
+    statements: tuple[str, str], batch: Sequence[NewWorkload], witnesses: Witnesses
+) -> tuple[str, tuple[object, ...]]:
+    alike, differing = statements
+    ids = [one.id for one in batch]
+    inputs = [witnesses.seal(one.id, one.input) for one in batch]
+    kind = _KIND(batch[0])
+    if all(_KIND(one) == kind for one in batch):
+        return alike, (ids, inputs, *_words(batch[0]))
+    columns = zip(*(_words(one) for one in batch), strict=True)
+    return differing, (ids, inputs, *(list(column) for column in columns))
+
+
+def _words(one: NewWorkload) -> tuple[object, ...]:
+    """What a statement is told of a workload, beside its id and its input."""
+    return (
+        one.customer_id,
+        one.requirement.type,
+        one.requirement.pool,
+        one.requirement.key_id,
+        one.requirement.key_version,
+        one.priority,
+        rank(one.priority, 0.0, one.weight),
+        one.max_retries,
+        one.request_id,
+        one.traceparent,
+        one.deadline,
+        one.wait_seconds,
+        one.timeout_seconds,
+        json.dumps(to_json(one.affinity)) if one.affinity else None,
+        bool(one.affinity.hard or one.affinity.anti),
+        one.config_id,
+        one.keeps_input,
+    )
