@@ -19,6 +19,7 @@ from muster_coordinator.engine.model import (
     Cancel,
     Claim,
     Command,
+    Moved,
     NewWorkload,
     Pause,
     Registration,
@@ -109,8 +110,12 @@ class Parts:
             self.metrics,
         )
         self.queue.hand_over = self.leader.hand_over
-        self.leader.on_assigned = self.delivery.assigned
+        self.leader.on_assigned = self._assigned
         self.reports.on_ended = self.delivery.finished
+
+    def _assigned(self, moved: Sequence[Moved]) -> None:
+        self.reports.assigned(moved)
+        self.delivery.assigned(moved)
 
     @contextlib.asynccontextmanager
     async def running(self, *, leads: bool = True) -> AsyncIterator["Parts"]:

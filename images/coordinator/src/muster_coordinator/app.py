@@ -5,7 +5,7 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -22,6 +22,7 @@ from muster_coordinator.engine.admission import QueueLimits
 from muster_coordinator.engine.delivery import Delivery
 from muster_coordinator.engine.errors import Unavailable
 from muster_coordinator.engine.leader import Leader, LeaderSettings
+from muster_coordinator.engine.model import Moved
 from muster_coordinator.engine.notes import Notes
 from muster_coordinator.engine.ports import HealthLimits
 from muster_coordinator.engine.queue import Queue
@@ -232,8 +233,12 @@ class Coordinator:
             duties=[self._keyring.tend],
         )
         self._queue.hand_over = self._leader.hand_over
-        self._leader.on_assigned = self._delivery.assigned
+        self._leader.on_assigned = self._assigned
         self._reports.on_ended = self._delivery.finished
+
+    def _assigned(self, moved: Sequence[Moved]) -> None:
+        self._reports.assigned(moved)
+        self._delivery.assigned(moved)
 
     def _make_broker(self) -> broker.BrokerFace | None:
         section = self._config.broker

@@ -333,6 +333,7 @@ class Moved:
 
     Args:
         assignment: what its worker is to be sent, where that is known without another look.
+        held: what reports on it are judged by, likewise.
     """
 
     id: UUID
@@ -343,6 +344,7 @@ class Moved:
     created_at: datetime
     at: datetime
     assignment: "Assignment | None" = None
+    held: Held | None = None
 
 
 @record

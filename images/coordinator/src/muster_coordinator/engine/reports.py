@@ -5,7 +5,7 @@ What they say on the way is in `notes`.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 from muster_coordinator.engine.batching import Batcher
 from muster_coordinator.engine.errors import EngineError, Fenced, Unavailable
 from muster_coordinator.engine.fencing import finished_by, judge
+from muster_coordinator.engine.fresh import Fresh
 from muster_coordinator.engine.model import Claim, Held, LogLine, Move, Moved
 from muster_coordinator.engine.notes import Notes
 from muster_coordinator.engine.ports import (
@@ -110,6 +111,7 @@ class Reports:
         self._lease = times.lease
         self._quarantined = times.quarantine
         self.on_ended: Callable[[Claim], None] = _nobody
+        self._fresh = Fresh()
         self._start: Batcher[Claim, Moved | None] = Batcher(
             self._start_batch, size=_AT_ONCE, pace=_PACE
         )
@@ -117,6 +119,10 @@ class Reports:
             self._complete_batch, size=_AT_ONCE, lanes=2, pace=_PACE
         )
         self._stop: Batcher[Unfinished, Moved | None] = Batcher(self._stop_batch)
+
+    def assigned(self, moved: Iterable[Moved]) -> None:
+        """What was given to workers just now; a report that ends it at once reads less for it."""
+        self._fresh.note(moved)
 
     async def start(self, claim: Claim) -> None:
         """The worker began; a repetition changes nothing.
@@ -209,6 +215,7 @@ class Reports:
             started = Move(held.id, held.state, State.RUNNING, "workload.started", lease=lease)
             return Decision(started)
 
+        self._fresh.forget(claims)
         return await self._report(claims, decide)
 
     async def _stop_batch(self, reports: list[Unfinished]) -> Sequence[Moved | EngineError | None]:
@@ -229,6 +236,7 @@ class Reports:
             return Decision(self._unfinished(report, held))
 
         claims = [report.claim for report in reports]
+        self._fresh.forget(claims)
         answers = await self._report(claims, decide)
         self._ended(claims, answers, {})
         return answers
@@ -247,7 +255,9 @@ class Reports:
         self, completions: list[Completion]
     ) -> Sequence[Verdict | EngineError]:
         ids = {completion.claim.workload_id for completion in completions}
-        statements = await self._assignments.statements(ids)
+        statements = self._fresh.take(completion.claim for completion in completions)
+        if unread := ids - statements.keys():
+            statements |= await self._assignments.statements(unread)
         verdicts = await self._judged(completions, statements)
         await self._distrust(verdicts)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from muster_coordinator.engine.errors import StaleEpoch
-from muster_coordinator.engine.model import Move, Moved, NewWorkload, Requirement
+from muster_coordinator.engine.model import Held, Move, Moved, NewWorkload, Requirement
 from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import State, WorkerStatus
@@ -75,6 +75,7 @@ JOIN jsonb_to_recordset($2::jsonb) AS need (
 CROSS JOIN LATERAL (
     SELECT id, pool, type, key_id, key_version, state, excluded_workers, rank, generation,
            customer_id, affinity, created_at, traceparent, timeout_seconds,
+           retry_count, max_retries, redistributions,
            retry_count + redistributions + 1 AS attempt,
            -- What is small can go to its worker without another look.
            CASE WHEN checkpoint_seq = 0 AND octet_length(input) <= 4096 THEN input END AS input
@@ -282,7 +283,7 @@ class PostgresLeadership:
         )
 
     def _with_assignment(self, moved: Moved, row: asyncpg.Record) -> Moved:
-        """With what its worker is to be sent where that was read already."""
+        """With what its worker is to be sent and judged by, where that was read already."""
         if row["input"] is None or moved.worker_id is None:
             return moved
         try:
@@ -300,6 +301,18 @@ class PostgresLeadership:
             moved.created_at,
             moved.at,
             assignment,
+            Held(
+                moved.id,
+                moved.requirement,
+                moved.after,
+                moved.worker_id,
+                moved.generation,
+                row["retry_count"],
+                row["max_retries"],
+                row["redistributions"],
+                timeout_seconds=row["timeout_seconds"],
+                customer_id=row["customer_id"],
+            ),
         )
 
     async def judge_workers(

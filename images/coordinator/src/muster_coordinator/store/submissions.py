@@ -8,7 +8,7 @@ from uuid import UUID
 
 from muster_coordinator.engine.affinity import to_json
 from muster_coordinator.engine.customers import Customer, Terms, Tier
-from muster_coordinator.engine.model import Assignment, Moved, NewWorkload
+from muster_coordinator.engine.model import Assignment, Held, Moved, NewWorkload
 from muster_coordinator.engine.scheduling import Waiting
 from muster_coordinator.engine.scheduling.aging import POINTS_PER_SECOND, rank
 from muster_coordinator.engine.states import State
@@ -178,7 +178,19 @@ def _given(one: NewWorkload, worker_id: str, at: datetime) -> Moved:
         one.customer_id,
         round((one.timeout_seconds or 0) * 1000),
     )
-    return Moved(one.id, one.requirement, State.SCHEDULED, worker_id, 1, at, at, assignment)
+    held = Held(
+        one.id,
+        one.requirement,
+        State.SCHEDULED,
+        worker_id,
+        1,
+        0,
+        one.max_retries,
+        0,
+        timeout_seconds=one.timeout_seconds,
+        customer_id=one.customer_id,
+    )
+    return Moved(one.id, one.requirement, State.SCHEDULED, worker_id, 1, at, at, assignment, held)
 
 
 def _with_arguments(
