@@ -16,6 +16,7 @@ from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store import cleaning, submissions
 from muster_coordinator.store.assignments import assignment_of
 from muster_coordinator.store.database import Connection, Database
+from muster_coordinator.store.giving import give
 from muster_coordinator.store.submissions import customer_terms
 from muster_coordinator.store.transitions import (
     HELD_COLUMNS,
@@ -250,6 +251,8 @@ class PostgresLeadership:
         leading = Leading(epoch, self._here)
 
         async def store(connection: Connection) -> list[Moved]:
+            if all(move.before is State.PENDING for move in moves):
+                return await give(connection, moves, seen, leading)
             return await apply_seen(
                 connection,
                 moves,
