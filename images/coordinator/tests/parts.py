@@ -114,7 +114,7 @@ class Parts:
         self.reports.on_ended = self.delivery.finished
 
     def _assigned(self, moved: Sequence[Moved]) -> None:
-        self.reports.assigned(moved)
+        self.reports.assigned(one for one in moved if self.delivery.holds(one.worker_id))
         self.delivery.assigned(moved)
 
     @contextlib.asynccontextmanager

@@ -237,7 +237,7 @@ class Coordinator:
         self._reports.on_ended = self._delivery.finished
 
     def _assigned(self, moved: Sequence[Moved]) -> None:
-        self._reports.assigned(moved)
+        self._reports.assigned(one for one in moved if self._delivery.holds(one.worker_id))
         self._delivery.assigned(moved)
 
     def _make_broker(self) -> broker.BrokerFace | None:

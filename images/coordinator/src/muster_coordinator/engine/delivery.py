@@ -223,6 +223,10 @@ class Delivery:
             else:
                 stream.put(one.assignment)
 
+    def holds(self, worker_id: str | None) -> bool:
+        """Whether this worker's stream is on this replica."""
+        return worker_id in self._streams
+
     def finished(self, claim: Claim) -> None:
         """A worker's report that ended its assignment was taken in here."""
         stream = self._streams.get(claim.worker_id)

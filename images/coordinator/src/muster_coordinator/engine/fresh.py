@@ -6,12 +6,12 @@ from uuid import UUID
 from muster_coordinator.engine.model import Claim, Moved
 from muster_coordinator.engine.ports import Statement
 
-_MOST = 20_000
+_MOST = 5_000
 _LARGEST_INPUT = 4096
 
 
 class Fresh:
-    """Assignments as they were stored; the newest 20,000, and none with a large input.
+    """Assignments as they were stored; the newest 5,000, and none with a large input.
 
     Nothing is decided by them alone: what is stored on their strength moves only where state and
     generation are still the same, and otherwise is judged anew.
