@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from muster_coordinator.engine.errors import Fenced
 from muster_coordinator.engine.identity import new_id
-from muster_coordinator.engine.model import NewWorkload
+from muster_coordinator.engine.model import NewWorkload, Requirement
 from muster_coordinator.engine.states import State
 from muster_testing.waiting import eventually
 
@@ -60,13 +60,14 @@ async def test_an_idle_worker_is_given_it_in_the_step_that_stores_it(made: Parts
 
 
 async def test_what_came_before_is_not_overtaken(made: Parts) -> None:
-    async with made.worker(capacity=1) as hand:
-        first, waiting = await made.queue.submit(_new(2))
-        async with made.worker("w-1", types=frozenset({"other"}), capacity=5):
-            assert not await made.leader.hand_over(_new(1))
-            assert await _states(made, [waiting]) == {State.PENDING}
-        await hand.completes(await hand.given(first))
-        await hand.given(waiting)
+    rare = NewWorkload(new_id(), Requirement(NEED.pool, "rare"), b"{}")
+    async with made.worker(capacity=5) as hand:
+        await made.queue.submit([rare])
+        batch = _new(1)
+        assert not await made.leader.hand_over(batch)
+        # It has its turn in the next round.
+        await made.queue.submit(batch)
+        await hand.given(batch[0].id)
 
 
 async def test_a_leader_that_was_followed_gives_nothing_away(made: Parts) -> None:
