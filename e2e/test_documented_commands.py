@@ -15,8 +15,6 @@ from e2e.fleet import Fleet
 from e2e.installation import SYSTEM, Installation
 from muster_testing.waiting import eventually_sync
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
-
 # What is not run, and why.
 EXCUSED = {
     ("README.md", "Two commands"): "`make test` runs this file; both bring up clusters",
@@ -24,6 +22,7 @@ EXCUSED = {
     ("docs/gitops.md", "Set up"): "there is no server of Argo CD",
     ("docs/kv-storage.md", "Backup and restore"): "test_backup.py runs the same",
     ("docs/kv-storage.md", "What it costs"): "it measures",
+    ("docs/kv-topology.md", "Anti-entropy"): "test_topology.py asks for the same",
     ("docs/kv.md", "How it is checked"): "test_model.py is run with fewer seeds",
     ("docs/workloads-api.md", "The workload API"): "there is no coordinator for workloads then",
     ("docs/workloads-api.md", "Keys"): "test_workload_guide.py types it",
@@ -221,6 +220,8 @@ def test_every_command_is_run_or_excused() -> None:
     assert {section.name for section in found if section.excused} == set(EXCUSED)
 
 
+@pytest.mark.e2e
+@pytest.mark.alone
 def test_the_commands_of_the_documents_work(desk: Desk) -> None:
     commands = {section.name: section.commands for section in sections()}
     for name, before, after in STEPS:

@@ -38,14 +38,14 @@ _ON_A_CLUSTER = ("e2e", f"--ignore={_JEPSEN}")
 _WAVES = (
     (
         "End-to-end tests, side by side",
-        [*_ON_A_CLUSTER, "-m", "not alone", "-n", "2", "--dist=worksteal"],
+        [*_ON_A_CLUSTER, "-m", "e2e and not alone", "-n", "2", "--dist=worksteal"],
     ),
     ("End-to-end tests, one by one", [*_ON_A_CLUSTER, "dev/tests/test_recovery.py", "-m", "alone"]),
 )
 # Those that take longest begin first.
 _TESTS = (
     "images/*",
-    _JEPSEN,
+    "e2e",
     "operator",
     "charts",
     "packages/*",
