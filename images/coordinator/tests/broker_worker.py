@@ -191,9 +191,12 @@ class BrokerWorker:
         return payload
 
     async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Again and again: before Python 3.12 `asyncio.wait_for`, by which the client waits for
+        # answers, forgets a cancellation that comes together with one.
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=0.1)
 
     async def _commanded(self, message: Msg) -> None:
         said = json.loads(message.data)
