@@ -23,7 +23,7 @@ help: ## Show this
 		do printf '  make %-14s %s\n' "$$n" "$$t"; done
 
 env: ## Make .venv with every package installed in place, and build the prover
-	@$(TOOL) env $(ARGS)
+	@$(TOOL) env
 
 demo: ## Bring up a cluster, install Muster, and show proofs that others' verifiers accept
 	@$(TOOL) demo $(WHERE) $(ARGS)
