@@ -31,16 +31,13 @@ if TYPE_CHECKING:
 TEST_CLUSTER = "muster-test"
 _TEST_NODES = 3
 _CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e", "charts", "tests")
-# The history checker and its runs need no cluster.
-_JEPSEN = "e2e/jepsen"
-_ON_A_CLUSTER = ("e2e", f"--ignore={_JEPSEN}")
 # Those that bear others on the cluster, and those that need it alone.
 _WAVES = (
     (
         "End-to-end tests, side by side",
-        [*_ON_A_CLUSTER, "-m", "e2e and not alone", "-n", "2", "--dist=worksteal"],
+        ["e2e", "-m", "e2e and not alone", "-n", "2", "--dist=worksteal"],
     ),
-    ("End-to-end tests, one by one", [*_ON_A_CLUSTER, "dev/tests/test_recovery.py", "-m", "alone"]),
+    ("End-to-end tests, one by one", ["e2e", "dev/tests/test_recovery.py", "-m", "alone"]),
 )
 # Those that take longest begin first.
 _TESTS = (
