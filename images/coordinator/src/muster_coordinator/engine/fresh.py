@@ -27,8 +27,8 @@ class Fresh:
                 continue
             if len(one.assignment.input) <= _LARGEST_INPUT:
                 self._known[one.id] = Statement(one.held, one.assignment.input)
-        for oldest in list(self._known)[: max(0, len(self._known) - _MOST)]:
-            del self._known[oldest]
+        while len(self._known) > _MOST:
+            del self._known[next(iter(self._known))]
 
     def take(self, claims: Iterable[Claim]) -> dict[UUID, Statement]:
         """What is known of the assignments that are claimed, and of no others; it is forgotten."""
