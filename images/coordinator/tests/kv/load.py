@@ -8,14 +8,16 @@ from typing import Self
 
 import grpc
 
+from muster_testing.waiting import eventually
+
 from .harness import Client
 
 
 class Load:
     """Writes through all clients while its context is open.
 
-    `done` are the moments of successes, `failed` the messages of the others, `written` what each
-    key was written with last. Keys are never shared by two writers.
+    `done` is how often each writer succeeded, `failed` the messages of the others, `written` what
+    each key was written with last. Keys are never shared by two writers.
     """
 
     def __init__(self, clients: Sequence[Client], writers: int = 16, tenant: str = "t") -> None:
@@ -23,7 +25,7 @@ class Load:
         self._writers = writers
         self._tenant = tenant
         self._tasks: list[asyncio.Task[None]] = []
-        self.done: list[float] = []
+        self.done = [0] * writers
         self.failed: list[str] = []
         self.written: dict[str, bytes] = {}
         self.slowest = 0.0
@@ -59,18 +61,17 @@ class Load:
             self.slowest = max(self.slowest, time.monotonic() - begun)
             if answer.success:
                 self.written[key] = value
-                self.done.append(time.monotonic())
+                self.done[writer] += 1
             else:
                 # It may have happened.
                 self.written.pop(key, None)
                 self.failed.append(answer.error_message)
 
-    def rate(self, begin: float, end: float) -> float:
-        """Successes a second between two moments."""
-        return sum(begin <= moment < end for moment in self.done) / (end - begin)
-
-    def best(self, begin: float, end: float, window: float = 0.5) -> float:
-        """The greatest rate of any window between two moments."""
-        steps = int((end - begin - window) / 0.1) + 1
-        starts = [begin + 0.1 * step for step in range(max(1, steps))]
-        return max(self.rate(start, start + window) for start in starts)
+    async def goes_on(self, times: int, deadline: float) -> None:
+        """Wait until each writer has succeeded so often again, for as many seconds at most."""
+        least = [done + times for done in self.done]
+        await eventually(
+            lambda: all(done >= needed for done, needed in zip(self.done, least, strict=True)),
+            deadline=deadline,
+            what=f"each writer succeeds {times} times",
+        )
