@@ -61,7 +61,7 @@ from muster_coordinator.workload_face.service import workload_service
 from muster_coordinator.workload_face.sockets import Watches
 from muster_runtime.election import Elector, Term
 from muster_runtime.election.configured import open_elector
-from muster_runtime.grpc_certificates import Certificates, TlsFiles
+from muster_runtime.grpc_certificates import credentials
 from muster_runtime.http_certificates import encryption
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
@@ -325,20 +325,16 @@ class Coordinator:
 
     @contextlib.asynccontextmanager
     async def _security(self) -> AsyncIterator[Security]:
-        tls, auth = self._config.grpc_tls, self._config.auth
-        credentials = None
-        if tls.cert_file is not None and tls.key_file is not None:
-            files = TlsFiles(tls.cert_file, tls.key_file, tls.ca_file)
-            credentials = Certificates(files).credentials
+        tls, auth = credentials(self._config.grpc_tls), self._config.auth
         if auth.mode == "disabled":
-            yield Security(credentials)
+            yield Security(tls)
             return
         from muster_coordinator.grpc_face.token_review import TokenReviews
         from muster_runtime.kube import connect
 
         async with connect() as api:
             reviews = TokenReviews(api, auth.audience)
-            yield Security(credentials, Authentication(reviews, auth.allowed_service_accounts))
+            yield Security(tls, Authentication(reviews, auth.allowed_service_accounts))
 
     async def _serve(
         self, elector: Elector, security: Security, stop: asyncio.Event, ops_port: int

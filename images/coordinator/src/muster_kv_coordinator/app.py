@@ -47,7 +47,7 @@ from muster_kv_coordinator.topology.meter import TopologyMeter
 from muster_kv_coordinator.topology.report import Report
 from muster_runtime.config import ConfigError
 from muster_runtime.election.configured import open_elector
-from muster_runtime.grpc_certificates import Certificates, TlsFiles
+from muster_runtime.grpc_certificates import credentials
 from muster_runtime.http_certificates import encryption
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
@@ -208,12 +208,8 @@ class KvCoordinator:
 
     def _transport(self) -> Transport:
         tls, auth = self._config.tls, self._config.auth
-        credentials = None
-        if tls.cert_file is not None and tls.key_file is not None:
-            files = TlsFiles(tls.cert_file, tls.key_file, tls.ca_file)
-            credentials = Certificates(files).credentials
         return Transport(
-            credentials=credentials,
+            credentials=credentials(tls),
             tokens=auth.mode == "jwt",
             certificates=tls.mode == "mutual" and bool(auth.admin_common_names),
             most=self._config.server.max_connections,

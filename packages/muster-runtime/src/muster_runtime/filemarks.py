@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+Mark = tuple[int, int, int]
 
-def mark(path: Path) -> tuple[int, int, int] | None:
+
+def mark(path: Path) -> Mark | None:
     """What changes whenever a file is replaced or written; None while it is away."""
     try:
         found = path.stat()

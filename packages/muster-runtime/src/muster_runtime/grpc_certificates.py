@@ -3,35 +3,18 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import grpc
 
-from muster_runtime.pem import check_authorities, check_pair
+from muster_runtime.certificate_files import CertificateFiles
+from muster_runtime.tls import TlsSection
 
 log = logging.getLogger(__name__)
 
-_Marks = tuple[tuple[int, int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Where certificate and key are; with `authorities`, clients need a certificate of theirs."""
-
-    certificate: Path
-    key: Path
-    authorities: Path | None = None
-
-    @property
-    def all(self) -> tuple[Path, ...]:
-        """The files."""
-        return tuple(filter(None, (self.certificate, self.key, self.authorities)))
-
 
 class Certificates:
-    """Server credentials that follow their files.
+    """Server credentials that follow their files; with authorities, clients need a certificate.
 
     Certificates rotate while a server runs, so the files are looked at with every new connection.
     Files that are no pair, as in the middle of a rotation, leave what was there before in use.
@@ -40,10 +23,10 @@ class Certificates:
         ValueError, OSError: the files can't be used at the start.
     """
 
-    def __init__(self, files: TlsFiles) -> None:
+    def __init__(self, files: CertificateFiles) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._marks = _marks(files)
+        self._marks = files.marks()
         # None is allowed there, and means no change; the types don't say so.
         fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", self._changed)
         self.credentials = grpc.dynamic_ssl_server_credentials(
@@ -56,7 +39,7 @@ class Certificates:
         """New certificates, if there are any; called by a thread of gRPC for each connection."""
         with self._lock:
             try:
-                marks = _marks(self._files)
+                marks = self._files.marks()
                 if marks == self._marks:
                     return None
                 configuration = _read(self._files)
@@ -68,17 +51,14 @@ class Certificates:
             return configuration
 
 
-def _marks(files: TlsFiles) -> _Marks:
-    """What changes whenever a file is replaced or written."""
-    found = (path.stat() for path in files.all)
-    return tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in found)
+def credentials(section: TlsSection) -> grpc.ServerCredentials | None:
+    """TLS of a port; None where it is disabled."""
+    files = section.files
+    return None if files is None else Certificates(files).credentials
 
 
-def _read(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
-    check_pair(files.certificate, files.key)
+def _read(files: CertificateFiles) -> grpc.ServerCertificateConfiguration:
+    files.check()
     pair = (files.key.read_bytes(), files.certificate.read_bytes())
-    authorities = None
-    if files.authorities is not None:
-        check_authorities(files.authorities)
-        authorities = files.authorities.read_bytes()
+    authorities = None if files.authorities is None else files.authorities.read_bytes()
     return grpc.ssl_server_certificate_configuration([pair], authorities)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import ValidationInfo, field_validator
 
+from muster_runtime.certificate_files import CertificateFiles
 from muster_runtime.config import OptionalFile, Section
 from muster_runtime.pem import check_authorities, check_pair
 
@@ -18,6 +19,13 @@ class TlsSection(Section):
     cert_file: OptionalFile = None
     key_file: OptionalFile = None
     ca_file: OptionalFile = None
+
+    @property
+    def files(self) -> CertificateFiles | None:
+        """Where its certificates are; None where it is disabled."""
+        if self.cert_file is None or self.key_file is None:
+            return None
+        return CertificateFiles(self.cert_file, self.key_file, self.ca_file)
 
     @field_validator("cert_file", "key_file")
     @classmethod
