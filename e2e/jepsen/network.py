@@ -6,16 +6,12 @@ privilege, and with nobody else's network touched.
 """
 
 import asyncio
-import contextlib
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from muster_kv.wire.frames import HEAD_BYTES, ProtocolError, Unframer, decode
 from muster_kv.wire.hello import MAX_HELLO_BYTES, Hello
-
-_CHUNK = 64 * 1024
-_HOST = "127.0.0.1"
+from muster_testing.forwarding import HOST, Ends, Forwarding, whole
 
 
 class Network:
@@ -26,9 +22,8 @@ class Network:
     """
 
     def __init__(self) -> None:
-        self._whole: dict[tuple[str, str], asyncio.Event] = defaultdict(_whole)
-        self._servers: list[asyncio.Server] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._whole: dict[tuple[str, str], asyncio.Event] = defaultdict(whole)
+        self._forwarding = Forwarding()
 
     async def gate(self, name: str, port: int, source: str = "") -> int:
         """Open a gate to a party on this machine; its port.
@@ -37,12 +32,17 @@ class Network:
             source: who connects; without it, who says so in the first frame.
         """
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self._start(self._connection(reader, writer, source, (name, port)))
+        async def reach(near: Ends) -> tuple[Ends, asyncio.Event, asyncio.Event]:
+            first = b"" if source else await _first_frame(near[0])
+            sender = source or _name_in(first)
+            there, back = self._whole[sender, name], self._whole[name, sender]
+            for way in (there, back):
+                await way.wait()
+            far = await asyncio.open_connection(HOST, port)
+            far[1].write(first)
+            return far, there, back
 
-        server = await asyncio.start_server(connected, _HOST, 0)
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
+        return await self._forwarding.listen(reach)
 
     def cut(self, sources: Iterable[str], sinks: Iterable[str], *, one_way: bool = False) -> None:
         """Let nothing pass from any of the sources to any of the sinks, nor back."""
@@ -64,65 +64,22 @@ class Network:
 
     async def close(self) -> None:
         """Close all gates, and end what passes through them."""
-        for server in self._servers:
-            server.close()
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def _connection(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        source: str,
-        target: tuple[str, int],
-    ) -> None:
-        name, port = target
-        try:
-            first = b"" if source else await _first_frame(reader)
-            source = source or _name_in(first)
-            for link in ((source, name), (name, source)):
-                await self._whole[link].wait()
-            far_reader, far_writer = await asyncio.open_connection(_HOST, port)
-        except (OSError, EOFError, ProtocolError):
-            writer.close()
-            return
-        far_writer.write(first)
-        self._start(self._pump(reader, far_writer, (source, name)))
-        self._start(self._pump(far_reader, writer, (name, source)))
-
-    async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, link: tuple[str, str]
-    ) -> None:
-        whole = self._whole[link]
-        with contextlib.suppress(OSError):
-            while data := await source.read(_CHUNK):
-                await whole.wait()
-                sink.write(data)
-                await sink.drain()
-        await whole.wait()
-        sink.close()
-
-
-def _whole() -> asyncio.Event:
-    link = asyncio.Event()
-    link.set()
-    return link
+        await self._forwarding.close()
 
 
 async def _first_frame(reader: asyncio.StreamReader) -> bytes:
+    """Read it whole; raises OSError or EOFError where it can't be one of a client."""
     head = await reader.readexactly(HEAD_BYTES)
     length = int.from_bytes(head[:4], "big") - 1
     if not 0 <= length <= MAX_HELLO_BYTES:
-        raise ProtocolError(f"first frame: {length} bytes")
+        raise ConnectionError(f"first frame: {length} bytes")
     return head + await reader.readexactly(length)
 
 
 def _name_in(data: bytes) -> str:
-    ((_, body),) = Unframer().feed(data)
-    return decode(body, Hello).node_id
+    """Who says hello; raises OSError where nobody does."""
+    try:
+        ((_, body),) = Unframer().feed(data)
+        return decode(body, Hello).node_id
+    except ProtocolError as error:
+        raise ConnectionError(str(error)) from error
