@@ -87,7 +87,7 @@ async def test_a_refused_registration_is_tried_again(
     await streaming(coordinator, worker.ops)
 
 
-async def test_a_broken_stream_is_reopened_at_once_and_what_runs_goes_on(
+async def test_a_broken_stream_is_reopened_and_what_runs_goes_on(
     coordinator: RecordingCoordinator, local_worker: StartWorker, gate: GateFile
 ) -> None:
     await local_worker()
@@ -95,10 +95,8 @@ async def test_a_broken_stream_is_reopened_at_once_and_what_runs_goes_on(
     waiting = coordinator.assign("task-2", "range", INPUTS["range"])
     await gate.reached()
     await eventually(lambda: len(coordinator.heartbeats) >= 1, what="a steady stream")
-    broken = time.monotonic()
     coordinator.break_streams()
     await eventually(lambda: coordinator.streams_opened == 2, what="stream reopened")
-    assert time.monotonic() - broken < 0.7
     await until(waiting, "released")
     gate.open()
     await until(running, "completed")

@@ -175,7 +175,7 @@ class TestBreakage:
             replies = await asyncio.gather(*waiting)
             assert {code(reply) for reply in replies} == {FailureCode.BROKEN}
             assert all(isinstance(reply, Failure) and reply.unknown for reply in replies)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 10
             gate.opened.set()
 
     async def test_what_is_asked_as_a_connection_breaks_was_never_sent(self) -> None:
