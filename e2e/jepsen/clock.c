@@ -3,6 +3,7 @@
  * Preloaded. The file named in MUSTER_JEPSEN_CLOCK holds 8 bytes: nanoseconds, in the machine's order. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -13,10 +14,16 @@
 #include <unistd.h>
 
 #define BILLION 1000000000LL
+/* How long it takes at most until who waits sees that the clock was moved. */
+#define LOOK (BILLION / 10)
 
 static int (*true_clock)(clockid_t, struct timespec *);
 static int (*true_wait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
 static const volatile int64_t *moved_by;
+
+static int64_t nanoseconds(const struct timespec *moment) {
+    return moment->tv_sec * BILLION + moment->tv_nsec;
+}
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("MUSTER_JEPSEN_CLOCK");
@@ -43,25 +50,31 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     int failed = true_clock(clock, now);
     if (failed || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE))
         return failed;
-    int64_t moved = now->tv_sec * BILLION + now->tv_nsec + *moved_by;
+    int64_t moved = nanoseconds(now) + *moved_by;
     now->tv_sec = moved / BILLION;
     now->tv_nsec = moved % BILLION;
     return 0;
 }
 
-/* What waits until a moment of its own wall clock waits as long as it would with a true one. */
+/* What waits until a moment of its own wall clock waits until that clock shows it, however the clock is
+ * moved meanwhile, as with a machine's. */
 int pthread_cond_timedwait(
     pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
-    struct timespec true_until = *until;
     if (true_wait == NULL)
         begin();
     /* Clocks that begin with the machine say less for 30 years. */
-    if (until->tv_sec > BILLION) {
-        int64_t moved = until->tv_sec * BILLION + until->tv_nsec - *moved_by;
-        true_until.tv_sec = moved / BILLION;
-        true_until.tv_nsec = moved % BILLION;
+    if (until->tv_sec < BILLION)
+        return true_wait(condition, mutex, until);
+    for (;;) {
+        struct timespec now;
+        true_clock(CLOCK_REALTIME, &now);
+        int64_t left = nanoseconds(until) - nanoseconds(&now) - *moved_by;
+        int64_t wake = nanoseconds(&now) + (left < LOOK ? left : LOOK);
+        struct timespec next = {wake / BILLION, wake % BILLION};
+        int ended = true_wait(condition, mutex, &next);
+        if (ended != ETIMEDOUT || left <= 0)
+            return ended;
     }
-    return true_wait(condition, mutex, &true_until);
 }
 
 int gettimeofday(struct timeval *restrict now, void *restrict zone) {
