@@ -61,6 +61,11 @@ def fill(usage: Usage, thresholds: Thresholds) -> Fill:
     return Fill.NORMAL
 
 
+def has_room(usage: Usage, thresholds: Thresholds, needed: int) -> bool:
+    """Whether writes are taken at all, and `needed` bytes are free."""
+    return fill(usage, thresholds) < Fill.ALL and usage.free >= needed
+
+
 def refusal(fill: Fill, percent: float, size: int, thresholds: Thresholds) -> str | None:
     """Why a write of `size` bytes is refused, or None if it isn't."""
     if fill >= Fill.ALL:

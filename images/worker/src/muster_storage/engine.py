@@ -5,6 +5,7 @@ are RocksDB's too. Keys and values are bytes; what they mean is known to the mod
 """
 
 import contextlib
+import logging
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,11 +25,17 @@ from rocksdict import (
     WriteOptions,
 )
 
+from muster_storage.gate import Gate, GateBusyError
+
+log = logging.getLogger(__name__)
+
 _FULL = ("No space left", "Disk quota exceeded", "Max allowed space was reached")
 _CORRUPT = ("Corruption", "checksum mismatch")
 _BUSY = ("Incomplete", "Write stall")
 _LOG_FILES_KEPT = 2
 _LOG_BYTES = 4 * 2**20
+_ALONE_SECONDS = 5.0
+_AT_WORK = ("rocksdb.num-running-flushes", "rocksdb.num-running-compactions")
 
 
 class EngineError(Exception):
@@ -49,6 +56,10 @@ class EngineCorruptError(EngineError):
 
 class EngineUnsyncedError(EngineError):
     """What was written last may be on disk or not; see `Engine.heal`."""
+
+
+class EngineClosedError(EngineError):
+    """It was closed to be opened anew, and could not be opened; it stays closed."""
 
 
 class Family(StrEnum):
@@ -75,20 +86,16 @@ class Memory:
     write_buffer: int = 32 * 2**20
 
 
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Give RocksDB's errors the type that tells what to do; rocksdict has one for all."""
-    try:
-        yield
-    except Exception as error:
-        text = str(error)
-        if any(word in text for word in _FULL):
-            raise EngineFullError(text) from error
-        if any(word in text for word in _BUSY):
-            raise EngineBusyError(text) from error
-        if any(word in text for word in _CORRUPT):
-            raise EngineCorruptError(text) from error
-        raise EngineError(text) from error
+def _typed(error: Exception) -> EngineError:
+    """Give RocksDB's error the type that tells what to do; rocksdict has one for all."""
+    text = str(error)
+    if any(word in text for word in _FULL):
+        return EngineFullError(text)
+    if any(word in text for word in _BUSY):
+        return EngineBusyError(text)
+    if any(word in text for word in _CORRUPT):
+        return EngineCorruptError(text)
+    return EngineError(text)
 
 
 def _options(memory: Memory, cache: Cache, *, gaps: bool) -> Options:
@@ -136,29 +143,55 @@ class Engine:
     """
 
     def __init__(self, path: Path, memory: Memory | None = None, *, gaps: bool = False) -> None:
-        memory = memory or Memory()
-        self._cache = Cache(memory.block_cache)
-        options = _options(memory, self._cache, gaps=gaps)
-        with _told():
-            self._db = Rdict(
-                str(path), options, column_families={family.value: options for family in Family}
-            )
-            self._families = {f: self._db.get_column_family(f.value) for f in Family}
-            self._handles = {f: self._db.get_column_family_handle(f.value) for f in Family}
+        self._path = path
+        self._memory = memory or Memory()
+        self._gate = Gate()
         # rocksdict holds the interpreter's lock while it writes, so nothing may make it wait there:
         # not an fsync (flush_wal does that, without the lock), and not a stall of RocksDB.
         self._options = WriteOptions()
         self._options.no_slowdown = True
+        self._open(gaps=gaps)
+
+    def _open(self, *, gaps: bool) -> None:
+        options = _options(self._memory, Cache(self._memory.block_cache), gaps=gaps)
+        columns = {family.value: options for family in Family}
+        try:
+            self._db = Rdict(str(self._path), options, column_families=columns)
+            self._families = {f: self._db.get_column_family(f.value) for f in Family}
+            self._handles = {f: self._db.get_column_family_handle(f.value) for f in Family}
+        except Exception as error:
+            raise _typed(error) from error
+
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        with self._gate:
+            if not self.is_open:
+                raise EngineClosedError("RocksDB is closed")
+            try:
+                yield
+            except Exception as error:
+                raise _typed(error) from error
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used; otherwise who uses it waits, or it is closed for good."""
+        return bool(self._handles)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether RocksDB flushes or compacts at this moment."""
+        with self._used():
+            return any(self._db.property_int_value(name) for name in _AT_WORK)
 
     def get(self, family: Family, key: bytes) -> bytes | None:
         """The value of one key."""
-        with _told():
+        with self._used():
             value: bytes | None = self._families[family].get(key)
             return value
 
     def get_many(self, family: Family, keys: list[bytes]) -> list[bytes | None]:
         """The values of `keys`, in their order."""
-        with _told():
+        with self._used():
             asked: list[Any] = list(keys)
             values: Any = self._families[family].get(asked)
             return cast("list[bytes | None]", values)
@@ -171,14 +204,14 @@ class Engine:
             EngineBusyError: RocksDB has to catch up first; try again.
             EngineUnsyncedError: written, but not known to be on disk.
         """
-        batch = WriteBatch(raw_mode=True)
-        handles = self._handles
-        for family, key, value in changes:
-            if value is None:
-                batch.delete(key, handles[family])
-            else:
-                batch.put(key, value, handles[family])
-        with _told():
+        with self._used():
+            batch = WriteBatch(raw_mode=True)
+            handles = self._handles
+            for family, key, value in changes:
+                if value is None:
+                    batch.delete(key, handles[family])
+                else:
+                    batch.put(key, value, handles[family])
             self._db.write(batch, self._options)
         if sync:
             try:
@@ -207,17 +240,21 @@ class Engine:
             options.set_iterate_upper_bound(stop)
         if not cached:
             options.fill_cache(False)  # type: ignore[call-arg] # its stub is wrong
-        with _told():
+        with self._used():
             found = self._families[family].iter(options)
-            found.seek(start)
-            while found.valid():
-                yield found.key(), found.value()
-                found.next()
-            found.status()
+            try:
+                found.seek(start)
+                while found.valid():
+                    yield found.key(), found.value()
+                    found.next()
+                found.status()
+            finally:
+                # It keeps RocksDB open, and who waits for that may go on from here.
+                del found
 
     def flush(self) -> None:
         """Write every family's memtable to a file, so that the next start has no log to read."""
-        with _told():
+        with self._used():
             for family in self._families.values():
                 family.flush(True)
 
@@ -226,14 +263,46 @@ class Engine:
 
         Table files are hard links where `path` is on the same file system.
         """
-        with _told():
+        with self._used():
             Checkpoint(self._db).create_checkpoint(str(path))
 
+    def reopen(self, *, gaps: bool = False) -> None:
+        """Close it and open it anew, as a new process would; whoever uses it waits meanwhile.
+
+        RocksDB forgets by that what it has in memory only, such as that a write failed. What it has
+        taken is in its log, whence it is read again.
+
+        Raises:
+            EngineBusyError: somebody used it for so long that nothing was done.
+            EngineClosedError: it can't be opened, and stays closed.
+        """
+        try:
+            with self._gate.alone(_ALONE_SECONDS):
+                for error in self._release():
+                    log.info("closed without a flush", extra={"error": str(error)})
+                try:
+                    self._open(gaps=gaps)
+                except EngineError as error:
+                    raise EngineClosedError(f"RocksDB can't be opened again: {error}") from error
+        except GateBusyError as error:
+            raise EngineBusyError("it is in use, and was not opened anew") from error
+
     def close(self) -> None:
-        """Flush and close; the engine can't be used any more."""
-        with _told():
-            self._handles.clear()
-            for family in self._families.values():
-                family.close()
-            self._families.clear()
-            self._db.close()
+        """Flush and close, if that was not done; the engine can't be used any more."""
+        for error in self._release():
+            raise _typed(error) from error
+
+    def _release(self) -> list[Exception]:
+        """Close all that holds RocksDB open; returns why it could not be flushed before."""
+        if not self.is_open:
+            return []
+        open_ones = [*self._families.values(), self._db]
+        self._handles.clear()
+        self._families.clear()
+        errors = []
+        for each in open_ones:
+            try:
+                each.close()
+            except Exception as error:  # noqa: BLE001 - rocksdict has no other; it is closed
+                errors.append(error)
+        return errors

@@ -30,6 +30,11 @@ class Marks:
             last[token >> _SHIFT] = number
         self._commits = number
 
+    def all_changed(self) -> None:
+        """Nothing is known of what was seen before."""
+        self._last = array("Q", [self._commits + 1]) * (1 << _BITS)
+        self._commits += 1
+
     def changed_since(self, number: int, first: int, last: int) -> bool:
         """Whether a token from `first` to `last` may have changed after commit `number`."""
         return max(self._last[first >> _SHIFT : (last >> _SHIFT) + 1]) > number

@@ -81,6 +81,11 @@ class Metrics:
             "Unix time of the last finished backup.",
             registry=self.registry,
         )
+        self._reopened = Counter(
+            "storage_reopened",
+            "Times that RocksDB was opened anew, as it refused writes without need.",
+            registry=self.registry,
+        )
         for operation in operations:
             self._requests.labels(operation)
         for code in errors:
@@ -123,6 +128,10 @@ class Metrics:
         """A batch is durable."""
         self._batch.observe(requests)
         self._commit.observe(seconds)
+
+    def reopened(self) -> None:
+        """RocksDB was opened anew."""
+        self._reopened.inc()
 
     def entered(self, state: str) -> None:
         """The node is in this state now."""

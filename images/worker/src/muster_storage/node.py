@@ -106,7 +106,19 @@ class Node:
     @property
     def serving(self) -> bool:
         """Whether it takes reads and writes."""
-        return not self.stopping and self.state in _SERVING
+        return not self.stopping and self.state in _SERVING and self._store.engine.is_open
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether the disk, and RocksDB, have taken the latest ones."""
+        return self.fill < Fill.ALL and not self._store.writer.refusing.some
+
+    @property
+    def situation(self) -> str:
+        """The state, or why it does not serve in that."""
+        if self.stopping:
+            return "stopping"
+        return self.state.value if self._store.engine.is_open else "reopening"
 
     def _may_be_read(self) -> bool:
         # Without a ring it may be a new folder of one that is counted on.
@@ -149,8 +161,7 @@ class Node:
         """Why a request is not even begun with."""
         body = call.body
         if not self.serving and not isinstance(body, _ALWAYS):
-            state = "stopping" if self.stopping else self.state.value
-            return self._failure(FailureCode.NOT_READY, f"the node is {state}")
+            return self._failure(FailureCode.NOT_READY, f"the node is {self.situation}")
         if 0 < call.ring_version < self.ring.version:
             return self._failure(
                 FailureCode.STALE_RING,

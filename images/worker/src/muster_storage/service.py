@@ -121,7 +121,8 @@ class Service:
                 "records": store.writer.keys,
             },
         )
-        watching = [courier.run(), admin.sweep(), store.keep_synced(), self._watch(node)]
+        watching = [courier.run(), admin.sweep(), store.keep_synced(), store.try_again()]
+        watching.append(self._watch(node))
         async with _together(watching) as failed:
             stopped = asyncio.create_task(stop.wait())
             ends: list[asyncio.Future[Any]] = [stopped, failed]
@@ -158,10 +159,10 @@ class Service:
             return Health(ok=False, body={"state": NodeState.STARTING.value})
         body = {
             "zone": self._config.storage.zone,
-            "state": "stopping" if node.stopping else node.state.value,
+            "state": node.situation,
             "ring_version": node.ring.version,
             "disk_used_percent": round(node.usage.percent, 1),
-            "takes_writes": node.fill < Fill.ALL,
+            "takes_writes": node.takes_writes,
             "filled": node.filled,
         }
         return Health(ok=node.serving and node.filled, body=body)

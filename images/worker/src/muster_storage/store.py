@@ -10,11 +10,13 @@ from typing import Any, TypeVar, cast
 
 from muster_kv.wire.messages import ReplyBody
 from muster_storage.config import StorageConfig
-from muster_storage.engine import Engine, EngineError, Memory
+from muster_storage.disk import has_room, usage
+from muster_storage.engine import Engine, EngineClosedError, EngineError, Memory
 from muster_storage.identity import Identity, claim
 from muster_storage.lane import Lane, LaneFullError
 from muster_storage.metrics import Metrics
 from muster_storage.reads import Read, Reads
+from muster_storage.transaction import Transaction
 from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
 
@@ -24,6 +26,7 @@ R = TypeVar("R")
 REFUSALS = (LaneFullError, DiskFullError, OverloadedError, EngineError)
 """What writing can raise; work in the background tries again later."""
 _BYTES_PER_UNIT = 4096
+_TRY_SECONDS = 1.0
 
 
 def now_us() -> int:
@@ -55,7 +58,13 @@ class Store:
         storage = config.storage
         self._sync_within = storage.sync_interval.total_seconds()
         self.engine = engine
-        self.writer = Writer(engine, identity, metrics, now_us, unsynced, self._sync_within)
+
+        def room() -> bool:
+            # RocksDB goes on by itself where it has as much.
+            found = usage(storage.data_dir)
+            return has_room(found, storage.thresholds, storage.write_buffer)
+
+        self.writer = Writer(engine, identity, metrics, now_us, unsynced, self._sync_within, room)
         self.reads = Reads(engine, metrics)
         most, queued = storage.max_batch, storage.max_queued
         self._writing = Lane[Job[Any], Any]("writer", self.writer, most=most, queued=queued)
@@ -145,6 +154,23 @@ class Store:
             except REFUSALS as error:
                 log.warning("writes are not on disk yet", extra={"error": repr(error)})
 
+    async def try_again(self) -> None:
+        """While writes are refused, try one now and then, as there may be none else; for ever.
+
+        Raises:
+            EngineClosedError: RocksDB can't be opened again.
+        """
+        while True:
+            await asyncio.sleep(_TRY_SECONDS)
+            if not self.writer.refusing.some:
+                continue
+            try:
+                await self.write(Job((), _rewrite, requests=0))
+            except EngineClosedError:
+                raise
+            except REFUSALS as error:
+                log.info("writes are refused", extra={"error": str(error)})
+
     async def background(self, work: Callable[..., R], *arguments: Any) -> R:
         """Do something slow in the thread for that, after what was asked for before."""
         loop = asyncio.get_running_loop()
@@ -160,3 +186,8 @@ class Store:
             log.exception("not all is known to be on disk")
         await self.background(self.engine.close)
         await asyncio.to_thread(self._background.shutdown)
+
+
+def _rewrite(transaction: Transaction) -> None:
+    """A write that changes nothing."""
+    transaction.put_meta(transaction.identity.change)

@@ -40,6 +40,11 @@ class Unsynced:
         return 0.0 if since is None else max(0.0, self._now() - since)
 
     @property
+    def marked(self) -> bool:
+        """Whether the folder says that there may be some."""
+        return self._marked
+
+    @property
     def some(self) -> bool:
         """Whether there are any now."""
         return self._since is not None

@@ -12,6 +12,7 @@ from muster_storage.engine import (
     Engine,
     EngineBusyError,
     EngineCorruptError,
+    EngineError,
     EngineFullError,
     EngineUnsyncedError,
     Family,
@@ -19,6 +20,7 @@ from muster_storage.engine import (
 from muster_storage.identity import Identity
 from muster_storage.marks import Marks
 from muster_storage.metrics import Metrics
+from muster_storage.refusing import Refusing
 from muster_storage.transaction import DAMAGED, Forgotten, Transaction
 from muster_storage.unsynced import Unsynced
 
@@ -80,6 +82,7 @@ class Writer:
         now_us: the clock, in microseconds since 1970.
         unsynced: what is acknowledged and may not be on disk.
         sync_within: seconds after which such writes are synced with the next batch.
+        has_room: whether RocksDB finds space for what it has to write.
     """
 
     def __init__(
@@ -90,15 +93,22 @@ class Writer:
         now_us: Callable[[], int],
         unsynced: Unsynced,
         sync_within: float = 0.0,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._engine = engine
         self._metrics = metrics
         self._now_us = now_us
         self.unsynced = unsynced
         self._sync_within = sync_within
+        self._has_room = has_room
         self._failed = False
+        self.refusing = Refusing()
         self.identity = identity
         self.marks = Marks()
+        self._load()
+
+    def _load(self) -> None:
+        engine = self._engine
         self.keys, self.size = layout.unpack_totals(engine.get(Family.META, layout.META_TOTALS))
         self.floor = layout.unpack_number(engine.get(Family.META, layout.META_FLOOR))
         self.horizon = horizon.unpack(engine.get(Family.META, layout.META_HORIZON))
@@ -109,8 +119,11 @@ class Writer:
 
         Raises:
             DiskFullError, OverloadedError: nothing was written.
+            EngineClosedError: RocksDB had to be opened anew, and can't be.
             EngineError: it is not known what was written.
         """
+        if self.refusing.stuck:
+            self._reopen()
         start = time.perf_counter()
         transaction = self._transaction(jobs)
         results: list[R | Exception] = [job.apply(transaction) for job in jobs]
@@ -146,6 +159,28 @@ class Writer:
             self._now_us(),
         )
 
+    def _reopen(self) -> None:
+        """Begin anew with what is on disk, as a new process would; nothing is taken before."""
+        try:
+            self._engine.reopen(gaps=self.unsynced.marked)
+        except EngineBusyError as error:
+            raise OverloadedError(str(error)) from error
+        log.warning("RocksDB refused writes without need, and was opened anew")
+        self._metrics.reopened()
+        self._load()
+        self.marks.all_changed()
+        if self._failed or self.unsynced.marked:
+            # What is not on disk may have been read, and its dots must not be made again.
+            renewed = self.identity.renewed()
+            try:
+                self._engine.write([renewed.change])
+            except EngineFullError as error:
+                raise DiskFullError(f"the disk is full: {error}") from error
+            self.identity = renewed
+        # Reading the log has written files of all that it held.
+        self._failed = False
+        self.refusing.over()
+
     def finish(self) -> None:
         """Have all on disk at the end.
 
@@ -168,16 +203,22 @@ class Writer:
                 self._engine.write(changes, sync=sync)
                 if sync:
                     self.unsynced.over()
+                self.refusing.over()
                 return
             except EngineBusyError as error:
                 if time.monotonic() > patience:
+                    self.refusing.refused(needless=not self._engine.at_work and self._has_room())
                     raise OverloadedError(f"RocksDB does not catch up: {error}") from error
                 time.sleep(_STALL_STEP)
             except EngineFullError as error:
+                self.refusing.refused(needless=self._has_room())
                 raise DiskFullError(f"the disk is full: {error}") from error
             except EngineUnsyncedError:
                 self._failed = True
                 log.exception("fsync failed; what was written last is not acknowledged")
+                raise
+            except EngineError:
+                self.refusing.refused(needless=True)
                 raise
 
     def _announce(self) -> None:

@@ -1,5 +1,6 @@
 """What a storage node says of itself, and when it refuses to start."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -8,11 +9,15 @@ from typing import get_args
 import pytest
 
 from muster_kv.errors import FailureCode
-from muster_kv.wire.messages import RequestBody
+from muster_kv.slots import slot
+from muster_kv.wire.messages import RequestBody, Take
+from muster_storage.config import load_config
+from muster_storage.engine import Engine, EngineFullError
 from muster_storage.metrics import HINT_OUTCOMES, STATES, SWEPT
+from muster_storage.service import Service
 from muster_testing.storage import StorageNode, StorageNodes
 
-from .conftest import talking
+from .conftest import TENANT, intent, talking
 
 pytestmark = pytest.mark.integration
 
@@ -36,6 +41,7 @@ async def test_all_metrics_are_there_from_the_start(storage_node: StorageNodes) 
         "last_backup_timestamp_seconds",
         "record_bytes",
         "records",
+        "reopened_total",
         "unsynced_seconds",
         "waiting_reads",
         "waiting_writes",
@@ -99,6 +105,26 @@ async def test_it_does_not_take_anothers_data(storage_node: StorageNodes) -> Non
 async def test_a_port_that_is_taken_ends_it(storage_node: StorageNodes) -> None:
     node = await storage_node("s1").start()
     _refused(storage_node("s2", port=node.port), 1, "can't serve")
+
+
+async def test_it_ends_where_rocksdb_refuses_writes_and_can_not_be_opened_again(
+    storage_node: StorageNodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise EngineFullError("No space left on device")
+
+    monkeypatch.setattr("muster_storage.refusing.PATIENCE", 0)
+    node = storage_node("s1")
+    running = asyncio.create_task(Service(load_config(node.config, {})).run(asyncio.Event()))
+    async with talking(node) as talk:
+        await talk.put("k", b"v")
+        monkeypatch.setattr(Engine, "write", full)
+        (node.data_dir / "db" / "CURRENT").write_text("nonsense")
+        refused = await talk.fail(Take(slot(TENANT, "k"), intent(b"w")))
+        assert refused.code is FailureCode.DISK_FULL
+        # Nobody writes any more.
+        assert await asyncio.wait_for(running, 30) == 1
+    assert "RocksDB can't be opened again" in caplog.text
 
 
 def test_the_version_is_told() -> None:

@@ -16,11 +16,13 @@ from muster_storage.engine import (
     Change,
     Engine,
     EngineBusyError,
+    EngineClosedError,
+    EngineError,
     EngineFullError,
     EngineUnsyncedError,
     Family,
 )
-from muster_storage.identity import Identity, new_identity
+from muster_storage.identity import Identity, new_identity, read_identity
 from muster_storage.metrics import Metrics
 from muster_storage.transaction import Transaction
 from muster_storage.unsynced import Unsynced
@@ -41,6 +43,8 @@ class Failing(Engine):
         super().__init__(path)
         self.errors: list[Exception] = []
         self.healed = 0
+        self.opened = 1
+        self.busy = False
 
     def write(self, changes: Iterable[Change], *, sync: bool = True) -> None:
         error = self.errors.pop(0) if self.errors else None
@@ -53,6 +57,14 @@ class Failing(Engine):
     def heal(self) -> None:
         super().heal()
         self.healed += 1
+
+    def reopen(self, *, gaps: bool = False) -> None:
+        super().reopen(gaps=gaps)
+        self.opened += 1
+
+    @property
+    def at_work(self) -> bool:
+        return self.busy
 
 
 @pytest.fixture
@@ -258,6 +270,104 @@ def test_after_a_failed_fsync_nothing_is_acknowledged_before_files_are_whole(
     asked(_take(b"2", "l"))
     asked(_take(b"3", "m"))
     assert (writer.keys, engine.healed) == (3, 1)
+
+
+class TestRefusing:
+    """RocksDB that goes on to refuse writes is opened anew."""
+
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("muster_storage.refusing.PATIENCE", 0)
+        monkeypatch.setattr("muster_storage.writer._STALL_SECONDS", 0)
+
+    @pytest.mark.parametrize(
+        "error", [EngineFullError("No space left"), EngineBusyError("stall"), EngineError("other")]
+    )
+    def test_without_need_it_is_opened_anew_before_the_next_batch(
+        self, engine: Failing, writer: Writer, asked: Asked, metrics: Metrics, error: EngineError
+    ) -> None:
+        asked(_take(b"1"))
+        seen = writer.marks.now
+        engine.errors.append(error)
+        with pytest.raises((DiskFullError, OverloadedError, EngineError)):
+            asked(_take(b"2", "l"))
+        assert (engine.opened, writer.refusing.some) == (1, True)
+        asked(_take(b"3", "m"))
+        assert (engine.opened, writer.refusing.some, writer.keys) == (2, False, 2)
+        assert writer.identity == IDENTITY
+        assert writer.marks.changed_since(seen, 0, 2**64 - 1)
+        assert metrics.registry.get_sample_value("storage_reopened_total") == 1
+        asked(_take(b"4", "n"))
+        assert engine.opened == 2
+
+    def test_where_there_is_need_it_is_left_alone(
+        self, engine: Failing, metrics: Metrics, unsynced: Unsynced
+    ) -> None:
+        writer = Writer(engine, IDENTITY, metrics, lambda: NOW, unsynced, has_room=lambda: False)
+        asked = Asked(writer, metrics)
+        engine.errors += [EngineFullError("No space left")] * 3
+        for _ in range(3):
+            with pytest.raises(DiskFullError):
+                asked(_take(b"1"))
+        asked(_take(b"1"))
+        assert engine.opened == 1
+
+    def test_while_it_flushes_or_compacts_it_is_left_alone(
+        self, engine: Failing, asked: Asked
+    ) -> None:
+        engine.busy = True
+        engine.errors += [EngineBusyError("Write stall")] * 3
+        for _ in range(3):
+            with pytest.raises(OverloadedError):
+                asked(_take(b"1"))
+        asked(_take(b"1"))
+        assert engine.opened == 1
+
+    def test_what_may_not_be_on_disk_makes_another_actor(
+        self, engine: Failing, writer: Writer, metrics: Metrics, unsynced: Unsynced
+    ) -> None:
+        Asked(writer, metrics, sync=False)(_take(b"1"))
+        asked = Asked(writer, metrics)
+        # Nothing is taken until that is written down.
+        engine.errors += [EngineFullError("No space left")] * 3
+        for _ in range(3):
+            with pytest.raises(DiskFullError):
+                asked(_take(b"2", "l"))
+        assert (engine.opened, writer.identity) == (3, IDENTITY)
+        asked(_take(b"2", "l"))
+        assert (engine.opened, writer.keys) == (4, 2)
+        assert writer.identity.actor != IDENTITY.actor
+        assert read_identity(engine) == writer.identity
+
+    def test_who_reads_meanwhile_waits_or_is_waited_for(
+        self, engine: Failing, writer: Writer, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("muster_storage.engine._ALONE_SECONDS", 0.01)
+        asked(_take(b"1"))
+        reading = engine.scan(Family.DATA, b"", None)
+        next(reading)
+        engine.errors.append(EngineFullError("No space left"))
+        with pytest.raises(DiskFullError):
+            asked(_take(b"2", "l"))
+        with pytest.raises(OverloadedError, match="in use"):
+            asked(_take(b"2", "l"))
+        reading.close()
+        asked(_take(b"2", "l"))
+        assert (engine.opened, len(_held(engine))) == (2, 2)
+
+    def test_what_can_not_be_opened_again_stays_closed(
+        self, engine: Failing, asked: Asked, tmp_path: Path
+    ) -> None:
+        asked(_take(b"1"))
+        engine.errors.append(EngineFullError("No space left"))
+        with pytest.raises(DiskFullError):
+            asked(_take(b"2"))
+        (tmp_path / "db" / "CURRENT").write_text("nonsense")
+        with pytest.raises(EngineClosedError, match="can't be opened again"):
+            asked(_take(b"2"))
+        assert not engine.is_open
+        with pytest.raises(EngineClosedError, match="is closed"):
+            engine.get(Family.DATA, AT)
 
 
 def test_a_damaged_record_gives_way_to_a_peers_and_makes_another_actor(
