@@ -12,6 +12,16 @@ SYSTEM = "muster-system"
 _OURS = "--selector=app.kubernetes.io/name=muster"
 
 
+def next_image(values: Path, name: str) -> str:
+    """The image that says of itself that it is the next version of an image of the chart.
+
+    It is built and loaded beside the other, with a tag that ends in `-next`.
+    """
+    images = json.loads(values.read_text())["images"]
+    wanted = f"{images[name]['repository']}:{images[name]['tag']}-next"
+    return "/".join(filter(None, (images.get("registry"), wanted)))
+
+
 class Installation:
     """The one Muster of a cluster; tests may remove it, the next one that needs it brings it back.
 

@@ -8,6 +8,7 @@ import yaml
 
 from e2e.cluster import CommandError
 from e2e.fleet import Fleet
+from e2e.installation import next_image
 from e2e.store import TENANT, Store, conditions, connected
 from muster_testing.waiting import eventually_sync
 
@@ -17,6 +18,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "kvcluster.yaml"
 LAST = "store-kv-storage-3"
 # Seconds that a write takes at most, with all its tries, while pods are replaced one by one.
 PATIENCE = 15.0
+QUORUM = 2
 
 
 def made(store: Store, **spec: object) -> None:
@@ -96,14 +98,39 @@ def too_few_nodes(store: Store) -> None:
     assert len(store.volumes()) == 3
 
 
-def every_pod_is_replaced(store: Store) -> None:
-    """Storage nodes mount something more, and coordinators are annotated: each begins anew."""
+def another_version_is_rolled_out(store: Store, values: Path) -> None:
+    """One pod after the other gets the next version; storage nodes mount something more besides."""
     a_volume_for_backups(store)
-    old = pods(store)
-    changed = {"podTemplate": {"annotations": {"example.com/changed": "yes"}}}
-    store.patch(backup={"claimName": "backups"}, coordinators=changed)
-    store.settled(300)
+    old, before = pods(store), versions(store)
+    worker, coordinator = (next_image(values, name) for name in ("worker", "coordinator"))
+    with store.watched() as seen:
+        changed = {"image": worker, "backup": {"claimName": "backups"}}
+        store.patch(**changed, coordinators={"image": coordinator})
+        store.settled(300)
     assert not old & pods(store)
+    assert versions(store) == [f"{version}+next" for version in before]
+    generation = store.body()["metadata"]["generation"]
+    ready = []
+    for each in seen:
+        assert each["readyReplicas"] >= QUORUM, each
+        assert each["coordinators"]["readyReplicas"] >= 1, each
+        if each["observedGeneration"] == generation:
+            found = conditions(each)["Ready"]
+            ready.append(found["status"] == "True")
+            assert ready[-1] or found["reason"] == "RollingOut", each
+    # It is told from the first moment on, and until all pods are new.
+    assert ready[:1] == [False]
+    assert ready == sorted(ready)
+
+
+def versions(store: Store) -> list[str]:
+    """What the programs of a storage node and of a coordinator say that they are."""
+    found = []
+    for component, program in (("sts", "muster-storage"), ("deploy", "muster-kv-coordinator")):
+        owner = f"{component}/store-kv-{program.rpartition('-')[2]}"
+        said = store.kubectl("exec", owner, "--", program, "--version")
+        found.append(said.splitlines()[0].split()[-1])
+    return found
 
 
 def pods(store: Store) -> set[str]:
@@ -135,7 +162,7 @@ def nothing_is_left(store: Store) -> None:
     eventually_sync(gone, deadline=300, every=1, what="nothing is left")
 
 
-async def test_a_store_outlives_its_nodes_and_its_volumes(fleet: Fleet) -> None:
+async def test_a_store_outlives_its_nodes_and_its_volumes(fleet: Fleet, values: Path) -> None:
     store = Store(fleet)
     await asyncio.to_thread(made, store, replicas=4)
     async with connected(store) as client:
@@ -144,7 +171,7 @@ async def test_a_store_outlives_its_nodes_and_its_volumes(fleet: Fleet) -> None:
             await asyncio.to_thread(one_node_fewer, store)
             await asyncio.to_thread(too_few_nodes, store)
             client.slowest = 0.0
-            await asyncio.to_thread(every_pod_is_replaced, store)
+            await asyncio.to_thread(another_version_is_rolled_out, store, values)
         assert client.slowest < PATIENCE
         await client.read_all()
     await asyncio.to_thread(a_backup_is_made, store)

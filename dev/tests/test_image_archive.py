@@ -4,7 +4,16 @@ import json
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from muster_dev import image_archive
+from muster_dev.errors import SetupError
+
+
+def read(archive: tarfile.TarFile, name: str) -> bytes:
+    member = archive.extractfile(name)
+    assert member is not None
+    return member.read()
 
 
 def make(folder: Path) -> Path:
@@ -27,23 +36,23 @@ def test_the_same_files_give_the_same_image(tmp_path: Path) -> None:
 
 
 def test_the_archive_says_truly_what_is_in_it(tmp_path: Path) -> None:
-    with tarfile.open(make(tmp_path / "a")) as archive:
+    config, _ = checked(make(tmp_path / "a"), "example/image:1")
+    assert config == {"Cmd": ["program"]}
 
-        def read(name: str) -> bytes:
-            member = archive.extractfile(name)
-            assert member is not None
-            return member.read()
 
-        (manifest,) = json.loads(read("manifest.json"))
-        assert manifest["RepoTags"] == ["example/image:1"]
-        config_text = read(manifest["Config"])
+def checked(path: Path, name: str) -> tuple[dict[str, list[str]], list[str]]:
+    """See that an archive's digests are those of its files; how the image runs, and its layers."""
+    with tarfile.open(path) as archive:
+        (manifest,) = json.loads(read(archive, "manifest.json"))
+        assert manifest["RepoTags"] == [name]
+        config_text = read(archive, manifest["Config"])
         assert manifest["Config"] == f"{hashlib.sha256(config_text).hexdigest()}.json"
         config = json.loads(config_text)
-        assert config["config"] == {"Cmd": ["program"]}
-        digests = [
-            f"sha256:{hashlib.sha256(read(name)).hexdigest()}" for name in manifest["Layers"]
-        ]
+        layers = [read(archive, layer) for layer in manifest["Layers"]]
+        digests = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
         assert config["rootfs"]["diff_ids"] == digests
+        assert len(config["history"]) == len(digests)
+    return config["config"], digests
 
 
 def test_a_layer_has_modes_links_and_folders_of_root(tmp_path: Path) -> None:
@@ -89,3 +98,19 @@ def test_merged_images_have_a_common_layer_once(tmp_path: Path) -> None:
     assert manifest[0]["Layers"][0] == manifest[1]["Layers"][0]
     needed = {name for image in manifest for name in (image["Config"], *image["Layers"])}
     assert sorted(names) == sorted([*needed, "manifest.json"])
+
+
+def test_an_image_gets_one_more_layer(tmp_path: Path) -> None:
+    before = make(tmp_path / "a")
+    with image_archive.Layer(tmp_path / "more.tar") as layer:
+        layer.text("etc/name", "another")
+    after = tmp_path / "after.tar"
+    image_archive.extend(before, after, "example/other:2", tmp_path / "more.tar")
+    config, layers = checked(after, "example/other:2")
+    old_config, old_layers = checked(before, "example/image:1")
+    assert config == old_config
+    assert layers[:-1] == old_layers
+    assert image_archive.find(before, "etc/n.*") == ("etc/name", b"muster")
+    assert image_archive.find(after, "etc/n.*") == ("etc/name", b"another")
+    with pytest.raises(SetupError, match="has no file etc/other"):
+        image_archive.find(after, "etc/other")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from muster_dev import projects, records, rust
+from muster_dev import image_archive, projects, records, rust
 from muster_dev.errors import SetupError
 from muster_dev.image_loading import lacking_images
-from muster_dev.images import PYTHON_IMAGES, SERVERS, chart_values
+from muster_dev.images import NEXT, PYTHON_IMAGES, SERVERS, chart_values, make_next
 from muster_dev.paths import Paths, from_environment
 from muster_dev.registry import Registry
 
@@ -22,6 +22,18 @@ def test_values_for_the_chart_name_repository_and_tag() -> None:
     assert values["images"]["postgres"] == {"repository": "postgres", "tag": "17"}
     assert values["images"]["registry"] == "registry.example:5000/x"
     assert "registry" not in json.loads(chart_values(built))["images"]
+
+
+def test_the_next_version_is_the_same_image_that_says_it_is_another(tmp_path: Path) -> None:
+    place = "opt/muster/lib/python3.13/site-packages/muster_worker-0.1.0.dist-info/METADATA"
+    with image_archive.Layer(tmp_path / "layer.tar") as layer:
+        layer.text(place, "Metadata-Version: 2.4\nName: muster-worker\nVersion: 0.1.0\n")
+    same = tmp_path / "same.tar"
+    image_archive.write(same, "muster/worker:a", [tmp_path / "layer.tar"], {})
+    make_next(same, "muster/worker:a-next", "muster-worker", tmp_path)
+    found = image_archive.find(tmp_path / "image.tar", place)
+    said = b"Metadata-Version: 2.4\nName: muster-worker\nVersion: 0.1.0+next\n"
+    assert found == (place, said)
 
 
 def test_a_node_lacks_what_its_list_does_not_name_in_full() -> None:
@@ -39,6 +51,10 @@ def test_every_image_has_its_dockerfile_and_its_package(name: str) -> None:
     dockerfile = (folder / "Dockerfile").read_text()
     assert "USER 65532" in dockerfile
     assert f'ENTRYPOINT ["muster-{name}"]' in dockerfile
+
+
+def test_what_is_upgraded_in_tests_is_an_image_of_ours() -> None:
+    assert set(NEXT.values()) <= {image.name for image in PYTHON_IMAGES}
 
 
 @pytest.mark.parametrize("name", SERVERS)

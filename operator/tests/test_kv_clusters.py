@@ -15,9 +15,11 @@ from muster_operator.resources import (
     EVENTS,
     KV_CLUSTERS,
     OF_KV_CLUSTERS,
+    PODS,
     SECRETS,
     STATEFUL_SETS,
     Key,
+    Manifest,
 )
 from muster_testing.waiting import eventually
 
@@ -124,6 +126,36 @@ async def test_a_node_goes_when_its_records_are_elsewhere(space: Space, store: F
         return bool(store.nodes[last]["status"] == "joining")
 
     await eventually(registered, what="it is registered again")
+
+
+async def test_another_version_takes_the_place_of_one_node_at_a_time(
+    space: Space, store: FakeStore
+) -> None:
+    tenants = "tenants: [{name: acme}]"
+    await space.store(tenants)
+    await space.until_ready(KV_CLUSTERS)
+    worker, coordinator = "example/worker:2", "example/coordinator:2"
+    await space.store(f"{{image: '{worker}', coordinators: {{image: '{coordinator}'}}, {tenants}}}")
+    await space.reason(KV_CLUSTERS, "Ready", "RollingOut")
+
+    async def replaced() -> dict[str, bool]:
+        pods = await space.list(PODS)
+        found = {each["metadata"]["name"]: _image(each) == worker for each in pods}
+        assert any(found.values()), found
+        return {name: found[name] for name in NODES}
+
+    # The next one has to be ready for seconds before another goes.
+    assert list((await eventually(replaced, what="one is new")).values()) == [False, False, True]
+    assert _image(await space.the(DEPLOYMENTS, "demo-kv-coordinator")) == coordinator
+    said = (await space.conditions(KV_CLUSTERS, "demo"))["Ready"]
+    assert (said["status"], said["reason"]) == ("False", "RollingOut"), said
+    assert (await space.the(KV_CLUSTERS, "demo"))["status"]["members"] == len(NODES)
+
+
+def _image(workload: Manifest) -> str:
+    """What runs in a pod, or in the pods of a Deployment."""
+    spec = workload["spec"].get("template", workload)["spec"]
+    return str(spec["containers"][0]["image"])
 
 
 async def storage_nodes(space: Space) -> int:

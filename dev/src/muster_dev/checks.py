@@ -143,7 +143,7 @@ def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
     clusters.up(work, TEST_CLUSTER, _TEST_NODES)
     prepared.wait()
     programs = virtualenv.ensure(work)
-    image_loading.load(work, TEST_CLUSTER, images.NAMES)
+    image_loading.load(work, TEST_CLUSTER, (*images.NAMES, *images.NEXT))
     home = work.paths.cluster(TEST_CLUSTER)
     env = {
         **virtualenv.bytecode(work),

@@ -10,15 +10,19 @@ import io
 import json
 import os
 import platform
+import re
 import stat
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
+
+from muster_dev.errors import SetupError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK = 1 << 20
+_FORMAT = tarfile.GNU_FORMAT
 _MANIFEST = "manifest.json"
 # What newer Dockers write beside it, saying the same.
 _OTHER_INDICES = {"index.json", "oci-layout", "repositories"}
@@ -35,7 +39,7 @@ class Layer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._tar = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
+        self._tar = tarfile.open(path, "w", format=_FORMAT)  # noqa: SIM115
         self._folders: set[str] = set()
 
     def __enter__(self) -> Layer:
@@ -107,7 +111,7 @@ def write(path: Path, name: str, layers: Sequence[Path], config: Mapping[str, ob
     config_name = f"{hashlib.sha256(body).hexdigest()}.json"
     members = [f"{digest}/layer.tar" for digest in digests]
     manifest = [{"Config": config_name, "RepoTags": [name], "Layers": members}]
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+    with tarfile.open(path, "w", format=_FORMAT) as archive:
         _add(archive, config_name, body)
         for member, layer in dict(zip(members, layers)).items():
             info = tarfile.TarInfo(member)
@@ -124,7 +128,7 @@ def merge(archives: Iterable[Path], out: BinaryIO) -> None:
     """
     manifest: list[object] = []
     written: set[str] = set()
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as merged:
+    with tarfile.open(fileobj=out, mode="w|", format=_FORMAT) as merged:
         for path in archives:
             with tarfile.open(path) as archive:
                 for member in archive:
@@ -135,6 +139,52 @@ def merge(archives: Iterable[Path], out: BinaryIO) -> None:
                         written.add(member.name)
                         merged.addfile(member, content)
         _add(merged, _MANIFEST, json.dumps(manifest).encode())
+
+
+def find(source: Path, place: str) -> tuple[str, bytes]:
+    """Return name and content of the topmost file of an image whose name matches a pattern.
+
+    Raises SetupError when there is none.
+    """
+    with tarfile.open(source) as archive:
+        for layer in reversed(_image(archive)["Layers"]):
+            with tarfile.open(fileobj=_open(archive, layer), mode="r|*") as content:
+                for member in content:
+                    if re.fullmatch(place, member.name):
+                        return member.name, _open(content, member).read()
+    raise SetupError(f"{source} has no file {place}.")
+
+
+def extend(source: Path, path: Path, name: str, layer: Path) -> None:
+    """Write an image that is another one with one more layer on top (an uncompressed tar file)."""
+    digest = _sha256(layer)
+    with tarfile.open(source) as archive, tarfile.open(path, "w", format=_FORMAT) as extended:
+        image = _image(archive)
+        config = json.load(_open(archive, image["Config"]))
+        config["rootfs"]["diff_ids"].append(f"sha256:{digest}")
+        config.setdefault("history", []).append({"created_by": "muster"})
+        body = json.dumps(config, sort_keys=True).encode()
+        for member in archive:
+            if member.name not in {_MANIFEST, image["Config"], *_OTHER_INDICES}:
+                extended.addfile(member, archive.extractfile(member) if member.isfile() else None)
+        extended.add(layer, f"{digest}/layer.tar")
+        config_name = f"{hashlib.sha256(body).hexdigest()}.json"
+        _add(extended, config_name, body)
+        layers = [*image["Layers"], f"{digest}/layer.tar"]
+        manifest = [{"Config": config_name, "RepoTags": [name], "Layers": layers}]
+        _add(extended, _MANIFEST, json.dumps(manifest).encode())
+
+
+def _image(archive: tarfile.TarFile) -> dict[str, Any]:
+    (image,) = json.load(_open(archive, _MANIFEST))
+    return dict(image)
+
+
+def _open(archive: tarfile.TarFile, member: str | tarfile.TarInfo) -> IO[bytes]:
+    content = archive.extractfile(member)
+    if content is None:
+        raise SetupError(f"{member} in {archive.name!s} is no file.")
+    return content
 
 
 def environment(values: Mapping[str, str]) -> list[str]:

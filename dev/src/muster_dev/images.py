@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from muster_dev import base_images, cache, engines, go_tools, projects, shell, wheels
+from muster_dev import (
+    base_images,
+    cache,
+    engines,
+    go_tools,
+    image_archive,
+    projects,
+    shell,
+    wheels,
+)
 from muster_dev.errors import SetupError
 from muster_dev.registry import NATS, POSTGRES
 
@@ -45,6 +56,8 @@ PYTHON_IMAGES = (
 # Servers that others make, and their public images.
 SERVERS = {"postgres": POSTGRES, "nats": NATS}
 NAMES = (*(image.name for image in PYTHON_IMAGES), *SERVERS)
+# Images that say that they are another version, for tests to upgrade to, and what they are else.
+NEXT = {"coordinator-next": "coordinator", "worker-next": "worker"}
 
 
 class Images:
@@ -60,6 +73,8 @@ class Images:
         """Return the name and tag of an image; the tag is a hash of all that goes into it."""
         if name in SERVERS:
             return self._server_reference(name)
+        if name in NEXT:
+            return f"{self.reference(NEXT[name])}-next"
         image = _find(name)
         folder = self._work.paths.repo / image.folder
         requirements = self._requirements(image)
@@ -80,6 +95,10 @@ class Images:
         """
         reference = self.reference(name)
         kind, key = f"image-{name}", self._cache_key(reference)
+        if name in NEXT:
+            same = self.archive(NEXT[name])
+            make = functools.partial(make_next, same, reference, _find(NEXT[name]).project)
+            return cache.Cache(self._work.paths.cache).get(kind, key, make) / "image.tar"
 
         def build(out: Path) -> None:
             with self._work.steps.step(f"Build {reference}"):
@@ -223,6 +242,19 @@ def chart_values(built: dict[str, str], registry: str = "") -> str:
         repository, tag = reference.rsplit(":", 1)
         images[name] = {"repository": repository, "tag": tag}
     return json.dumps({"images": images}, indent=2) + "\n"
+
+
+def make_next(same: Path, reference: str, project: str, out: Path) -> None:
+    """Write an image of the same files, but for the version that its package says it is."""
+    package = project.replace("-", "_")
+    place = rf"opt/muster/lib/python[0-9.]+/site-packages/{package}-[^/]+\.dist-info/METADATA"
+    name, metadata = image_archive.find(same, place)
+    text = re.sub(r"(?m)^(Version: .*)$", r"\1+next", metadata.decode(), count=1)
+    layer = out / "layer.tar"
+    with image_archive.Layer(layer) as content:
+        content.text(name, text)
+    image_archive.extend(same, out / "image.tar", reference, layer)
+    layer.unlink()
 
 
 def _find(name: str) -> Image:
