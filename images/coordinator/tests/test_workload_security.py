@@ -18,7 +18,7 @@ from muster_coordinator.accounts.keys import digest
 from muster_coordinator.engine.customers import Tier
 from muster_coordinator.store.accounts import PostgresAccounts
 from muster_coordinator.store.database import Database
-from muster_runtime import http_certificates
+from muster_runtime import renewal
 from muster_testing.postgres import PostgresServer
 from muster_testing.waiting import eventually
 
@@ -306,7 +306,7 @@ class TestTls:
     async def test_with_mutual_tls_nobody_connects_without_a_certificate(
         self, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http_certificates, "FOLLOWED_SECONDS", 0.1)
+        monkeypatch.setattr(renewal, "LOOK_SECONDS", 0.1)
         certs = Certs(tmp_path / "certs")
         document = workloads() | {"http_tls": certs.section("mutual")}
         async with serving(dsn, document, tmp_path) as replica:
