@@ -8,10 +8,7 @@ from typing import Any
 
 from bench.kv.load import Load, Sample
 from bench.kv.muster import Variant, cache_lookups, muster
-from muster_kv_coordinator.config import KvConfig
 from muster_testing.postgres import PostgresServer
-
-_FRONT = {"grpc": {"front": "python"}}
 
 CLIENTS: Mapping[str, Mapping[str, Any]] = {
     "idempotency keys": {"idempotency": True},
@@ -24,8 +21,6 @@ SERVERS: Mapping[str, Variant] = {
     "last write wins": Variant(policy={"conflict_resolution": "LastWriteWins"}),
     "tls": Variant(tls=True),
     "durability async": Variant(policy={"durability": "Async"}),
-    # Where there is another one.
-    **({"python front": Variant(coordinator=_FRONT)} if "grpc" in KvConfig.model_fields else {}),
 }
 """What operators choose."""
 

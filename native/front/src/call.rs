@@ -1,4 +1,4 @@
-//! One call: read, answered through the exchange, written; or passed on.
+//! One call: read, answered through the exchange or as a stream, written; or passed on.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -12,17 +12,24 @@ use http::header::{HeaderMap, HeaderValue, AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use tokio::sync::Semaphore;
 
+use crate::compression::Encoding;
 use crate::exchange::{Arrival, Exchange, Reply};
-use crate::framing::{self, Message};
+use crate::framing::{self, Message, Messages};
 use crate::race::{race, Either};
 use crate::relay::{send, Relay};
 use crate::status::{self, code, Status};
+use crate::streams::{self, Incoming, Streams};
+
+const GRPC_ENCODING: &str = "grpc-encoding";
 
 /// What every call of a server shares.
 pub struct Service {
     pub exchange: Arc<Exchange>,
     /// The unary calls that are answered through the exchange, by their paths.
     pub methods: HashMap<String, usize>,
+    pub streams: Arc<Streams>,
+    /// The path of the call that is answered through them.
+    pub streamed: String,
     /// Where all others go.
     pub relay: Relay,
     /// How many calls there may be at once.
@@ -31,11 +38,14 @@ pub struct Service {
     pub largest: usize,
     /// Whether calls are handed over with what they show.
     pub authorization: bool,
+    /// Whether they are with what the certificates of their clients are called.
+    pub names: bool,
 }
 
-/// Sees one call to its end.
+/// Sees one call to its end; `name` is what the certificate of its client is called.
 pub async fn serve(
     service: Arc<Service>,
+    name: Option<Arc<str>>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
@@ -44,10 +54,11 @@ pub async fn serve(
         Status::new(code::RESOURCE_EXHAUSTED, text).send(&mut respond);
         return;
     };
-    match unary(&service, &request) {
-        None => service.relay.pass(request, respond).await,
-        Some(method) => {
-            let reply = match patient(&service, method, request, &mut respond).await {
+    match kind(&service, &request) {
+        Kind::Other => service.relay.pass(request, respond).await,
+        Kind::Stream => stream(&service, name, request, respond).await,
+        Kind::Unary(method) => {
+            let reply = match patient(&service, method, name, request, &mut respond).await {
                 Either::First(reply) => reply,
                 Either::Second(()) => return,
             };
@@ -56,33 +67,68 @@ pub async fn serve(
     }
 }
 
-/// The place of a method that is answered here; calls in another encoding are not.
-fn unary(service: &Service, request: &Request<RecvStream>) -> Option<usize> {
-    let plain = |name| request.headers().get(name).is_none_or(|value| value == "identity");
+enum Kind {
+    /// By the method's place.
+    Unary(usize),
+    Stream,
+    Other,
+}
+
+fn kind(service: &Service, request: &Request<RecvStream>) -> Kind {
     let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    let ours = request.method() == Method::POST
-        && request.headers().get(CONTENT_TYPE).is_some_and(grpc)
-        && plain("grpc-encoding");
-    service.methods.get(request.uri().path()).copied().filter(|_| ours)
+    let content = request.headers().get(CONTENT_TYPE);
+    if request.method() != Method::POST || !content.is_some_and(grpc) {
+        return Kind::Other;
+    }
+    let path = request.uri().path();
+    match service.methods.get(path) {
+        Some(&method) => Kind::Unary(method),
+        None if path == service.streamed => Kind::Stream,
+        None => Kind::Other,
+    }
+}
+
+async fn stream(
+    service: &Service,
+    name: Option<Arc<str>>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let (parts, body) = request.into_parts();
+    let asked = deadline(&parts.headers)
+        .and_then(|deadline| Ok((deadline, Encoding::of(parts.headers.get(GRPC_ENCODING))?)));
+    match asked {
+        Err(status) => status.send(&mut respond),
+        Ok((deadline, encoding)) => {
+            let messages = Messages::new(service.largest, encoding);
+            let authorization = shown(service, &parts.headers);
+            let call = Incoming { messages, body, deadline, authorization, name };
+            streams::serve(&service.streams, call, respond).await;
+        }
+    }
+}
+
+/// When a call's client waits no more.
+fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Status> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    Ok(Instant::now().checked_add(framing::timeout(value.as_bytes())?))
 }
 
 /// The reply to a call, within its deadline; nothing where its client has given it up.
 async fn patient(
     service: &Service,
     method: usize,
+    name: Option<Arc<str>>,
     request: Request<RecvStream>,
     respond: &mut SendResponse<Bytes>,
 ) -> Either<Reply, ()> {
-    let deadline = match request.headers().get("grpc-timeout").map(HeaderValue::as_bytes) {
-        None => None,
-        Some(value) => match framing::timeout(value) {
-            Ok(limit) => Instant::now().checked_add(limit),
-            Err(status) => return Either::First(Err(status)),
-        },
+    let deadline = match deadline(request.headers()) {
+        Ok(deadline) => deadline,
+        Err(status) => return Either::First(Err(status)),
     };
     let reset = poll_fn(|cx| respond.poll_reset(cx).map(|_| ()));
     let replied = async {
-        let reply = ask(service, method, request, deadline);
+        let reply = ask(service, method, name, request, deadline);
         let Some(end) = deadline else { return reply.await };
         let late = || Err(Status::new(code::DEADLINE_EXCEEDED, "Deadline Exceeded"));
         tokio::time::timeout_at(end.into(), reply).await.unwrap_or_else(|_| late())
@@ -93,24 +139,29 @@ async fn patient(
 async fn ask(
     service: &Service,
     method: usize,
+    name: Option<Arc<str>>,
     request: Request<RecvStream>,
     deadline: Option<Instant>,
 ) -> Reply {
     let (parts, mut body) = request.into_parts();
-    let mut message = Message::new(service.largest);
+    let encoding = Encoding::of(parts.headers.get(GRPC_ENCODING))?;
+    let mut message = Message::new(service.largest, encoding);
     while let Some(piece) = body.data().await {
         let piece = piece.map_err(|error| Status::new(code::INTERNAL, error.to_string()))?;
         message.push(&piece)?;
         let _ended = body.flow_control().release_capacity(piece.len());
     }
     let message = message.end()?;
-    let authorization = if service.authorization { shown(&parts.headers) } else { None };
-    let arrival = Arrival { number: 0, method, message, deadline, authorization };
+    let authorization = shown(service, &parts.headers);
+    let arrival = Arrival { number: 0, method, message, deadline, authorization, name };
     service.exchange.ask(arrival).await
 }
 
-/// The last one, where a client shows several.
-fn shown(headers: &HeaderMap) -> Option<String> {
+/// What a client shows, where that is asked for; the last one, where it shows several.
+fn shown(service: &Service, headers: &HeaderMap) -> Option<String> {
+    if !service.authorization {
+        return None;
+    }
     let last = headers.get_all(AUTHORIZATION).iter().next_back()?;
     last.to_str().ok().map(str::to_owned)
 }

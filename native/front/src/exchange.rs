@@ -1,15 +1,15 @@
 //! Where calls wait for whoever answers them, and answers for their calls.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{oneshot, Notify};
 
+use crate::bell::Bell;
 use crate::status::{code, Status};
 
 /// A whole unary call.
@@ -21,6 +21,8 @@ pub struct Arrival {
     pub message: Bytes,
     pub deadline: Option<Instant>,
     pub authorization: Option<String>,
+    /// What the certificate of its client is called.
+    pub name: Option<Arc<str>>,
 }
 
 /// A framed message, or how else the call ends.
@@ -48,8 +50,7 @@ pub struct Exchange {
     replies: Mutex<Vec<(u64, Reply)>>,
     replied: Notify,
     expected: Mutex<Expected>,
-    bell: UnixStream,
-    ear: UnixStream,
+    bell: Bell,
 }
 
 #[derive(Default)]
@@ -60,32 +61,24 @@ struct Expected {
 
 impl Exchange {
     pub fn new() -> io::Result<Self> {
-        let (bell, ear) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ear.set_nonblocking(true)?;
         Ok(Self {
             waiting: Mutex::default(),
             replies: Mutex::default(),
             replied: Notify::new(),
             expected: Mutex::default(),
-            bell,
-            ear,
+            bell: Bell::new()?,
         })
     }
 
     /// A descriptor that can be read from when there are news.
     pub fn descriptor(&self) -> RawFd {
-        self.ear.as_raw_fd()
+        self.bell.descriptor()
     }
 
     /// Takes all news.
     pub fn take(&self) -> News {
         let mut waiting = held(&self.waiting);
-        if waiting.rung {
-            waiting.rung = false;
-            // One ring, one byte.
-            let _rung = (&self.ear).read(&mut [0; 8]);
-        }
+        self.bell.hear(&mut waiting.rung);
         std::mem::take(&mut waiting.news)
     }
 
@@ -135,11 +128,7 @@ impl Exchange {
     fn tell(&self, what: impl FnOnce(&mut News)) {
         let mut waiting = held(&self.waiting);
         what(&mut waiting.news);
-        if !waiting.rung {
-            waiting.rung = true;
-            // There is room for one byte: no other is in it.
-            let _rung = (&self.bell).write(&[1]);
-        }
+        self.bell.ring(&mut waiting.rung);
     }
 }
 
@@ -175,6 +164,7 @@ mod tests {
             message: Bytes::from_static(message.as_bytes()),
             deadline: None,
             authorization: None,
+            name: None,
         }
     }
 
@@ -228,18 +218,5 @@ mod tests {
             exchange.reply([(1, Ok(Bytes::new()))]);
             race(exchange.deliver(), tokio::task::yield_now()).await;
         });
-    }
-
-    #[test]
-    fn the_bell_rings_once_for_many_and_again_after_a_look() {
-        let exchange = Exchange::new().unwrap();
-        let rings = || (&exchange.ear).read(&mut [0; 8]).unwrap_or(0);
-        exchange.end();
-        exchange.end();
-        assert_eq!(rings(), 1);
-        assert!(exchange.take().ended);
-        assert!(!exchange.take().ended);
-        exchange.end();
-        assert_eq!(rings(), 1);
     }
 }

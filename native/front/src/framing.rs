@@ -2,60 +2,102 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::compression::Encoding;
 use crate::status::{code, Status};
 
 /// One byte says whether the message is compressed, four how long it is.
 const PREFIX: usize = 5;
 
-/// Gathers the one message of a unary call.
-pub struct Message {
+/// Cuts what comes in into messages.
+pub struct Messages {
     gathered: BytesMut,
     largest: usize,
+    encoding: Encoding,
 }
 
-impl Message {
-    /// A message of at most `largest` bytes.
-    pub fn new(largest: usize) -> Self {
-        Self { gathered: BytesMut::new(), largest }
+impl Messages {
+    /// Messages of at most `largest` bytes, in an encoding or in none.
+    pub fn new(largest: usize, encoding: Encoding) -> Self {
+        Self { gathered: BytesMut::new(), largest, encoding }
     }
 
-    /// Takes the next piece; fails as soon as the whole can't be taken.
-    pub fn push(&mut self, piece: &[u8]) -> Result<(), Status> {
+    /// Takes the next piece.
+    pub fn push(&mut self, piece: &[u8]) {
         self.gathered.extend_from_slice(piece);
-        let Some(length) = self.length() else { return Ok(()) };
-        if self.gathered[0] != 0 {
-            let text = "the message is compressed, and no grpc-encoding says how";
-            return Err(Status::new(code::INTERNAL, text));
-        }
+    }
+
+    /// The next message, where it is whole; fails as soon as it can't be taken.
+    pub fn take(&mut self) -> Result<Option<Bytes>, Status> {
+        let Some((compressed, length)) = self.head() else { return Ok(None) };
         if length > self.largest {
             let text = format!("Received message larger than max ({length} vs. {})", self.largest);
             return Err(Status::new(code::RESOURCE_EXHAUSTED, text));
         }
-        if self.gathered.len() > PREFIX + length {
+        if self.gathered.len() < PREFIX + length {
+            return Ok(None);
+        }
+        self.gathered.advance(PREFIX);
+        let message = self.gathered.split_to(length).freeze();
+        if compressed {
+            self.encoding.unpacked(&message, self.largest).map(Some)
+        } else {
+            Ok(Some(message))
+        }
+    }
+
+    /// Whether nothing has come after the last message.
+    pub fn is_empty(&self) -> bool {
+        self.gathered.is_empty()
+    }
+
+    fn head(&self) -> Option<(bool, usize)> {
+        let head: &[u8; PREFIX] = self.gathered.get(..PREFIX)?.try_into().ok()?;
+        let [compressed, length @ ..] = *head;
+        Some((compressed != 0, u32::from_be_bytes(length) as usize))
+    }
+}
+
+/// Gathers the one message of a unary call.
+pub struct Message {
+    messages: Messages,
+    whole: Option<Bytes>,
+}
+
+impl Message {
+    /// A message of at most `largest` bytes, in an encoding or in none.
+    pub fn new(largest: usize, encoding: Encoding) -> Self {
+        Self { messages: Messages::new(largest, encoding), whole: None }
+    }
+
+    /// Takes the next piece; fails as soon as the whole can't be taken.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), Status> {
+        self.messages.push(piece);
+        if self.whole.is_none() {
+            self.whole = self.messages.take()?;
+        }
+        if self.whole.is_some() && !self.messages.is_empty() {
             return Err(Status::new(code::UNIMPLEMENTED, "a unary call has one message"));
         }
         Ok(())
     }
 
     /// The message, when no piece follows.
-    pub fn end(mut self) -> Result<Bytes, Status> {
-        match self.length() {
-            None if self.gathered.is_empty() => {
+    pub fn end(self) -> Result<Bytes, Status> {
+        match self.whole {
+            Some(message) => Ok(message),
+            None if self.messages.is_empty() => {
                 Err(Status::new(code::UNIMPLEMENTED, "a unary call has one message, and none came"))
             }
-            Some(length) if self.gathered.len() == PREFIX + length => {
-                Ok(self.gathered.split_off(PREFIX).freeze())
-            }
-            _ => Err(Status::new(code::INTERNAL, "the message ends before its length")),
+            None => Err(cut_off()),
         }
     }
+}
 
-    fn length(&self) -> Option<usize> {
-        let bytes = self.gathered.get(1..PREFIX)?.try_into().ok()?;
-        Some(u32::from_be_bytes(bytes) as usize)
-    }
+/// How a call ends that its client has ended within a message.
+pub fn cut_off() -> Status {
+    Status::new(code::INTERNAL, "the message ends before its length")
 }
 
 /// A message with what goes before it; `None` above 4 GiB.
@@ -102,7 +144,7 @@ mod tests {
     use super::*;
 
     fn gathered(pieces: &[&[u8]], largest: usize) -> Result<Bytes, u8> {
-        let mut message = Message::new(largest);
+        let mut message = Message::new(largest, Encoding::Identity);
         for piece in pieces {
             message.push(piece).map_err(|status| status.code)?;
         }
@@ -130,6 +172,24 @@ mod tests {
         assert_eq!(gathered(&[&frame[..7]], 5), Err(code::INTERNAL));
         assert_eq!(gathered(&[&frame[..3]], 5), Err(code::INTERNAL));
         assert_eq!(gathered(&[&[1, 0, 0, 0, 0]], 5), Err(code::INTERNAL));
+    }
+
+    #[test]
+    fn many_messages_come_in_their_order_however_they_were_cut() {
+        let sent = [framed(b"one").unwrap(), framed(b"").unwrap(), framed(b"three").unwrap()];
+        let sent = sent.concat();
+        for size in 1..=sent.len() {
+            let mut messages = Messages::new(5, Encoding::Identity);
+            let mut found = Vec::new();
+            for piece in sent.chunks(size) {
+                messages.push(piece);
+                while let Some(message) = messages.take().unwrap() {
+                    found.push(message);
+                }
+            }
+            assert_eq!(found, ["one", "", "three"]);
+            assert!(messages.is_empty());
+        }
     }
 
     #[test]

@@ -1,17 +1,22 @@
-//! A gRPC server whose unary calls are answered by somebody else, in batches.
+//! A gRPC server whose calls are answered by somebody else, in batches.
 //!
-//! It speaks HTTP/2 and frames messages on a thread of its own. Whole calls wait in an exchange until
-//! they are taken, all at once, and replies come back the same way (`exchange`), so that the one who
-//! answers pays for neither connections nor a wake-up for each call. Everything that is not a plain
-//! unary call of the service goes on, stream by stream, to a server behind this one (`relay`).
+//! It speaks TLS and HTTP/2, and frames messages, on a thread of its own. Whole unary calls wait in an
+//! exchange until they are taken, all at once, and replies come back the same way (`exchange`), so
+//! that the one who answers pays for neither connections nor a wake-up for each call. The messages of
+//! calls that have many of them do likewise (`streams`). Calls that are not of the service go on,
+//! stream by stream, to a server behind this one (`relay`).
 
+pub mod bell;
 pub mod call;
+pub mod compression;
 pub mod exchange;
 pub mod framing;
 pub mod race;
 pub mod relay;
 pub mod server;
 pub mod status;
+pub mod streams;
+pub mod tls;
 
 #[cfg(feature = "python")]
 mod python;

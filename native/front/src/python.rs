@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use tokio::sync::{watch, Semaphore};
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::call::Service;
 use crate::exchange::{Arrival, Exchange, Reply};
@@ -17,11 +19,28 @@ use crate::framing::framed;
 use crate::relay::Relay;
 use crate::server::{Server, Stop};
 use crate::status::{code, Status};
+use crate::streams::{Opened, Streams};
+use crate::tls::{self, Door};
+
+/// What a server shows its clients, and asks of them; see `_front.pyi`.
+#[pyclass(frozen, module = "muster_front._front")]
+struct Tls(Arc<ServerConfig>);
+
+#[pymethods]
+impl Tls {
+    #[new]
+    #[pyo3(signature = (certificate, key, authorities = None))]
+    fn new(certificate: &[u8], key: &[u8], authorities: Option<&[u8]>) -> PyResult<Self> {
+        let made = tls::configuration(certificate, key, authorities);
+        made.map(Self).map_err(PyValueError::new_err)
+    }
+}
 
 /// A server with a thread of its own; see `_front.pyi`.
 #[pyclass(frozen, module = "muster_front._front")]
 struct Front {
     service: Arc<Service>,
+    door: Option<Arc<Door>>,
     port: u16,
     bound: Mutex<Option<Server>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -31,28 +50,39 @@ struct Front {
 #[pymethods]
 impl Front {
     #[new]
-    #[pyo3(signature = (host, port, *, methods, behind, most, largest, authorization))]
+    #[pyo3(signature = (
+        host, port, *, methods, streamed, behind, most, largest, authorization, names, tls = None
+    ))]
     #[allow(clippy::too_many_arguments)] // They are the names of Python's call.
     fn new(
         host: &str,
         port: u16,
         methods: Vec<String>,
+        streamed: String,
         behind: &str,
         most: usize,
         largest: usize,
         authorization: bool,
+        names: bool,
+        tls: Option<&Bound<'_, Tls>>,
     ) -> PyResult<Self> {
-        let server = Server::bind(resolved(host, port)?).map_err(PyOSError::new_err)?;
+        let door = tls.map(|tls| Arc::new(Door::new(Arc::clone(&tls.get().0))));
+        let server =
+            Server::bind(resolved(host, port)?, door.clone()).map_err(PyOSError::new_err)?;
         let service = Service {
             exchange: Arc::new(Exchange::new()?),
             methods: methods.into_iter().enumerate().map(|(n, path)| (path, n)).collect(),
+            streams: Arc::new(Streams::new()?),
+            streamed,
             relay: Relay::new(behind)?,
             seats: Semaphore::new(most.min(Semaphore::MAX_PERMITS)),
             largest,
             authorization,
+            names,
         };
         Ok(Self {
             service: Arc::new(service),
+            door,
             port: server.port()?,
             bound: Mutex::new(Some(server)),
             thread: Mutex::new(None),
@@ -63,6 +93,11 @@ impl Front {
     #[getter]
     fn port(&self) -> u16 {
         self.port
+    }
+
+    #[getter]
+    fn streams(&self) -> StreamsFace {
+        StreamsFace(Arc::clone(&self.service.streams))
     }
 
     fn fileno(&self) -> RawFd {
@@ -103,6 +138,13 @@ impl Front {
         self.service.exchange.reply([(number, Err(Status::new(code, message)))]);
     }
 
+    fn renew(&self, tls: &Bound<'_, Tls>) -> PyResult<()> {
+        let door = self.door.as_ref();
+        let door = door.ok_or_else(|| PyRuntimeError::new_err("it was made without TLS"))?;
+        door.renew(Arc::clone(&tls.get().0));
+        Ok(())
+    }
+
     fn stop(&self, grace: f64) -> PyResult<()> {
         let grace = Duration::try_from_secs_f64(grace)
             .map_err(|_| PyValueError::new_err(format!("grace: got {grace}; allowed: seconds")))?;
@@ -114,6 +156,54 @@ impl Front {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
         py.detach(|| thread.join()).map_err(|_| PyRuntimeError::new_err("the front panicked"))
+    }
+}
+
+/// The calls with many messages; see `_front.pyi`.
+#[pyclass(frozen, module = "muster_front._front", name = "Streams")]
+struct StreamsFace(Arc<Streams>);
+
+#[pymethods]
+impl StreamsFace {
+    fn fileno(&self) -> RawFd {
+        self.0.descriptor()
+    }
+
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let news = self.0.take();
+        let text = |text: &str| PyString::new(py, text);
+        let begun = |call: Opened| {
+            let shown = call.authorization.as_deref().map(text);
+            (call.number, shown, call.name.as_deref().map(text))
+        };
+        let opened: Vec<_> = news.opened.into_iter().map(begun).collect();
+        let bytes = |(number, message): (u64, Bytes)| (number, PyBytes::new(py, &message));
+        let messages: Vec<_> = news.messages.into_iter().map(bytes).collect();
+        (opened, messages, news.ended, news.sent, news.over).into_pyobject(py)
+    }
+
+    fn begun(&self, number: u64, bytes: usize) {
+        self.0.begun(number, bytes);
+    }
+
+    /// How many bytes count until they have left; none for a message that is too large to be one.
+    fn send(&self, number: u64, message: &[u8]) -> usize {
+        match framed(message) {
+            Some(frame) => {
+                let length = frame.len();
+                self.0.send(number, frame);
+                length
+            }
+            None => 0,
+        }
+    }
+
+    fn end(&self, number: u64) {
+        self.0.end(number, Ok(()));
+    }
+
+    fn fail(&self, number: u64, code: u8, message: String) {
+        self.0.end(number, Err(Status::new(code, message)));
     }
 }
 
@@ -131,7 +221,8 @@ fn resolved(host: &str, port: u16) -> PyResult<SocketAddr> {
     found.next().ok_or_else(|| PyOSError::new_err(format!("host {host:?} has no address")))
 }
 
-type HandedOver<'py> = (u64, usize, Bound<'py, PyBytes>, Option<f64>, Option<Bound<'py, PyString>>);
+type Text<'py> = Option<Bound<'py, PyString>>;
+type HandedOver<'py> = (u64, usize, Bound<'py, PyBytes>, Option<f64>, Text<'py>, Text<'py>);
 
 fn handed_over<'py>(
     py: Python<'py>,
@@ -145,11 +236,14 @@ fn handed_over<'py>(
         PyBytes::new(py, &arrival.message),
         arrival.deadline.map(left),
         arrival.authorization.as_deref().map(|text| PyString::new(py, text)),
+        arrival.name.as_deref().map(|text| PyString::new(py, text)),
     );
     whole.into_pyobject(py)
 }
 
 #[pymodule]
 fn _front(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<StreamsFace>()?;
+    module.add_class::<Tls>()?;
     module.add_class::<Front>()
 }

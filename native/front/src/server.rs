@@ -10,20 +10,23 @@ use std::time::Duration;
 
 use h2::server::Builder;
 use h2::{Ping, PingPong};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::call::{self, Service};
 use crate::race::{race, Either};
+use crate::tls::{self, Door};
 
 const BACKLOG: u32 = 1024;
 const WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const HEADER_BYTES: u32 = 16 * 1024;
-/// For a client to say that it speaks HTTP/2.
+/// For a client to say that it speaks HTTP/2, and before that for TLS.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 /// How often a client is asked whether it is there, and how long it may take to say so.
 const KEEPALIVE: Duration = Duration::from_secs(300);
@@ -38,11 +41,12 @@ pub type Stop = Option<Duration>;
 pub struct Server {
     runtime: Runtime,
     listener: StdTcpListener,
+    door: Option<Arc<Door>>,
 }
 
 impl Server {
-    /// Listens on an address; a port that is taken is an error.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    /// Listens on an address, with TLS where there is a door; a port that is taken is an error.
+    pub fn bind(address: SocketAddr, door: Option<Arc<Door>>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _entered = runtime.enter();
@@ -51,7 +55,7 @@ impl Server {
             socket.bind(address)?;
             socket.listen(BACKLOG)?.into_std()?
         };
-        Ok(Self { runtime, listener })
+        Ok(Self { runtime, listener, door })
     }
 
     pub fn port(&self) -> io::Result<u16> {
@@ -62,14 +66,19 @@ impl Server {
     pub fn run(self, service: &Arc<Service>, stop: watch::Receiver<Stop>) -> io::Result<()> {
         self.runtime.block_on(async {
             let listener = TcpListener::from_std(self.listener)?;
-            let served = serve(listener, service, stop);
+            let served = serve(listener, self.door.as_deref(), service, stop);
             race(served, service.exchange.deliver()).await;
             Ok(())
         })
     }
 }
 
-async fn serve(listener: TcpListener, service: &Arc<Service>, mut stop: watch::Receiver<Stop>) {
+async fn serve(
+    listener: TcpListener,
+    door: Option<&Door>,
+    service: &Arc<Service>,
+    mut stop: watch::Receiver<Stop>,
+) {
     let mut connections = JoinSet::new();
     let grace = loop {
         // Those that have ended are forgotten as others come.
@@ -77,8 +86,14 @@ async fn serve(listener: TcpListener, service: &Arc<Service>, mut stop: watch::R
         match race(stopped(&mut stop), listener.accept()).await {
             Either::First(grace) => break grace,
             Either::Second(Ok((socket, _))) => {
-                let connection = connection(socket, Arc::clone(service), stop.clone());
-                connections.spawn(connection);
+                let _slower_without = socket.set_nodelay(true);
+                let (service, stop) = (Arc::clone(service), stop.clone());
+                match door {
+                    None => connections.spawn(connection(socket, None, service, stop)),
+                    Some(door) => {
+                        connections.spawn(encrypted(socket, door.acceptor(), service, stop))
+                    }
+                };
             }
             Either::Second(Err(_)) => sleep(PAUSE).await,
         }
@@ -95,8 +110,26 @@ async fn stopped(stop: &mut watch::Receiver<Stop>) -> Duration {
     }
 }
 
-async fn connection(socket: TcpStream, service: Arc<Service>, mut stop: watch::Receiver<Stop>) {
-    let _slower_without = socket.set_nodelay(true);
+async fn encrypted(
+    socket: TcpStream,
+    acceptor: TlsAcceptor,
+    service: Arc<Service>,
+    mut stop: watch::Receiver<Stop>,
+) {
+    let handshake = timeout(HANDSHAKE, acceptor.accept(socket));
+    if let Either::Second(Ok(Ok(stream))) = race(stopped(&mut stop), handshake).await {
+        let name = if service.names { tls::name(stream.get_ref().1) } else { None };
+        connection(stream, name.map(Arc::from), service, stop).await;
+    }
+}
+
+/// Serves a connection to its end; `name` is what its client is called, where that is known.
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    name: Option<Arc<str>>,
+    service: Arc<Service>,
+    mut stop: watch::Receiver<Stop>,
+) {
     let mut builder = Builder::new();
     builder
         .initial_window_size(WINDOW_BYTES)
@@ -124,7 +157,7 @@ async fn connection(socket: TcpStream, service: Arc<Service>, mut stop: watch::R
         });
         let Some(Ok((request, respond))) = next.await else { return };
         while calls.try_join_next().is_some() {}
-        calls.spawn(call::serve(Arc::clone(&service), request, respond));
+        calls.spawn(call::serve(Arc::clone(&service), name.clone(), request, respond));
     }
 }
 

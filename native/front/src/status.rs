@@ -33,12 +33,18 @@ impl Status {
     /// Answers a call with nothing but this; a client that is gone needs no answer.
     pub fn send(&self, respond: &mut SendResponse<Bytes>) {
         let mut response = headers();
-        let fields = response.headers_mut();
+        response.headers_mut().extend(self.trailers());
+        let _gone = respond.send_response(response, true);
+    }
+
+    /// What follows the messages of a call that ends with this.
+    pub fn trailers(&self) -> HeaderMap {
+        let mut fields = HeaderMap::with_capacity(2);
         fields.insert(GRPC_STATUS, HeaderValue::from(u16::from(self.code)));
         if let Ok(text) = HeaderValue::from_str(&percent_encoded(&self.message)) {
             fields.insert(GRPC_MESSAGE, text);
         }
-        let _gone = respond.send_response(response, true);
+        fields
     }
 }
 

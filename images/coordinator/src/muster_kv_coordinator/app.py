@@ -29,6 +29,7 @@ from muster_kv_coordinator.core.scans import Scans
 from muster_kv_coordinator.core.spread import Spreading
 from muster_kv_coordinator.core.tenants import Tenants
 from muster_kv_coordinator.core.writes import Writes
+from muster_kv_coordinator.grpc_face.certificates import Certificates
 from muster_kv_coordinator.grpc_face.server import GrpcFace, Transport
 from muster_kv_coordinator.health import HealthState
 from muster_kv_coordinator.http_face.server import HttpFace
@@ -47,7 +48,6 @@ from muster_kv_coordinator.topology.meter import TopologyMeter
 from muster_kv_coordinator.topology.report import Report
 from muster_runtime.config import ConfigError
 from muster_runtime.election.configured import open_elector
-from muster_runtime.grpc_certificates import credentials
 from muster_runtime.http_certificates import encryption
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
@@ -82,6 +82,7 @@ class KvCoordinator:
             self._tokens = Tokens(config.auth)
         except ValueError as error:
             raise ConfigError([str(error)]) from error
+        self._certificates = _certificates(config)
         self._metrics = Metrics((*METHODS, "Stream"))
         self._memory = (
             RedisMemory(config.redis, self._metrics.redis_failed) if config.redis.host else None
@@ -154,28 +155,32 @@ class KvCoordinator:
             ready=state.is_ready,
         )
         interval = self._config.hash_ring.update_interval.total_seconds()
-        async with asyncio.TaskGroup() as group:
-            background = [
-                group.create_task(parts.cluster.run(interval)),
-                group.create_task(parts.signals(self._dsn).run()),
-                group.create_task(state.sample(self._metrics)),
-            ]
-            if self._config.topology.enabled:
-                background.append(group.create_task(self._maintain(parts)))
-            await grpc.start()
-            watching = group.create_task(grpc.failed())
-            await http.start()
-            self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
-            _calm_the_collector()
-            log.info(
-                "serving",
-                extra={"coordinator_id": self._identity, "ports": asdict(self.ports)},
-            )
-            await stop.wait()
-            watching.cancel()
-            await self._drain(parts, state, grpc, http)
-            for task in background:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                background = [
+                    group.create_task(parts.cluster.run(interval)),
+                    group.create_task(parts.signals(self._dsn).run()),
+                    group.create_task(state.sample(self._metrics)),
+                ]
+                if self._config.topology.enabled:
+                    background.append(group.create_task(self._maintain(parts)))
+                await grpc.start()
+                watching = group.create_task(grpc.failed())
+                await http.start()
+                self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
+                _calm_the_collector()
+                log.info(
+                    "serving",
+                    extra={"coordinator_id": self._identity, "ports": asdict(self.ports)},
+                )
+                await stop.wait()
+                watching.cancel()
+                await self._drain(parts, state, grpc, http)
+                for task in background:
+                    task.cancel()
+        finally:
+            # Also where it began to serve and could not go on.
+            await asyncio.gather(grpc.stop(0), http.stop())
 
     async def _maintain(self, parts: "_Parts") -> None:
         """Campaign for ever, and maintain the cluster while leading."""
@@ -209,11 +214,10 @@ class KvCoordinator:
     def _transport(self) -> Transport:
         tls, auth = self._config.tls, self._config.auth
         return Transport(
-            credentials=credentials(tls),
+            certificates=self._certificates,
             tokens=auth.mode == "jwt",
-            certificates=tls.mode == "mutual" and bool(auth.admin_common_names),
+            names=tls.mode == "mutual" and bool(auth.admin_common_names),
             most=self._config.server.max_connections,
-            native=tls.mode == "disabled" and self._config.grpc.front != "python",
         )
 
 
@@ -327,6 +331,17 @@ class _Parts:
         if self._memory is not None:
             await self._memory.close()
         await self.database.close()
+
+
+def _certificates(config: KvConfig) -> Certificates | None:
+    """What the gRPC port shows and asks for; None without TLS."""
+    files = config.tls.files
+    if files is None:
+        return None
+    try:
+        return Certificates(files)
+    except (ValueError, OSError) as error:
+        raise ConfigError([f"tls.cert_file, key_file, ca_file: {error}"]) from error
 
 
 def _node_settings(config: KvConfig, identity: str) -> NodeSettings:

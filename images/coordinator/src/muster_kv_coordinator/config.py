@@ -42,16 +42,6 @@ class ServerSection(Section):
         return self.node_id or env.get("POD_NAME") or socket.gethostname()
 
 
-class GrpcSection(Section):
-    """Who takes the connections of gRPC clients.
-
-    `native` takes a fraction of the CPU for each call, and serves no TLS; `python` is grpc.aio;
-    `auto` the native one wherever it can serve.
-    """
-
-    front: Literal["auto", "native", "python"] = "auto"
-
-
 class DatabaseSection(Section):
     """The PostgreSQL database with the metadata: its parts, or a file with a whole DSN."""
 
@@ -220,7 +210,6 @@ class KvConfig(Section):
 
     server: ServerSection = ServerSection()
     tls: GrpcTlsSection = GrpcTlsSection()
-    grpc: GrpcSection = GrpcSection()
     auth: AuthSection = AuthSection()
     database: DatabaseSection = DatabaseSection()
     redis: RedisSection = RedisSection()
@@ -233,14 +222,6 @@ class KvConfig(Section):
     leader_election: LeaderElectionSection = LeaderElectionSection()
     metrics: MetricsSection = MetricsSection()
     logging: LoggingSection = LoggingSection()
-
-    @field_validator("grpc")
-    @classmethod
-    def _without_tls(cls, value: GrpcSection, info: ValidationInfo) -> GrpcSection:
-        tls = info.data.get("tls")
-        if value.front == "native" and tls is not None and tls.mode != "disabled":
-            raise ValueError(f"front auto or python, as tls.mode is {tls.mode}")
-        return value
 
 
 # Names of the environment that are not made of section and key.

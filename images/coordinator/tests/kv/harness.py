@@ -92,13 +92,13 @@ class Client:
         """DeleteKeyValue."""
         return await self.call("DeleteKeyValue", tenant_id=tenant, key=key, **fields)
 
-    def stream(self, batches: AsyncIterator[pb.BatchRequest]) -> Any:
+    def stream(self, batches: AsyncIterator[pb.BatchRequest], **options: Any) -> Any:
         """Stream."""
         return self._channel.stream_stream(
             "/proto.CoordinatorService/Stream",
             request_serializer=pb.BatchRequest.SerializeToString,
             response_deserializer=pb.BatchResponse.FromString,
-        )(batches)
+        )(batches, **options)
 
     async def close(self) -> None:
         """Close the channel."""

@@ -10,7 +10,6 @@ import yaml
 from muster_kv.consistency import Level
 from muster_kv_coordinator.config import KvConfig, environment
 from muster_runtime.config import ConfigError, load
-from muster_testing.authority import Authority
 
 
 def _load(tmp_path: Path, document: dict[str, Any], env: dict[str, str] | None = None) -> KvConfig:
@@ -116,26 +115,12 @@ def test_secrets_come_from_files_and_are_never_shown(tmp_path: Path) -> None:
         ("logging", "format", "text"),
         ("auth", "mode", "basic"),
         ("tls", "mode", "mtls"),
-        ("grpc", "front", "rust"),
         ("server", "colour", "red"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, section: str, key: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^{section}\.{key}: "):
         _load(tmp_path, {section: {key: value}})
-
-
-def test_the_native_front_serves_no_tls(tmp_path: Path) -> None:
-    authority = Authority("ours")
-    authority.issue("server", tmp_path / "server", addresses=["127.0.0.1"])
-    tls = {
-        "mode": "server",
-        "cert_file": str(tmp_path / "server.crt"),
-        "key_file": str(tmp_path / "server.key"),
-    }
-    assert _load(tmp_path, {"tls": tls}).grpc.front == "auto"
-    with pytest.raises(ConfigError, match=r"^grpc: .*front auto or python, as tls.mode is server"):
-        _load(tmp_path, {"tls": tls, "grpc": {"front": "native"}})
 
 
 def test_security_that_is_half_there(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""A gRPC server in Rust whose unary calls Python answers in batches; see `_front.pyi`."""
+"""A gRPC server in Rust whose calls Python answers in batches; see `_front.pyi`."""
 
-from ._front import Front
+from ._front import Front, Streams, Tls
 
-__all__ = ["Front"]
+__all__ = ["Front", "Streams", "Tls"]

@@ -1,1 +1,1 @@
-"""The gRPC face on grpc.aio."""
+"""The gRPC face, behind a front of our own."""

@@ -1,4 +1,4 @@
-"""Unary calls from the native front: many handed over at once, their answers too.
+"""Calls from the native front: many handed over at once, their answers too.
 
 What grpc.aio does for each call (two trips between threads, three tasks, objects for contexts and
 handlers) costs several times what a write costs here without it.
@@ -7,9 +7,7 @@ handlers) costs several times what a write costs here without it.
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -17,13 +15,12 @@ from google.protobuf.message import DecodeError, Message
 from muster_front import Front
 from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.api.service import NAME, Service
+from muster_kv_coordinator.grpc_face.stream import Begin, NativeStreams
 
 log = logging.getLogger(__name__)
 
 _INVALID_ARGUMENT: int = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 _INTERNAL: int = grpc.StatusCode.INTERNAL.value[0]
-
-_Begin = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class NativeFront:
@@ -42,6 +39,7 @@ class NativeFront:
         self._replies: list[tuple[int, bytes]] = []
         self._loop = asyncio.get_running_loop()
         self._begin = _eager(self._loop)
+        self._streams = NativeStreams(front.streams, service, self._begin)
         self._started = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
@@ -49,6 +47,7 @@ class NativeFront:
         """Begin to serve."""
         self._started = True
         self._loop.add_reader(self._front.fileno(), self._look)
+        self._streams.start()
         self._front.start()
 
     async def stop(self, grace: float) -> None:
@@ -61,7 +60,7 @@ class NativeFront:
 
     def _look(self) -> None:
         arrived, given_up, ended = self._front.drain()
-        for number, method, data, seconds, authorization in arrived:
+        for number, method, data, seconds, authorization, common_name in arrived:
             name, parse = self._methods[method]
             try:
                 request = parse(data)
@@ -69,7 +68,7 @@ class NativeFront:
                 text = f"the request is no message of {name}; allowed: its protobuf form"
                 self._front.fail(number, _INVALID_ARGUMENT, text)
                 continue
-            caller = Caller(authorization or "", "", seconds)
+            caller = Caller(authorization or "", common_name or "", seconds)
             task = self._begin(self._serve(number, name, request, caller))
             if not task.done():
                 self._tasks[number] = task
@@ -80,6 +79,7 @@ class NativeFront:
                 left.cancel()
         if ended:
             self._loop.remove_reader(self._front.fileno())
+            self._streams.stop()
             if not self.ended.done():
                 self.ended.set_result(None)
 
@@ -107,7 +107,7 @@ def paths(service: Service) -> list[str]:
     return [f"/{NAME}/{name}" for name in service.methods]
 
 
-def _eager(loop: asyncio.AbstractEventLoop) -> _Begin:
+def _eager(loop: asyncio.AbstractEventLoop) -> Begin:
     """Tasks that begin at once, where this Python has them: most calls wait but once or twice."""
     if sys.version_info >= (3, 12):
         return partial(asyncio.Task, loop=loop, eager_start=True)
