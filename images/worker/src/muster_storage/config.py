@@ -98,6 +98,8 @@ class StorageSection(Section):
     """From this size on a value is large, and refused from `disk_large` on."""
     block_cache: Annotated[Quantity, _bytes(2**20, 2**40, "1Mi to 1Ti")] = 64 * 2**20
     write_buffer: Annotated[Quantity, _bytes(2**20, 2**30, "1Mi to 1Gi")] = 32 * 2**20
+    record_cache: Annotated[Quantity, _bytes(0, 2**40, "0 to 1Ti")] = 32 * 2**20
+    """Memory for records that were written last, which the next write need not read; 0 for none."""
     shutdown_timeout: Annotated[
         Duration, between(timedelta(seconds=1), timedelta(hours=1), "1s to 1h")
     ] = timedelta(seconds=30)

@@ -16,6 +16,7 @@ from muster_storage.identity import Identity, claim
 from muster_storage.lane import Lane, LaneFullError
 from muster_storage.metrics import Metrics
 from muster_storage.reads import Read, Reads
+from muster_storage.recent import Recent
 from muster_storage.transaction import Transaction
 from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
@@ -65,6 +66,7 @@ class Store:
             return has_room(found, storage.thresholds, storage.write_buffer)
 
         self.writer = Writer(engine, identity, metrics, now_us, unsynced, self._sync_within, room)
+        self.writer.recent = Recent(storage.record_cache)
         self.reads = Reads(engine, metrics)
         most, queued = storage.max_batch, storage.max_queued
         self._writing = Lane[Job[Any], Any]("writer", self.writer, most=most, queued=queued)

@@ -1,6 +1,6 @@
 """One batch: the records as they become, request by request, and what has to be written for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from muster_kv.clock import VectorClock
@@ -33,6 +33,7 @@ class Transaction:
 
     Args:
         held: bytes of the records that the batch may touch, by slot; None where there is none.
+        known: those of them that are decoded already.
         hints: the same of hints, by their keys.
         waiting: number of all hints, by node.
         now_us: the time of the whole batch, in microseconds since 1970.
@@ -41,6 +42,7 @@ class Transaction:
     def __init__(
         self,
         held: Mapping[bytes, bytes | None],
+        known: dict[bytes, Record],
         hints: Mapping[bytes, bytes | None],
         waiting: Mapping[str, int],
         identity: Identity,
@@ -55,7 +57,7 @@ class Transaction:
         self.hint_counts: dict[str, int] = {}
         """By how much the number of hints has changed, by node."""
         self._meta: list[Change] = []
-        self._records: dict[bytes, Record] = {}
+        self._records = known
         self._identity = identity
         self._forgotten = forgotten
         self.identity = identity
@@ -87,9 +89,9 @@ class Transaction:
         self._data[slot] = data
         return data
 
-    def put_bytes(self, slot: bytes, data: bytes) -> None:
-        """Replace a record by bytes that are known to be whole."""
-        self._records.pop(slot, None)
+    def put_whole(self, slot: bytes, record: Record, data: bytes) -> None:
+        """Replace a record by one that came as these bytes."""
+        self._records[slot] = record
         self._data[slot] = data
 
     def forget(self, slot: bytes) -> None:
@@ -132,6 +134,11 @@ class Transaction:
     def put_meta(self, change: Change) -> None:
         """Write something about the node itself."""
         self._meta.append(change)
+
+    def written(self) -> Iterator[tuple[bytes, bytes | None, Record]]:
+        """The records that have changed: slot, bytes (None: removed), and decoded."""
+        for slot, data in self._data.items():
+            yield slot, data, self._records[slot]
 
     @property
     def tokens(self) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from muster_kv.record import Record
 from muster_storage import horizon, layout
 from muster_storage.engine import (
     Change,
@@ -20,6 +21,7 @@ from muster_storage.engine import (
 from muster_storage.identity import Identity
 from muster_storage.marks import Marks
 from muster_storage.metrics import Metrics
+from muster_storage.recent import Recent
 from muster_storage.refusing import Refusing
 from muster_storage.transaction import DAMAGED, Forgotten, Transaction
 from muster_storage.unsynced import Unsynced
@@ -105,10 +107,13 @@ class Writer:
         self.refusing = Refusing()
         self.identity = identity
         self.marks = Marks()
+        self.recent = Recent(0)
+        """Records that need not be read; whoever has memory for some puts another here."""
         self._load()
 
     def _load(self) -> None:
         engine = self._engine
+        self.recent.clear()
         self.keys, self.size = layout.unpack_totals(engine.get(Family.META, layout.META_TOTALS))
         self.floor = layout.unpack_number(engine.get(Family.META, layout.META_FLOOR))
         self.horizon = horizon.unpack(engine.get(Family.META, layout.META_HORIZON))
@@ -142,16 +147,29 @@ class Writer:
             except EngineUnsyncedError:
                 self._written(transaction, keys, size)
                 raise
+            except EngineError:
+                self.recent.clear()
+                raise
             self._written(transaction, keys, size)
         requests = sum(job.requests for job in jobs)
         self._metrics.committed(requests, time.perf_counter() - start)
         return results
 
     def _transaction(self, jobs: "Sequence[Job[R]]") -> Transaction:
-        slots = list({slot: None for job in jobs for slot in job.slots})
+        held: dict[bytes, bytes | None] = {}
+        known: dict[bytes, Record] = {}
+        missing = []
+        for slot in {slot: None for job in jobs for slot in job.slots}:
+            found = self.recent.get(slot)
+            if found is None:
+                missing.append(slot)
+            else:
+                held[slot], known[slot] = found
+        held.update(zip(missing, read_many(self._engine, Family.DATA, missing), strict=True))
         hints = list({key: None for job in jobs for key in job.hints})
         return Transaction(
-            dict(zip(slots, read_many(self._engine, Family.DATA, slots), strict=True)),
+            held,
+            known,
             dict(zip(hints, read_many(self._engine, Family.HINTS, hints), strict=True)),
             self.hints,
             self.identity,
@@ -237,6 +255,11 @@ class Writer:
         for node, change in transaction.hint_counts.items():
             counts[node] = counts.get(node, 0) + change
         self.marks.committed(transaction.tokens)
+        for slot, data, record in transaction.written():
+            if data is None:
+                self.recent.drop(slot)
+            else:
+                self.recent.put(slot, data, record)
 
 
 def _count_hints(engine: Engine) -> dict[str, int]:

@@ -130,18 +130,21 @@ class Writes:
             # be made again.
             self._metrics.corrupted()
             transaction.renew()
-            transaction.put_bytes(slot, data)
+            transaction.put_whole(slot, theirs, data)
             return 1
         if ours == ABSENT:
             # Every replica had it, and this one has perhaps forgotten it.
             if is_dead(theirs, transaction.horizon.at(token_of(slot))):
                 return 0
-            transaction.put_bytes(slot, data)
+            transaction.put_whole(slot, theirs, data)
             return 1
         joined = merge(ours, theirs)
-        if joined is ours or joined == ours:
+        if joined is theirs:
+            transaction.put_whole(slot, theirs, data)
+        elif joined is ours or joined == ours:
             return 0
-        transaction.put(slot, joined)
+        else:
+            transaction.put(slot, joined)
         return 1
 
     def _store_hint(self, transaction: Transaction, body: StoreHint) -> ReplyBody:

@@ -27,6 +27,7 @@ def test_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     assert (storage.disk_warn, storage.disk_large, storage.disk_all) == (80, 90, 95)
     assert (config.hints.limit, config.hints.ttl) == (10_000, timedelta(hours=3))
     assert config.hints.interval == timedelta(seconds=10)
+    assert config.storage.record_cache == 32 * 2**20
     assert config.retention.tombstone_grace == timedelta(days=10)
     assert (tmp_path / "data").is_dir()
 
@@ -53,6 +54,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         ({"storage": {"disk_warn": 91}}, "storage.disk_large"),
         ({"storage": {"disk_all": 89}}, "storage.disk_all"),
         ({"storage": {"write_buffer": "1"}}, "storage.write_buffer"),
+        ({"storage": {"record_cache": "2Ti"}}, "storage.record_cache"),
         ({"storage": {"log_level": "loud"}}, "storage.log_level"),
         ({"storage": {"colour": "red"}}, "storage.colour"),
         ({"hints": {"limit": -1}}, "hints.limit"),

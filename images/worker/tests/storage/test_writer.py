@@ -24,6 +24,7 @@ from muster_storage.engine import (
 )
 from muster_storage.identity import Identity, new_identity, read_identity
 from muster_storage.metrics import Metrics
+from muster_storage.recent import Recent
 from muster_storage.transaction import Transaction
 from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
@@ -45,6 +46,11 @@ class Failing(Engine):
         self.healed = 0
         self.opened = 1
         self.busy = False
+        self.read: list[bytes] = []
+
+    def get_many(self, family: Family, keys: list[bytes]) -> list[bytes | None]:
+        self.read += keys
+        return super().get_many(family, keys)
 
     def write(self, changes: Iterable[Change], *, sync: bool = True) -> None:
         error = self.errors.pop(0) if self.errors else None
@@ -84,9 +90,13 @@ def unsynced(tmp_path: Path) -> Unsynced:
     return Unsynced(tmp_path)
 
 
-@pytest.fixture
-def writer(engine: Failing, metrics: Metrics, unsynced: Unsynced) -> Writer:
-    return Writer(engine, IDENTITY, metrics, lambda: NOW, unsynced)
+@pytest.fixture(params=[0, 2**20], ids=["reading", "remembering"])
+def writer(
+    request: pytest.FixtureRequest, engine: Failing, metrics: Metrics, unsynced: Unsynced
+) -> Writer:
+    writer = Writer(engine, IDENTITY, metrics, lambda: NOW, unsynced)
+    writer.recent = Recent(request.param)
+    return writer
 
 
 class Asked:
