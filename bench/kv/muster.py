@@ -18,7 +18,6 @@ from bench import cpu_time
 from bench.kv.deployment import Deployment
 from bench.kv.servers import Server
 from muster_testing.authority import Authority
-from muster_testing.ports import free_port
 from muster_testing.postgres import PostgresServer
 
 _NODES = 3
@@ -74,25 +73,25 @@ def muster(
     how = variant or Variant()
     files = Files(home) if how.tls else None
     with ExitStack() as stack:
-        nodes = {}
         servers = []
         for number in range(_NODES):
             name = f"storage-{number}"
-            nodes[name] = (free_port(), free_port())
             config = home / f"{name}.yaml"
-            config.write_text(json.dumps(_node(name, nodes[name], home, files)))
-            server = _python(stack, name, "muster_storage", config)
-            servers.append(server)
+            config.write_text(json.dumps(_node(name, home, files)))
+            servers.append(_python(stack, name, "muster_storage", config))
+        wires = {}
         for server in servers:
-            server.until("it is ready", partial(_ready, nodes[server.name][1]), _START_SECONDS)
-        ports = {name: free_port() for name in ("grpc", "http", "ops")}
+            ops_port = server.told("ops_port", _START_SECONDS)
+            server.until("it is ready", partial(_ready, ops_port), _START_SECONDS)
+            wires[server.name] = server.told("port")
         dsn = asyncio.run(postgres.create_database())
         (home / "dsn").write_text(dsn)
         config = home / "coordinator.yaml"
-        config.write_text(json.dumps(_coordinator(ports, home, how, files)))
+        config.write_text(json.dumps(_coordinator(home, how, files)))
         coordinator = _python(stack, "coordinator", "muster_kv_coordinator", config)
+        ports = coordinator.told("ports", _START_SECONDS)
         coordinator.until("it is ready", lambda: _ready(ports["ops"]), _START_SECONDS)
-        _fill_in(ports["http"], {name: wire for name, (wire, _) in nodes.items()}, how, files)
+        _fill_in(ports["http"], wires, how, files)
         coordinator.until("its nodes answer", lambda: _healthy(ports["ops"]), _START_SECONDS)
         database = cpu_time.postmaster(postgres.port)
         yield Deployment(
@@ -126,12 +125,13 @@ def _python(stack: ExitStack, name: str, module: str, config: Path) -> Server:
     return stack.enter_context(Server(name, command, config.with_suffix(".log")))
 
 
-def _node(name: str, ports: tuple[int, int], home: Path, files: Files | None) -> dict[str, Any]:
+def _node(name: str, home: Path, files: Files | None) -> dict[str, Any]:
     own = {
         "node_id": name,
         "host": "127.0.0.1",
-        "port": ports[0],
-        "ops_port": ports[1],
+        # Free ones, which it tells: nobody can take them before it listens.
+        "port": 0,
+        "ops_port": 0,
         "data_dir": str(home / name),
         # How full the machine's disk is must not matter.
         **{f"disk_{step}": 100 for step in ("warn", "large", "all")},
@@ -139,17 +139,15 @@ def _node(name: str, ports: tuple[int, int], home: Path, files: Files | None) ->
     return {"storage": own, **({"tls": files.section} if files else {})}
 
 
-def _coordinator(
-    ports: Mapping[str, int], home: Path, how: Variant, files: Files | None
-) -> dict[str, Any]:
+def _coordinator(home: Path, how: Variant, files: Files | None) -> dict[str, Any]:
     document: dict[str, dict[str, Any]] = {
         "server": {
             "host": "127.0.0.1",
-            "port": ports["grpc"],
-            "http_port": ports["http"],
+            "port": 0,
+            "http_port": 0,
             "node_id": "coordinator",
         },
-        "metrics": {"port": ports["ops"]},
+        "metrics": {"port": 0},
         "database": {"dsn_file": str(home / "dsn"), "min_connections": 1},
         "limits": dict(_UNLIMITED),
     }

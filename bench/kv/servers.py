@@ -1,6 +1,7 @@
 """Servers under load: processes in groups of their own, which never outlive the bench."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -66,6 +67,27 @@ class Server:
                 waited = f"not true in {deadline:g} s that {what}"
                 raise RuntimeError(f"{self.name}: {waited}: {self._tail()}")
             time.sleep(0.1)
+
+    def told(self, name: str, deadline: float = 60.0) -> Any:
+        """Wait until a line of its log, each of which is JSON, has a field; what it holds.
+
+        Raises:
+            RuntimeError: as `until`.
+        """
+        found: list[Any] = []
+
+        def probe() -> bool:
+            lines = self._log.read_text(errors="replace").splitlines()
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    said = json.loads(line)
+                    if isinstance(said, dict) and name in said:
+                        found.append(said[name])
+                        return True
+            return False
+
+        self.until(f"it tells its {name}", probe, deadline)
+        return found[0]
 
     def stop(self) -> None:
         """End the whole group: in order if it can, by SIGKILL after 20 s."""

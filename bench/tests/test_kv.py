@@ -106,6 +106,13 @@ def test_waiting_ends_with_the_server(tmp_path: Path) -> None:
         server.until("it is up", lambda: False)
 
 
+def test_what_a_server_tells_is_found_in_its_log(tmp_path: Path) -> None:
+    lines = ["not JSON", "5", "[1]", '{"other": 6}', '{"port": 7}', '{"port": 8}']
+    program = f"import time; print(*{lines!r}, sep=chr(10), flush=True); time.sleep(600)"
+    with Server("teller", [sys.executable, "-c", program], tmp_path / "log") as server:
+        assert server.told("port") == 7
+
+
 def test_waiting_has_a_deadline(tmp_path: Path) -> None:
     with (
         Server("idle", ["sleep", "600"], tmp_path / "log") as server,

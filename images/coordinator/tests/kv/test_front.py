@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -18,7 +19,7 @@ from muster_kv_coordinator.grpc_face.server import GrpcFace, Transport
 from muster_protos import kv_pb2 as pb
 from muster_testing.waiting import eventually
 
-from .harness import Client
+from .harness import Client, process, settings
 
 pytestmark = pytest.mark.integration
 
@@ -252,3 +253,14 @@ async def test_a_face_that_never_served_can_be_stopped() -> None:
     face = GrpcFace(cast("Service", Script()), "127.0.0.1", 0, Transport())
     async with asyncio.timeout(10):
         await face.stop(0)
+
+
+async def test_a_start_that_fails_leaves_nothing_behind(dsn: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = {"http_port": taken.getsockname()[1]}
+        with process(settings(dsn, server=server), tmp_path) as started:
+            assert await started.exit_status() == 1
+            started.close()
+            last = started.lines[-1]
+    assert last["message"] == "stopped by an error", started.lines
+    assert "in use" in str(last)
