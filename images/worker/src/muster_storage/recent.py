@@ -40,9 +40,7 @@ class Recent:
         """Take in a record that was written."""
         held = self._held
         before = held.pop(slot, None)
-        if before is not None:
-            self._size -= _weight(slot, before.data)
-        self._size += _weight(slot, data)
+        self._size += _weight(slot, data) - (_weight(slot, before.data) if before else 0)
         held[slot] = Held(data, record)
         while self._size > self._most:
             oldest = next(iter(held))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from muster_kv.clock import Dot
 from muster_kv.ops import is_remembered
 from muster_kv.record import Applied, Record, Version, value_digest
 
@@ -35,26 +36,18 @@ class Memory(NamedTuple):
         `died_us` is the timestamp of what replaced them, 0 where it is not known. Where the last
         write wins nothing is remembered: there the later write covers the earlier.
         """
-        buried = {
-            version.dot: (version.op, max(died_us, version.timestamp_us + 1))
-            for version in replaced
-            if version.dot.actor != LWW
-        }
+        dead = self.dead
+        buried: list[tuple[Dot, int]] = []
+        for version in replaced:
+            if version.dot.actor == LWW:
+                continue
+            died = max(died_us, version.timestamp_us + 1)
+            buried.append((version.dot, died))
+            if not is_remembered(version.op):
+                dead = _join_dead(dead, died.to_bytes(8, "big") + version.op)
         if not buried:
             return self
-        dead = self.dead
-        for op, died in buried.values():
-            if not is_remembered(op):
-                dead = _join_dead(dead, died.to_bytes(8, "big") + op)
-        applied = tuple(
-            msgspec.structs.replace(
-                entry, superseded_us=max(entry.superseded_us, buried[entry.dot][1])
-            )
-            if entry.dot in buried
-            else entry
-            for entry in self.applied
-        )
-        return Memory(applied, dead)
+        return Memory(_superseded(self.applied, dict(buried)) if self.applied else (), dead)
 
     def is_dead(self, version: Version) -> bool:
         """Tell whether the version's operation was replaced, under this dot or another.
@@ -101,6 +94,15 @@ def memory_includes(large: bytes, small: bytes) -> bool:
     return large[at:] == small[:shared] and (shared >= len(small) or full)
 
 
+def _superseded(applied: tuple[Applied, ...], buried: dict[Dot, int]) -> tuple[Applied, ...]:
+    return tuple(
+        msgspec.structs.replace(entry, superseded_us=max(entry.superseded_us, buried[entry.dot]))
+        if entry.dot in buried
+        else entry
+        for entry in applied
+    )
+
+
 def _same_operation(entry: Applied, version: Version) -> bool:
     return (
         entry.op == version.op
@@ -129,10 +131,11 @@ def _by_take(entry: Applied) -> tuple[bytes, bytes, str, int]:
 def _join_dead(ours: bytes, theirs: bytes) -> bytes:
     if not theirs or ours == theirs:
         return ours
-    if memory_includes(theirs, ours):
-        return theirs
+    # One more, and the newest: what nearly every write brings.
     if len(theirs) == DEAD_BYTES and theirs > ours[:DEAD_BYTES] and theirs[8:] not in ours:
         return (theirs + ours)[: DEAD_LIMIT * DEAD_BYTES]
+    if memory_includes(theirs, ours):
+        return theirs
     latest: dict[bytes, bytes] = {}
     for dead in (ours, theirs):
         for at in range(0, len(dead), DEAD_BYTES):

@@ -70,13 +70,17 @@ def take(record: Record, intent: Intent, actor: str, *, floor: int = 0) -> Taken
             f"context: {actor} has counter {context[actor]}; allowed: at most "
             f"{max(record.context.get(actor, 0), floor)}, the last one made"
         )
-    replaced = [version for version in record.versions if covers(context, version.dot)]
-    kept = [version for version in record.versions if not covers(context, version.dot)]
+    replaced: list[Version] = []
+    kept: list[Version] = []
+    stamp = intent.timestamp_us
+    for version in record.versions:
+        if covers(context, version.dot):
+            replaced.append(version)
+            stamp = max(stamp, version.timestamp_us + 1)
+        else:
+            kept.append(version)
     dot = increment(record.context, actor, floor=floor)
-    latest = max((version.timestamp_us + 1 for version in replaced), default=0)
-    version = Version(
-        dot, intent.value, max(intent.timestamp_us, latest), intent.op, intent.expires_at_us
-    )
+    version = Version(dot, intent.value, stamp, intent.op, intent.expires_at_us)
     versions = (*kept, version)
     clock = with_dot(join(record.context, context), dot)
     told = written_clock(versions, dot, clock, context)

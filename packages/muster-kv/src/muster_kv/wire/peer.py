@@ -4,12 +4,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterable
 from typing import Protocol, cast
 
 from muster_kv.errors import FailureCode
 from muster_kv.wire import hello
 from muster_kv.wire.frames import (
+    FULL_FRAME_BYTES,
     MAX_BODY_BYTES,
     Beat,
     Kind,
@@ -65,7 +65,7 @@ class Hub(Protocol):
     def forget(self, peer: "Peer") -> None:
         """Drop a connection that is over."""
 
-    def take(self, calls: Iterable[Call]) -> None:
+    def take(self, calls: list[Call]) -> None:
         """Queue requests."""
 
 
@@ -118,8 +118,9 @@ class Peer(asyncio.Protocol):
         """Send the answers there are, unless the client is slow to read: then they gather."""
         if self._over or self._paused or self._transport is None:
             return
-        replies, self._replies, self._unread = self._replies, [], 0
-        for batch in full_frames(replies, _weight):
+        replies, size, self._replies, self._unread = self._replies, self._unread, [], 0
+        batches = [replies] if size <= FULL_FRAME_BYTES else full_frames(replies, _weight)
+        for batch in batches:
             self._transport.write(frame(Kind.REPLIES, batch))
 
     def close(self) -> None:
@@ -179,15 +180,12 @@ class Peer(asyncio.Protocol):
         if kind is Kind.REQUESTS and self._welcome:
             batch = decode_requests(body)
             self._offset.observe(batch.sent_us, received_us)
+            ours = self._offset.ours(0)
             self._hub.take(
-                Call(
-                    self,
-                    request.id,
-                    request.body,
-                    request.ring_version,
-                    self._offset.ours(request.deadline_us) / 1e6,
-                )
-                for request in batch.requests
+                [
+                    Call(self, one.id, one.body, one.ring_version, (one.deadline_us + ours) / 1e6)
+                    for one in batch.requests
+                ]
             )
         elif kind is Kind.PING and self._welcome:
             beat = decode(body, Beat)

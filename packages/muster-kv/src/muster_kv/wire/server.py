@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 
 import msgspec
@@ -73,6 +73,8 @@ class Server:
             Lane.READ: _Queue(limits.max_batch),
             Lane.LONG: _Queue(1),
         }
+        self._by_kind = {kind: self._queues[lane] for kind, lane in _LANES.items()}
+        self._long = self._queues[Lane.LONG]
         self._workers: list[asyncio.Task[None]] = []
         self._listening: asyncio.Server | None = None
         self._peers: set[Peer] = set()
@@ -135,16 +137,16 @@ class Server:
         """Drop a connection that is over."""
         self._peers.discard(peer)
 
-    def take(self, calls: Iterable[Call]) -> None:
+    def take(self, calls: list[Call]) -> None:
         """Queue a frame's requests, each in its lane."""
+        if self._closing:
+            _deliver([(call, _CLOSING) for call in calls])
+            return
         refused: list[tuple[Call, ReplyBody]] = []
+        most, bytes_most = self.limits.max_queued, self.limits.max_queued_bytes
         for call in calls:
-            if self._closing:
-                refused.append((call, _CLOSING))
-                continue
-            queue = self._queues[_LANES.get(type(call.body), Lane.LONG)]
-            limits = self.limits
-            if len(queue.calls) >= limits.max_queued or queue.weight > limits.max_queued_bytes:
+            queue = self._by_kind.get(type(call.body), self._long)
+            if len(queue.calls) >= most or queue.weight > bytes_most:
                 refused.append((call, _OVERLOADED))
             else:
                 queue.put(call)
@@ -227,8 +229,11 @@ class _Queue:
             self._there.clear()
             await self._there.wait()
         self._working += 1
-        calls, self.calls = self.calls[: self._most], self.calls[self._most :]
-        self.weight -= sum(call.weight for call in calls)
+        if len(self.calls) <= self._most:
+            calls, self.calls, self.weight = self.calls, [], 0
+        else:
+            calls, self.calls = self.calls[: self._most], self.calls[self._most :]
+            self.weight -= sum([call.weight for call in calls])
         return calls
 
     def done(self) -> None:
