@@ -64,7 +64,7 @@ class GrpcFace:
             largest=_MESSAGE_BYTES,
             authorization=transport.tokens,
             names=transport.names,
-            tls=transport.certificates and transport.certificates.tls,
+            tls=transport.certificates.tls if transport.certificates else None,
         )
         self.bound_port = self._bound.port
         self._front = NativeFront(self._bound, service)
