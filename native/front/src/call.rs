@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::compression::Encoding;
 use crate::exchange::{Arrival, Exchange, Reply};
 use crate::framing::{self, Message, Messages};
+use crate::plain::{self, Plain, Plainly};
 use crate::race::{race, Either};
 use crate::relay::{send, Relay};
 use crate::status::{self, code, Status};
@@ -30,6 +31,10 @@ pub struct Service {
     pub streams: Arc<Streams>,
     /// The path of the call that is answered through them.
     pub streamed: String,
+    /// Answers those of them that are plain, where there is any.
+    pub plain: Option<Arc<Plain>>,
+    /// Which methods can be plain, by their places.
+    pub kinds: Vec<Option<plain::Kind>>,
     /// Where all others go.
     pub relay: Relay,
     /// How many calls there may be at once.
@@ -141,7 +146,7 @@ async fn ask(
     method: usize,
     name: Option<Arc<str>>,
     request: Request<RecvStream>,
-    deadline: Option<Instant>,
+    mut deadline: Option<Instant>,
 ) -> Reply {
     let (parts, mut body) = request.into_parts();
     let encoding = Encoding::of(parts.headers.get(GRPC_ENCODING))?;
@@ -152,8 +157,16 @@ async fn ask(
         let _ended = body.flow_control().release_capacity(piece.len());
     }
     let message = message.end()?;
+    let mut begun = None;
+    if let (Some(plain), Some(kind)) = (&service.plain, service.kinds[method]) {
+        match plain.answer(kind, &message, deadline).await {
+            Plainly::Answered(reply) => return reply,
+            Plainly::Begun(so_far, end) => (begun, deadline) = (Some(so_far), Some(end)),
+            Plainly::Not => {}
+        }
+    }
     let authorization = shown(service, &parts.headers);
-    let arrival = Arrival { number: 0, method, message, deadline, authorization, name };
+    let arrival = Arrival { number: 0, method, message, deadline, authorization, name, begun };
     service.exchange.ask(arrival).await
 }
 

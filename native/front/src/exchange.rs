@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{oneshot, Notify};
 
 use crate::bell::Bell;
+use crate::plain::Begun;
 use crate::status::{code, Status};
 
 /// A whole unary call.
@@ -23,6 +24,8 @@ pub struct Arrival {
     pub authorization: Option<String>,
     /// What the certificate of its client is called.
     pub name: Option<Arc<str>>,
+    /// What has become of it already, where it was begun as a plain one.
+    pub begun: Option<Begun>,
 }
 
 /// A framed message, or how else the call ends.
@@ -165,6 +168,7 @@ mod tests {
             deadline: None,
             authorization: None,
             name: None,
+            begun: None,
         }
     }
 

@@ -11,10 +11,12 @@ pub mod call;
 pub mod compression;
 pub mod exchange;
 pub mod framing;
+pub mod plain;
 pub mod race;
 pub mod relay;
 pub mod server;
 pub mod status;
+pub mod storage;
 pub mod streams;
 pub mod tls;
 

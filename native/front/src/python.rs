@@ -10,15 +10,19 @@ use bytes::Bytes;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use tokio::runtime::Handle;
 use tokio::sync::{watch, Semaphore};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::call::Service;
 use crate::exchange::{Arrival, Exchange, Reply};
 use crate::framing::framed;
+use crate::plain::face::{so_far, Plain as PlainFace};
+use crate::plain::{Kind, Plain, KINDS};
 use crate::relay::Relay;
-use crate::server::{Server, Stop};
+use crate::server::{self, Server, Stop};
 use crate::status::{code, Status};
+use crate::storage::face::Nodes;
 use crate::streams::{Opened, Streams};
 use crate::tls::{self, Door};
 
@@ -43,15 +47,24 @@ struct Front {
     door: Option<Arc<Door>>,
     port: u16,
     bound: Mutex<Option<Server>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Where it runs beside the connections to storage nodes.
+    beside: Option<Handle>,
+    thread: Mutex<Option<Running>>,
     stop: watch::Sender<Stop>,
+}
+
+/// A server that was started.
+enum Running {
+    Alone(JoinHandle<()>),
+    Beside(Handle, tokio::task::JoinHandle<()>),
 }
 
 #[pymethods]
 impl Front {
     #[new]
     #[pyo3(signature = (
-        host, port, *, methods, streamed, behind, most, largest, authorization, names, tls = None
+        host, port, *, methods, streamed, behind, most, largest, authorization, names,
+        tls = None, nodes = None
     ))]
     #[allow(clippy::too_many_arguments)] // They are the names of Python's call.
     fn new(
@@ -65,12 +78,19 @@ impl Front {
         authorization: bool,
         names: bool,
         tls: Option<&Bound<'_, Tls>>,
+        nodes: Option<&Bound<'_, Nodes>>,
     ) -> PyResult<Self> {
+        let kind = |path: &String| {
+            let named = |(_, name): &&(Kind, &str)| path.rsplit('/').next() == Some(*name);
+            KINDS.iter().find(named).map(|(kind, _)| *kind)
+        };
         let door = tls.map(|tls| Arc::new(Door::new(Arc::clone(&tls.get().0))));
         let server =
             Server::bind(resolved(host, port)?, door.clone()).map_err(PyOSError::new_err)?;
         let service = Service {
             exchange: Arc::new(Exchange::new()?),
+            plain: nodes.map(|nodes| Arc::clone(&nodes.get().plain)),
+            kinds: methods.iter().map(kind).collect(),
             methods: methods.into_iter().enumerate().map(|(n, path)| (path, n)).collect(),
             streams: Arc::new(Streams::new()?),
             streamed,
@@ -85,6 +105,7 @@ impl Front {
             door,
             port: server.port()?,
             bound: Mutex::new(Some(server)),
+            beside: nodes.map(|nodes| nodes.get().handle.clone()),
             thread: Mutex::new(None),
             stop: watch::Sender::new(None),
         })
@@ -108,19 +129,28 @@ impl Front {
         let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
         let server = bound.ok_or_else(|| PyRuntimeError::new_err("it was started before"))?;
         let (service, stop) = (Arc::clone(&self.service), self.stop.subscribe());
-        let started = thread::Builder::new().name("front".into()).spawn(move || {
+        let end = End(Arc::clone(&service.exchange));
+        let served = async move {
             // Also where it ends by a panic.
-            let _end = End(Arc::clone(&service.exchange));
-            let _ended = server.run(&service, stop);
-        })?;
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+            let _end = end;
+            let _ended = server.run(service, stop).await;
+        };
+        let running = match &self.beside {
+            Some(handle) => Running::Beside(handle.clone(), handle.spawn(served)),
+            None => {
+                let runtime = server::runtime()?;
+                let thread = thread::Builder::new().name("front".into());
+                Running::Alone(thread.spawn(move || runtime.block_on(served))?)
+            }
+        };
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())
     }
 
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let news = self.service.exchange.take();
-        let now = Instant::now();
-        let arrived = news.arrived.into_iter().map(|arrival| handed_over(py, arrival, now));
+        let (now, plain) = (Instant::now(), self.service.plain.as_ref());
+        let arrived = news.arrived.into_iter().map(|arrival| handed_over(py, arrival, now, plain));
         let arrived = PyList::new(py, arrived.collect::<PyResult<Vec<_>>>()?)?;
         (arrived, news.given_up, news.ended).into_pyobject(py)
     }
@@ -154,8 +184,12 @@ impl Front {
 
     fn join(&self, py: Python<'_>) -> PyResult<()> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return Ok(()) };
-        py.detach(|| thread.join()).map_err(|_| PyRuntimeError::new_err("the front panicked"))
+        let ended = match thread {
+            None => true,
+            Some(Running::Alone(thread)) => py.detach(|| thread.join()).is_ok(),
+            Some(Running::Beside(handle, task)) => py.detach(|| handle.block_on(task)).is_ok(),
+        };
+        ended.then_some(()).ok_or_else(|| PyRuntimeError::new_err("the front panicked"))
     }
 }
 
@@ -222,12 +256,21 @@ fn resolved(host: &str, port: u16) -> PyResult<SocketAddr> {
 }
 
 type Text<'py> = Option<Bound<'py, PyString>>;
-type HandedOver<'py> = (u64, usize, Bound<'py, PyBytes>, Option<f64>, Text<'py>, Text<'py>);
+type HandedOver<'py> = (
+    u64,
+    usize,
+    Bound<'py, PyBytes>,
+    Option<f64>,
+    Text<'py>,
+    Text<'py>,
+    Option<Bound<'py, PyTuple>>,
+);
 
 fn handed_over<'py>(
     py: Python<'py>,
     arrival: Arrival,
     now: Instant,
+    nodes: Option<&Arc<Plain>>,
 ) -> PyResult<Bound<'py, PyTuple>> {
     let left = |end: Instant| end.saturating_duration_since(now).as_secs_f64();
     let whole: HandedOver<'py> = (
@@ -237,6 +280,10 @@ fn handed_over<'py>(
         arrival.deadline.map(left),
         arrival.authorization.as_deref().map(|text| PyString::new(py, text)),
         arrival.name.as_deref().map(|text| PyString::new(py, text)),
+        match (arrival.begun, nodes) {
+            (Some(begun), Some(plain)) => Some(so_far(py, begun, &plain.storage)?),
+            _ => None,
+        },
     );
     whole.into_pyobject(py)
 }
@@ -245,5 +292,7 @@ fn handed_over<'py>(
 fn _front(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<StreamsFace>()?;
     module.add_class::<Tls>()?;
+    module.add_class::<Nodes>()?;
+    module.add_class::<PlainFace>()?;
     module.add_class::<Front>()
 }

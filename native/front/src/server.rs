@@ -39,7 +39,6 @@ pub type Stop = Option<Duration>;
 
 /// A server that listens, and does not serve yet.
 pub struct Server {
-    runtime: Runtime,
     listener: StdTcpListener,
     door: Option<Arc<Door>>,
 }
@@ -47,7 +46,8 @@ pub struct Server {
 impl Server {
     /// Listens on an address, with TLS where there is a door; a port that is taken is an error.
     pub fn bind(address: SocketAddr, door: Option<Arc<Door>>) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Sockets are made within a runtime; not the one that this is served on.
+        let runtime = runtime()?;
         let listener = {
             let _entered = runtime.enter();
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -55,7 +55,7 @@ impl Server {
             socket.bind(address)?;
             socket.listen(BACKLOG)?.into_std()?
         };
-        Ok(Self { runtime, listener, door })
+        Ok(Self { listener, door })
     }
 
     pub fn port(&self) -> io::Result<u16> {
@@ -63,14 +63,17 @@ impl Server {
     }
 
     /// Serves until told to stop, and until calls under way have ended or their time is over.
-    pub fn run(self, service: &Arc<Service>, stop: watch::Receiver<Stop>) -> io::Result<()> {
-        self.runtime.block_on(async {
-            let listener = TcpListener::from_std(self.listener)?;
-            let served = serve(listener, self.door.as_deref(), service, stop);
-            race(served, service.exchange.deliver()).await;
-            Ok(())
-        })
+    pub async fn run(self, service: Arc<Service>, stop: watch::Receiver<Stop>) -> io::Result<()> {
+        let listener = TcpListener::from_std(self.listener)?;
+        let served = serve(listener, self.door.as_deref(), &service, stop);
+        race(served, service.exchange.deliver()).await;
+        Ok(())
     }
+}
+
+/// What a thread of its own runs.
+pub fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 async fn serve(

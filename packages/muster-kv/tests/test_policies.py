@@ -1,11 +1,10 @@
-"""Limits, rates and suspicion: numbers in, decisions out."""
+"""Limits and rates: numbers in, decisions out."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muster_kv import limits
-from muster_kv.health import HEALTHY, Latency
 from muster_kv.limits import LimitError
 from muster_kv.ops import fresh_op, is_remembered, op_of
 from muster_kv.rates import Bucket, Rate
@@ -88,28 +87,6 @@ class TestRates:
 
     def test_a_limit_of_none_lets_nothing_in(self) -> None:
         assert not Bucket().ask(Rate(0), 1.0).allowed
-
-
-class TestNodes:
-    def test_what_is_usual_is_learnt(self) -> None:
-        latency = Latency()
-        for _ in range(50):
-            latency = latency.observe(0.010)
-        assert latency.mean + 4 * latency.deviation == pytest.approx(0.010, abs=0.001)
-        assert latency.samples == 50
-        for _ in range(50):
-            latency = latency.observe(3.0)
-        assert latency.mean == pytest.approx(3.0, abs=0.01)
-
-    def test_a_failing_node_comes_last_and_is_tried_again(self) -> None:
-        health = HEALTHY.fail(0.0)
-        assert health.suspect(0.05)
-        assert not health.suspect(0.11)
-        for _ in range(20):
-            health = health.fail(1.0)
-        assert health.suspect(5.9)
-        assert not health.suspect(6.1)
-        assert health.succeed() == HEALTHY
 
 
 def test_backoff_doubles_to_its_most_and_begins_anew() -> None:

@@ -11,22 +11,23 @@ from dataclasses import asdict, dataclass
 
 from prometheus_client import CollectorRegistry
 
+from muster_front import Nodes
 from muster_kv.ring import Ring
 from muster_kv.wire.hello import Identity, Role
+from muster_kv.wire.messages import Item
 from muster_kv_coordinator.api.admin import AdminCalls
 from muster_kv_coordinator.api.keyvalues import KeyValueCalls
 from muster_kv_coordinator.api.service import METHODS, Service
+from muster_kv_coordinator.call_metrics import BUCKETS
 from muster_kv_coordinator.config import KvConfig
 from muster_kv_coordinator.core.administration import Administration
 from muster_kv_coordinator.core.hints import Hints
 from muster_kv_coordinator.core.keyvalues import KeyValues
 from muster_kv_coordinator.core.model import Policy
-from muster_kv_coordinator.core.patience import Patience
 from muster_kv_coordinator.core.ratelimit import Buckets
 from muster_kv_coordinator.core.reads import Reads, ReadSettings
 from muster_kv_coordinator.core.repairs import Repairs
 from muster_kv_coordinator.core.scans import Scans
-from muster_kv_coordinator.core.spread import Spreading
 from muster_kv_coordinator.core.tenants import Tenants
 from muster_kv_coordinator.core.writes import Writes
 from muster_kv_coordinator.grpc_face.certificates import Certificates
@@ -35,6 +36,8 @@ from muster_kv_coordinator.health import HealthState
 from muster_kv_coordinator.http_face.server import HttpFace
 from muster_kv_coordinator.metrics import Metrics
 from muster_kv_coordinator.nodes.cluster import NodeSettings, StorageCluster
+from muster_kv_coordinator.nodes.connections import Connections
+from muster_kv_coordinator.nodes.plain import PlainCalls
 from muster_kv_coordinator.redis_memory import RedisMemory
 from muster_kv_coordinator.store import signals
 from muster_kv_coordinator.store.database import SERVER_SETTINGS, Database, PoolLimits, is_outage
@@ -88,11 +91,14 @@ class KvCoordinator:
             RedisMemory(config.redis, self._metrics.redis_failed) if config.redis.host else None
         )
         self._storage = _node_settings(config, self._identity)
+        self._nodes = _nodes(config, self._storage.identity)
         self.ports: Ports | None = None
 
     async def run(self, stop: asyncio.Event) -> int:
         """Serve until `stop` is set; the exit status."""
-        parts = _Parts(self._config, self._dsn, self._storage, self._metrics, self._memory)
+        parts = _Parts(
+            self._config, self._dsn, self._storage, self._nodes, self._metrics, self._memory
+        )
         state = HealthState(self._identity, parts.database, parts.cluster, self._memory)
         metrics = self._config.metrics
         ops = OpsServer(
@@ -145,7 +151,7 @@ class KvCoordinator:
     ) -> None:
         service = parts.service(self._tokens)
         server = self._config.server
-        grpc = GrpcFace(service, server.host, server.port, self._transport())
+        grpc = GrpcFace(service, server.host, server.port, self._transport(), parts.nodes)
         http = HttpFace(
             service,
             self._version,
@@ -229,6 +235,7 @@ class _Parts:
         config: KvConfig,
         dsn: str,
         storage: NodeSettings,
+        nodes: Nodes,
         metrics: Metrics,
         memory: RedisMemory | None,
     ) -> None:
@@ -245,7 +252,15 @@ class _Parts:
             ),
             metrics,
         )
-        self.cluster = StorageCluster(storage, PostgresRing(self.database).ring, self._changed)
+        self.hints = Hints(metrics, config.consistency.hint_queue)
+        self.repairs = Repairs(metrics, config.consistency.repair_queue)
+        self.nodes = nodes
+        self.connections = Connections(nodes, metrics, self._missed)
+        metrics.calls.count_plain(nodes.plain.tallies)
+        self.plain = PlainCalls(nodes.plain, lambda: self.cluster.ring)
+        self.cluster = StorageCluster(
+            storage, self.connections, PostgresRing(self.database).ring, self._changed
+        )
         self.tenants = Tenants(
             PostgresTenants(self.database),
             metrics,
@@ -253,6 +268,7 @@ class _Parts:
             ttl=config.cache.tenant_config_ttl.total_seconds(),
             size=config.cache.max_size,
             oldest=lambda: self.cluster.factors_version,
+            mirror=self.plain,
         )
         topology = config.topology
         self.leader = Leader(
@@ -265,26 +281,35 @@ class _Parts:
             ),
             TopologyMeter(metrics.registry),
         )
-        self.hints = Hints(metrics, config.consistency.hint_queue)
-        self.repairs = Repairs(metrics, config.consistency.repair_queue)
+
+    def _missed(self, target: str, holder: str, item: Item) -> None:
+        self.hints.add(target, self.cluster.replica(holder), item)
 
     def _changed(self, ring: Ring) -> None:
         self._metrics.ring_version(ring.version)
+        self.plain.changed(ring)
 
     def service(self, tokens: Tokens) -> Service:
         """The service over these parts."""
-        config, cluster = self._config, self.cluster
-        section = config.consistency
-        hedge = section.hedge_after.total_seconds()
-        spreading = Spreading(self.hints, self._metrics, Patience(hedge), hedge)
+        config, cluster, together = self._config, self.cluster, self.connections
+        section, metrics = config.consistency, self._metrics
         reading = min(section.read_timeout, config.server.read_timeout).total_seconds()
         writing = min(section.write_timeout, config.server.write_timeout).total_seconds()
+        if config.auth.mode == "disabled" and not log.isEnabledFor(logging.DEBUG):
+            # Nothing is to be judged or told of a call that is plain.
+            self.nodes.plain.open(section.default_level.value, writing, reading)
         key_values = KeyValues(
             self.tenants,
             Buckets(time.monotonic),
-            Writes(cluster, spreading, self._memory, writing),
-            Reads(cluster, spreading, self.repairs, ReadSettings(reading, section.repair_async)),
-            Scans(cluster, self._metrics, reading),
+            Writes(cluster, together, metrics, self._memory, writing),
+            Reads(
+                cluster,
+                together,
+                metrics,
+                self.repairs,
+                ReadSettings(reading, section.repair_async),
+            ),
+            Scans(cluster, metrics, reading),
         )
         default = Policy(
             writes_per_minute=config.limits.writes_per_minute,
@@ -302,7 +327,7 @@ class _Parts:
         return Service(
             KeyValueCalls(key_values, tokens, section.default_level),
             AdminCalls(administration, tokens, config.hash_ring.virtual_nodes),
-            self._metrics,
+            metrics,
         )
 
     def signals(self, dsn: str) -> Notifications:
@@ -328,6 +353,7 @@ class _Parts:
     async def close(self) -> None:
         """Close every connection."""
         await self.cluster.close()
+        self.connections.close()
         if self._memory is not None:
             await self._memory.close()
         await self.database.close()
@@ -360,6 +386,27 @@ def _node_settings(config: KvConfig, identity: str) -> NodeSettings:
         context,
         config.consistency.suspect_after.total_seconds(),
     )
+
+
+def _nodes(config: KvConfig, identity: Identity) -> Nodes:
+    storage, tls = config.storage, None
+    try:
+        if storage.ca_file is not None:
+            own = None
+            if storage.cert_file is not None and storage.key_file is not None:
+                own = storage.cert_file.read_bytes(), storage.key_file.read_bytes()
+            tls = storage.ca_file.read_bytes(), own
+        return Nodes(
+            node_id=identity.node_id,
+            cluster=identity.cluster,
+            token=identity.token,
+            hedge_seconds=config.consistency.hedge_after.total_seconds(),
+            buckets=BUCKETS,
+            tls=tls,
+        )
+    except (OSError, ValueError) as error:
+        text = f"storage.ca_file, cert_file, key_file: {error}"
+        raise ConfigError([text]) from error
 
 
 def _calm_the_collector() -> None:

@@ -12,9 +12,8 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from muster_kv_coordinator.call_metrics import BUCKETS, CallMetrics
 from muster_kv_coordinator.core.errors import ErrorCode
-
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 _HINTS = ("stored", "dropped")
 _REPAIRS = ("done", "failed", "dropped")
@@ -32,32 +31,11 @@ class Metrics:
         self._make_replicas()
         self._make_database()
         codes = ("OK", "CANCELLED", *(code.name for code in ErrorCode))
-        # Looking a sample up by its labels costs as much as all else that a metric does.
-        self._counted = {
-            (method, code): self._requests.labels(method, code)
-            for method in methods
-            for code in codes
-        }
-        self._timed = {method: self._duration.labels(method) for method in methods}
+        self.calls = CallMetrics(methods, codes)
+        self.registry.register(self.calls)
 
     def _make_requests(self) -> None:
         registry = self.registry
-        self._requests = Counter(
-            "coordinator_requests",
-            "Requests by method and code: OK, or that of the error.",
-            ("method", "code"),
-            registry=registry,
-        )
-        self._duration = Histogram(
-            "coordinator_request_duration_seconds",
-            "From a request's arrival to its answer.",
-            ("method",),
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self._hits = Counter(
-            "coordinator_cache_hits", "Tenants found in the cache.", registry=registry
-        )
         self._misses = Counter(
             "coordinator_cache_misses", "Tenants that had to be asked for.", registry=registry
         )
@@ -126,7 +104,7 @@ class Metrics:
         self._database = Histogram(
             "coordinator_database_seconds",
             "One use of the metadata store, from asking for a connection to giving it back.",
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=self.registry,
         )
         self._database_failures = Counter(
@@ -145,12 +123,14 @@ class Metrics:
 
     def request(self, method: str, code: str, seconds: float) -> None:
         """A call ended with a code of the contract, or `OK`."""
-        self._counted[method, code].inc()
-        self._timed[method].observe(seconds)
+        self.calls.ended(method, code, seconds)
 
     def cache(self, *, hit: bool) -> None:
         """One tenant was looked up, and was in the cache or not."""
-        (self._hits if hit else self._misses).inc()
+        if hit:
+            self.calls.hit()
+        else:
+            self._misses.inc()
 
     def evicted(self) -> None:
         """A tenant gave way to another in the cache."""

@@ -135,7 +135,7 @@ async def test_who_looks_for_something_finds_a_line_for_each_request(
 ) -> None:
     await kv.grpc.write("quiet", b"1")
     with caplog.at_level(logging.DEBUG, service.log.name):
-        await kv.grpc.write("said", b"secret")
+        await kv.grpc.write("said", b"secret", idempotency_key="said")
         await kv.grpc.read("said", tenant="nobody")
     lines = [one.__dict__ for one in caplog.records if one.message == "request processed"]
     told = [(one["operation"], one["tenant_id"], one["key"], one["success"]) for one in lines]

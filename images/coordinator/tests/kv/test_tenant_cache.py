@@ -139,3 +139,53 @@ async def test_an_unknown_tenant() -> None:
     with pytest.raises(KvError) as refused:
         await world.tenants.get("nobody")
     assert refused.value.code is ErrorCode.TENANT_NOT_FOUND
+
+
+class Mirror:
+    """What a front knows of tenants, and which of them it has served."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, float] = {}
+        self.served: set[str] = set()
+
+    def keep(self, tenant: Tenant, seconds: float) -> None:
+        self.known[tenant.tenant_id] = seconds
+
+    def forget(self, tenant_id: str) -> None:
+        self.known.pop(tenant_id, None)
+
+    def forget_all(self) -> None:
+        self.known.clear()
+
+    def used(self, tenant_id: str) -> bool:
+        used = tenant_id in self.served
+        self.served.discard(tenant_id)
+        return used
+
+
+def _mirrored(size: int) -> tuple[Tenants, Store, Mirror]:
+    store, mirror = Store(), Mirror()
+    return Tenants(store, Meter(), lambda: 0.0, size=size, mirror=mirror), store, mirror
+
+
+async def test_a_mirror_knows_what_is_cached_and_forgets_what_changes() -> None:
+    tenants, store, mirror = _mirrored(size=10)
+    for name in ("a", "b", "c"):
+        await tenants.get(name)
+    assert mirror.known == {"a": 300.0, "b": 300.0, "c": 300.0}
+    tenants.changed("a")
+    assert set(mirror.known) == {"b", "c"}
+    tenants.all_changed()
+    assert not mirror.known
+    store.away = True
+    await tenants.get("a")
+    assert mirror.known == {"a": 1.0}
+
+
+async def test_what_a_mirror_has_served_does_not_give_way_before_others() -> None:
+    tenants, _, mirror = _mirrored(size=2)
+    await tenants.get("a")
+    await tenants.get("b")
+    mirror.served.add("a")
+    await tenants.get("c")
+    assert set(mirror.known) == {"a", "c"}

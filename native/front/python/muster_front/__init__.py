@@ -1,5 +1,8 @@
-"""A gRPC server in Rust whose calls Python answers in batches; see `_front.pyi`."""
+"""The hot part of a coordinator, in Rust: its gRPC server and its storage nodes.
 
-from ._front import Front, Streams, Tls
+See `_front.pyi`.
+"""
 
-__all__ = ["Front", "Streams", "Tls"]
+from ._front import Front, Nodes, Plain, Streams, Tls
+
+__all__ = ["Front", "Nodes", "Plain", "Streams", "Tls"]

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from muster_kv_coordinator.core.asking import BegunRead
 from muster_kv_coordinator.core.ratelimit import Allowance
+from muster_kv_coordinator.core.spread import BegunWrite
 
 
 @dataclass(slots=True)
@@ -13,6 +15,7 @@ class Caller:
         authorization: the header or metadata of that name.
         common_name: of a client's certificate that an authority of ours has signed.
         seconds: that the client waits; None where it did not say.
+        begun: what has become of this request already, where a front began with it.
 
     Attributes:
         allowance: what the tenant has left, once that is known.
@@ -22,5 +25,6 @@ class Caller:
     authorization: str = ""
     common_name: str = ""
     seconds: float | None = None
+    begun: BegunRead | BegunWrite | None = None
     allowance: Allowance | None = None
     retry_after: float | None = None

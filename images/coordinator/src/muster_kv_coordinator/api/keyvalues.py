@@ -1,6 +1,8 @@
 """The calls that read and write."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from google.protobuf.message import Message
@@ -8,12 +10,14 @@ from google.protobuf.message import Message
 from muster_kv.clock import VectorClock
 from muster_kv_coordinator.api import messages
 from muster_kv_coordinator.api.caller import Caller
-from muster_kv_coordinator.core import limits
+from muster_kv_coordinator.core import failures, limits
+from muster_kv_coordinator.core.asking import BegunRead
 from muster_kv_coordinator.core.consistency import Level, level
 from muster_kv_coordinator.core.errors import KeyNotFoundError, KvError, invalid
 from muster_kv_coordinator.core.keyvalues import KeyValues, RateLimitedError
 from muster_kv_coordinator.core.model import Tenant, Write
 from muster_kv_coordinator.core.scans import Scan
+from muster_kv_coordinator.core.spread import BegunWrite
 from muster_kv_coordinator.tokens import Identity, Tokens
 from muster_protos import kv_pb2 as pb
 
@@ -34,8 +38,9 @@ class KeyValueCalls:
         self, request: pb.WriteKeyValueRequest, caller: Caller
     ) -> pb.WriteKeyValueResponse:
         """WriteKeyValue."""
-        tenant = await self._admitted(request.tenant_id, caller, writes=1)
-        return await self._write(tenant, request, caller)
+        with _begun(caller):
+            tenant = await self._admitted(request.tenant_id, caller, writes=1)
+            return await self._write(tenant, request, caller)
 
     async def _write(
         self, tenant: Tenant, request: pb.WriteKeyValueRequest, caller: Caller
@@ -48,8 +53,9 @@ class KeyValueCalls:
         self, request: pb.DeleteKeyValueRequest, caller: Caller
     ) -> pb.DeleteKeyValueResponse:
         """DeleteKeyValue."""
-        tenant = await self._admitted(request.tenant_id, caller, writes=1)
-        return await self._delete(tenant, request, caller)
+        with _begun(caller):
+            tenant = await self._admitted(request.tenant_id, caller, writes=1)
+            return await self._delete(tenant, request, caller)
 
     async def _delete(
         self, tenant: Tenant, request: pb.DeleteKeyValueRequest, caller: Caller
@@ -78,6 +84,7 @@ class KeyValueCalls:
                 messages.expiry_us(ttl_seconds),
             ),
             caller.seconds,
+            caller.begun if isinstance(caller.begun, BegunWrite) else None,
         )
         return {
             "success": True,
@@ -101,7 +108,8 @@ class KeyValueCalls:
         self, tenant: Tenant, request: pb.ReadKeyValueRequest, caller: Caller
     ) -> pb.ReadKeyValueResponse:
         asked = level(request.consistency, self._default)
-        found = await self._key_values.read(tenant, _key(request.key), asked, caller.seconds)
+        begun = caller.begun if isinstance(caller.begun, BegunRead) else None
+        found = await self._key_values.read(tenant, _key(request.key), asked, caller.seconds, begun)
         first = found.versions[0]
         return pb.ReadKeyValueResponse(
             success=True,
@@ -220,6 +228,17 @@ def failure(error: KvError, request: _Request) -> Message:
     if isinstance(error, KeyNotFoundError):
         answer.vector_clock.CopyFrom(messages.clock_message(error.context))  # type: ignore[attr-defined]
     return answer
+
+
+@contextmanager
+def _begun(caller: Caller) -> Iterator[None]:
+    """Say of a write that was begun already that it may have happened, whatever stops it now."""
+    try:
+        yield
+    except KvError as error:
+        if isinstance(caller.begun, BegunWrite) and caller.begun.ending.unsure:
+            raise failures.unsure(error) from None
+        raise
 
 
 def _outcome(operation: pb.Operation, answer: Message) -> pb.Outcome:

@@ -1,7 +1,6 @@
 """What the failures of replicas mean for a request."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from muster_kv.errors import FailureCode
 from muster_kv.wire.messages import Failure
@@ -11,16 +10,11 @@ _UNSURE = "; the write may have happened: read, or try again with the same idemp
 
 
 class StaleRingError(Exception):
-    """A replica holds a newer ring; `version` is its.
-
-    Attributes:
-        made: goes on with a write whose record is made already; None where none is.
-    """
+    """A replica holds a newer ring; `version` is its."""
 
     def __init__(self, version: int) -> None:
         super().__init__(version)
         self.version = version
-        self.made: Callable[[Any], None] | None = None
 
 
 def refused(failures: Iterable[Failure]) -> KvError | None:
@@ -49,3 +43,10 @@ def not_reached(shortfall: str, failures: Iterable[Failure], *, unsure: bool) ->
     why = f" ({', '.join(reasons)})" if reasons else ""
     text = f"{shortfall}{why}" + (_UNSURE if unsure else "")
     return KvError(ErrorCode.QUORUM_NOT_REACHED, text, retry_after=1.0)
+
+
+def unsure(error: KvError) -> KvError:
+    """The same error, of a write that may have happened all the same."""
+    if error.message.endswith(_UNSURE):
+        return error
+    return KvError(error.code, error.message + _UNSURE, retry_after=error.retry_after)

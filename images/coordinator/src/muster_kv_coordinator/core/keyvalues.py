@@ -1,11 +1,13 @@
 """Values of tenants: admitted by rate, then read and written."""
 
 from muster_kv.consistency import Level
+from muster_kv_coordinator.core.asking import BegunRead
 from muster_kv_coordinator.core.errors import ErrorCode, KvError
 from muster_kv_coordinator.core.model import Found, Page, Tenant, Write, Written
 from muster_kv_coordinator.core.ratelimit import Allowance, Buckets
 from muster_kv_coordinator.core.reads import Reads
 from muster_kv_coordinator.core.scans import Scan, Scans
+from muster_kv_coordinator.core.spread import BegunWrite
 from muster_kv_coordinator.core.tenants import Tenants
 from muster_kv_coordinator.core.writes import Writes
 
@@ -59,13 +61,26 @@ class KeyValues:
             raise RateLimitedError(allowance, kind, allowance.retry_after)
         return allowance
 
-    async def write(self, tenant: Tenant, write: Write, seconds: float | None) -> Written:
+    async def write(
+        self,
+        tenant: Tenant,
+        write: Write,
+        seconds: float | None,
+        begun: BegunWrite | None = None,
+    ) -> Written:
         """Write or delete; see `Writes.write`."""
-        return await self._writes.write(tenant, write, seconds)
+        return await self._writes.write(tenant, write, seconds, begun)
 
-    async def read(self, tenant: Tenant, key: str, asked: Level, seconds: float | None) -> Found:
+    async def read(
+        self,
+        tenant: Tenant,
+        key: str,
+        asked: Level,
+        seconds: float | None,
+        begun: BegunRead | None = None,
+    ) -> Found:
         """Read; see `Reads.read`."""
-        return await self._reads.read(tenant, key, asked, seconds)
+        return await self._reads.read(tenant, key, asked, seconds, begun)
 
     async def scan(self, tenant: Tenant, scan: Scan, seconds: float | None) -> Page:
         """One page of a scan; see `Scans.page`."""

@@ -1,13 +1,16 @@
 """What the core asks of the world around it."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from muster_kv.clock import VectorClock
 from muster_kv.ring import Placement
 from muster_kv.wire.messages import ReplyBody, RequestBody
+from muster_kv_coordinator.core.asking import Answers
 from muster_kv_coordinator.core.model import Tenant
+from muster_kv_coordinator.core.spread import Ending, Start, Way
 
 OnReply = Callable[[ReplyBody], None]
 
@@ -37,6 +40,32 @@ class Replica(Protocol):
 
     async def request(self, body: RequestBody, ring_version: int, seconds: float) -> ReplyBody:
         """As `submit`, for one that waits."""
+        ...
+
+
+class Together(Protocol):
+    """Replicas that are asked at once; nothing waits for the slowest of them."""
+
+    def ask(
+        self,
+        replicas: Sequence[str],
+        body: RequestBody,
+        ring_version: int,
+        least: int,
+        end: float,
+    ) -> "asyncio.Future[Answers]":
+        """What at least `least` replicas answer, or all that do where they are fewer.
+
+        Healthy replicas are asked first; one more for each that fails, and for each while that
+        goes on too long. Ends at once where a replica knows of a newer ring.
+
+        Args:
+            end: when replicas must have answered, by the loop's clock.
+        """
+        ...
+
+    def spread(self, start: Start, way: Way) -> "asyncio.Future[Ending]":
+        """How a write ends; replicas that miss it then are hinted at."""
         ...
 
 

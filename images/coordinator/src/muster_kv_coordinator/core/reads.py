@@ -14,13 +14,12 @@ from muster_kv.slots import slot, token_of
 from muster_kv.tenants import ConflictResolution
 from muster_kv.wire.messages import Digest, Found, Get, GetDigest
 from muster_kv_coordinator.core import failures, model
-from muster_kv_coordinator.core.asking import Answers, ask
+from muster_kv_coordinator.core.asking import Answers, BegunRead
 from muster_kv_coordinator.core.errors import KeyNotFoundError
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Tenant
-from muster_kv_coordinator.core.ports import Cluster, Place, Replica
+from muster_kv_coordinator.core.ports import Cluster, Meter, Place, Replica, Together
 from muster_kv_coordinator.core.repairs import Repairs
-from muster_kv_coordinator.core.spread import Spreading
 
 # Above this size one replica is asked for the value, and the others for its fingerprint.
 _LARGE_BYTES = 16 * 1024
@@ -46,7 +45,6 @@ class _Reading:
 
     where: bytes
     place: Place
-    replicas: tuple[Replica, ...]
     least: int
     end: float
     last_wins: bool
@@ -56,20 +54,33 @@ class Reads:
     """Reads single keys."""
 
     def __init__(
-        self, cluster: Cluster, spreading: Spreading, repairs: Repairs, settings: ReadSettings
+        self,
+        cluster: Cluster,
+        together: Together,
+        meter: Meter,
+        repairs: Repairs,
+        settings: ReadSettings,
     ) -> None:
         self._cluster = cluster
-        self._spreading = spreading
-        self._meter = spreading.meter
+        self._together = together
+        self._meter = meter
         self._repairs = repairs
         self._settings = settings
         # Keys whose values were large when they were read last.
         self._large: OrderedDict[bytes, None] = OrderedDict()
 
     async def read(
-        self, tenant: Tenant, key: str, asked: Level, seconds: float | None
+        self,
+        tenant: Tenant,
+        key: str,
+        asked: Level,
+        seconds: float | None,
+        begun: BegunRead | None = None,
     ) -> model.Found:
         """The values of a key.
+
+        Args:
+            begun: what replicas have answered already, where they were asked.
 
         Raises:
             KvError: KEY_NOT_FOUND, QUORUM_NOT_REACHED.
@@ -78,8 +89,10 @@ class Reads:
         end = asyncio.get_running_loop().time() + limit
         where = slot(tenant.tenant_id, key)
         while True:
+            reading = self._reading(tenant, where, asked, end)
+            answers, begun = _still(begun, reading), None
             try:
-                record = await self._record(self._reading(tenant, where, asked, end))
+                record = await self._record(reading, answers)
             except StaleRingError as stale:
                 self._meter.stale_ring()
                 if asyncio.get_running_loop().time() >= end:
@@ -92,16 +105,17 @@ class Reads:
     def _reading(self, tenant: Tenant, where: bytes, asked: Level, end: float) -> _Reading:
         factor = tenant.replication_factor
         place = self._cluster.place(tenant, token_of(where))
-        replicas = tuple(map(self._cluster.replica, place.placement.natural))
         last_wins = tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS
-        return _Reading(where, place, replicas, required(asked, factor), end, last_wins)
+        return _Reading(where, place, required(asked, factor), end, last_wins)
 
-    async def _record(self, reading: _Reading) -> Record:
-        if reading.least > 1 and reading.where in self._large:
+    async def _record(self, reading: _Reading, answers: Answers | None) -> Record:
+        if answers is None and reading.least > 1 and reading.where in self._large:
             record = await self._by_digest(reading)
             if record is not None:
                 return record
-        answers = await self._answers(reading, Get(reading.where))
+        if answers is None:
+            answers = await self._asked(reading)
+        self._check(reading, answers)
         records = {
             node: answer.record
             for node, answer in answers.good.items()
@@ -113,36 +127,33 @@ class Reads:
             return decode(kinds.pop(), reading.where)
         return await self._joined(reading, records)
 
-    async def _answers(self, reading: _Reading, body: Get | GetDigest) -> Answers:
-        answers = await ask(
-            reading.replicas,
-            body,
-            reading.place.ring_version,
-            reading.least,
-            reading.end,
-            self._spreading,
+    async def _asked(self, reading: _Reading) -> Answers:
+        place, body = reading.place, Get(reading.where)
+        return await self._together.ask(
+            place.placement.natural, body, place.ring_version, reading.least, reading.end
         )
+
+    def _check(self, reading: _Reading, answers: Answers) -> None:
         if answers.stale is not None:
             raise answers.stale
         if len(answers.good) < reading.least:
             self._meter.quorum_failed("read")
             short = f"{len(answers.good)} of {reading.least} needed replicas answered"
             raise failures.not_reached(short, answers.bad, unsure=False)
-        return answers
 
     async def _by_digest(self, reading: _Reading) -> Record | None:
         """The record, if those that are asked for fingerprints have it too."""
-        first, *others = sorted(reading.replicas, key=lambda replica: not replica.healthy)
+        replicas = map(self._cluster.replica, reading.place.placement.natural)
+        first, *others = sorted(replicas, key=lambda replica: not replica.healthy)
         left = max(0.001, reading.end - asyncio.get_running_loop().time())
         version = reading.place.ring_version
         # Both are on their way at once.
-        answered = ask(
-            tuple(others),
+        answered = self._together.ask(
+            [replica.node_id for replica in others],
             GetDigest(reading.where),
             version,
             reading.least - 1,
             reading.end,
-            self._spreading,
         )
         found = await first.request(Get(reading.where), version, left)
         answers = await answered
@@ -214,3 +225,10 @@ class Reads:
         if len(versions) > 1:
             self._meter.conflict()
         return model.Found(versions, record.context)
+
+
+def _still(begun: BegunRead | None, reading: _Reading) -> Answers | None:
+    """What replicas have answered, if that was in the ring in force."""
+    if begun is None or begun.ring_version != reading.place.ring_version:
+        return None
+    return begun.answers

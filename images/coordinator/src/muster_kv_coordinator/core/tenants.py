@@ -62,6 +62,26 @@ class CacheMeter(Protocol):
         ...
 
 
+class Mirror(Protocol):
+    """Knows some of the tenants that are cached, and serves them itself."""
+
+    def keep(self, tenant: Tenant, seconds: float) -> None:
+        """A tenant is known for so long."""
+        ...
+
+    def forget(self, tenant_id: str) -> None:
+        """A tenant is not known any more."""
+        ...
+
+    def forget_all(self) -> None:
+        """No tenant is known any more."""
+        ...
+
+    def used(self, tenant_id: str) -> bool:
+        """Whether it has served a tenant since this was asked last."""
+        ...
+
+
 @dataclass(slots=True)
 class _Entry:
     tenant: Tenant
@@ -76,6 +96,7 @@ class Tenants:
         size: how many are cached; the one that was not used for longest gives way.
         oldest: a tenant that was looked up under an older ring is asked for again.
         clock: seconds, never going back.
+        mirror: knows them too, until they change or give way.
     """
 
     def __init__(
@@ -87,6 +108,7 @@ class Tenants:
         ttl: float = 300.0,
         size: int = 10_000,
         oldest: Callable[[], int] = lambda: 0,
+        mirror: Mirror | None = None,
     ) -> None:
         self._store = store
         self._meter = meter
@@ -94,6 +116,7 @@ class Tenants:
         self._ttl = ttl
         self._size = size
         self._oldest = oldest
+        self._mirror = mirror
         self._cached: OrderedDict[str, _Entry] = OrderedDict()
         self._asked: dict[str, asyncio.Task[Tenant]] = {}
         # Rises with every change that is heard of; what was read before it is not kept.
@@ -139,21 +162,36 @@ class Tenants:
                 raise
             log.warning("serving a tenant from the cache", extra={"tenant_id": tenant_id})
             # Not again for each request of an outage.
-            entry.until = self._clock() + min(1.0, self._ttl)
+            self._know(entry, min(1.0, self._ttl))
             return entry.tenant
         if tenant is None:
             self._cached.pop(tenant_id, None)
+            if self._mirror is not None:
+                self._mirror.forget(tenant_id)
             raise _unknown(tenant_id)
         if changes == self._changes:
             self._keep(tenant)
         return tenant
 
     def _keep(self, tenant: Tenant) -> None:
-        self._cached[tenant.tenant_id] = _Entry(tenant, self._clock() + self._ttl)
+        entry = self._cached[tenant.tenant_id] = _Entry(tenant, 0.0)
+        self._know(entry, self._ttl)
         self._cached.move_to_end(tenant.tenant_id)
         while len(self._cached) > self._size:
-            self._cached.popitem(last=False)
+            tenant_id = next(iter(self._cached))
+            if self._mirror is not None and self._mirror.used(tenant_id):
+                # What is served elsewhere does not move here: it has another turn.
+                self._cached.move_to_end(tenant_id)
+                continue
+            del self._cached[tenant_id]
+            if self._mirror is not None:
+                self._mirror.forget(tenant_id)
             self._meter.evicted()
+
+    def _know(self, entry: _Entry, seconds: float) -> None:
+        entry.until = self._clock() + seconds
+        if self._mirror is not None:
+            self._mirror.keep(entry.tenant, seconds)
 
     def changed(self, tenant_id: str) -> None:
         """A tenant was changed somewhere: ask for it again.
@@ -161,6 +199,8 @@ class Tenants:
         It stays known until then, so that an outage right after a change harms nobody.
         """
         self._changes += 1
+        if self._mirror is not None:
+            self._mirror.forget(tenant_id)
         entry = self._cached.get(tenant_id)
         if entry is not None:
             entry.until = float("-inf")
@@ -168,6 +208,8 @@ class Tenants:
     def all_changed(self) -> None:
         """Changes may have been missed."""
         self._changes += 1
+        if self._mirror is not None:
+            self._mirror.forget_all()
         for entry in self._cached.values():
             entry.until = float("-inf")
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -19,19 +18,32 @@ from muster_kv.slots import slot, token_of
 from muster_kv.tenants import ConflictResolution, Durability, Idempotency
 from muster_kv.wire.messages import Found, Get, Known, Lookup
 from muster_kv_coordinator.core import failures
-from muster_kv_coordinator.core.asking import Answers, ask
+from muster_kv_coordinator.core.asking import Answers
 from muster_kv_coordinator.core.consistency import Level, overlapping
 from muster_kv_coordinator.core.errors import KvError, UnavailableError
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Tenant, Write, Written
-from muster_kv_coordinator.core.ports import Cluster, Memory, Place, Remembered, Replica
+from muster_kv_coordinator.core.ports import (
+    Cluster,
+    Memory,
+    Meter,
+    Place,
+    Remembered,
+    Replica,
+    Together,
+)
 from muster_kv_coordinator.core.spread import (
+    BegunWrite,
+    Ending,
+    HalfSpreadError,
+    Merging,
     Spread,
-    Spreading,
-    SpreadingWrite,
     Start,
+    Taking,
     UnsureError,
+    Way,
     conflict,
+    judged,
 )
 
 _REMEMBERED_US = 24 * 3600 * 1_000_000
@@ -48,16 +60,30 @@ class Writes:
     """
 
     def __init__(
-        self, cluster: Cluster, spreading: Spreading, memory: Memory | None, seconds: float
+        self,
+        cluster: Cluster,
+        together: Together,
+        meter: Meter,
+        memory: Memory | None,
+        seconds: float,
     ) -> None:
         self._cluster = cluster
-        self._spreading = spreading
-        self._meter = spreading.meter
+        self._together = together
+        self._meter = meter
         self._memory = memory
         self._seconds = seconds
 
-    async def write(self, tenant: Tenant, write: Write, seconds: float | None) -> Written:
+    async def write(
+        self,
+        tenant: Tenant,
+        write: Write,
+        seconds: float | None,
+        begun: BegunWrite | None = None,
+    ) -> Written:
         """Take one write.
+
+        Args:
+            begun: the end of its first attempt, where there was one.
 
         Raises:
             KvError: QUORUM_NOT_REACHED within the time, where the write may have happened;
@@ -66,16 +92,16 @@ class Writes:
         limit = self._seconds if seconds is None else min(seconds, self._seconds)
         end = asyncio.get_running_loop().time() + limit
         where = slot(write.tenant, write.key)
-        intent, base = _intent(write), b""
+        intent, base = _intent(write, begun), b""
         if write.idempotency_key:
             recognised = await self._recognise(tenant, write, where, intent, end)
             if isinstance(recognised, Written):
                 self._meter.duplicate()
                 return recognised
             intent, base = recognised.intent, recognised.base
-        spread = await self._fresh(
-            tenant, write, where, intent, end, partial(_start, tenant, where, intent, base)
-        )
+        start = _start(tenant, where, intent, base)
+        ending = None if begun is None else begun.ending
+        spread = await self._fresh(tenant, write, intent, end, start, ending)
         written = Written(
             spread.clock,
             spread.replicas,
@@ -93,34 +119,42 @@ class Writes:
         self,
         tenant: Tenant,
         write: Write,
-        where: bytes,
         intent: Intent,
         end: float,
         start: Start,
+        ending: Ending | None = None,
     ) -> Spread:
-        """Spread a write: again with a newer ring, and again where nobody knows who took it."""
+        """Spread a write: again with a newer ring, and again where nobody knows who took it.
+
+        Args:
+            ending: of the first attempt, where there was one.
+        """
+        where = slot(write.tenant, write.key)
         late: set[str] = set()
         while True:
             place = self._place(tenant, where)
             progress = write_progress(
                 place.placement, write.level, tenant.replication_factor, tenant.moving_to
             )
-            writers = tuple(map(self._cluster.replica, place.placement.writers))
-            spreading = SpreadingWrite(
-                self._spreading,
-                place,
-                writers,
+            way = Way(
+                place.ring_version,
+                place.placement.writers,
+                len(place.placement.natural),
                 where,
                 progress,
                 end,
-                unsynced=tenant.policy.durability is Durability.ASYNC,
+                tenant.policy.durability is Durability.ASYNC,
             )
-            start(spreading)
+            if ending is None:
+                ending = await self._together.spread(start, way)
+            ended, ending = ending, None
             try:
-                return await spreading.result
+                return judged(ended, progress)
             except StaleRingError as stale:
-                start = stale.made or start
-                await self._newer(stale, end, unsure=bool(late or stale.made))
+                if isinstance(stale, HalfSpreadError):
+                    start = stale.made
+                unsure = bool(late) or isinstance(stale, HalfSpreadError)
+                await self._newer(stale, end, unsure=unsure)
             except UnsureError as unsure:
                 if asyncio.get_running_loop().time() >= end:
                     self._meter.quorum_failed("write")
@@ -147,11 +181,11 @@ class Writes:
         record = encode(joined, where) if joined != ABSENT else b""
         if outcome is Outcome.DUPLICATE:
             clock = clock_of(joined, intent.op)
-            return lambda spreading: spreading.merge(record, Outcome.NEW, clock)
+            return Merging(record, Outcome.NEW, clock)
         context = joined.context if intent.context is None else intent.context
         until = intent.remember_until_us or intent.timestamp_us + _TWICE_US
         told = replace(intent, context=context, remember_until_us=until)
-        return lambda spreading: spreading.take(told, record, late)
+        return Taking(told, record, frozenset(late))
 
     async def _joined(self, tenant: Tenant, where: bytes, end: float, *, unsure: bool) -> Record:
         """What a quorum knows of a key."""
@@ -176,9 +210,9 @@ class Writes:
         """What so many replicas answer, in the ring in force."""
         while True:
             place = self._place(tenant, where)
-            replicas = tuple(map(self._cluster.replica, place.placement.natural))
+            replicas = place.placement.natural
             enough = min(least, len(replicas))
-            answers = await ask(replicas, body, place.ring_version, enough, end, self._spreading)
+            answers = await self._together.ask(replicas, body, place.ring_version, enough, end)
             if answers.stale is not None:
                 await self._newer(answers.stale, end, unsure=unsure)
                 continue
@@ -284,10 +318,9 @@ class Writes:
         spread = await self._fresh(
             tenant,
             write,
-            slot(write.tenant, write.key),
             intent,
             end,
-            lambda spreading: spreading.merge(record, Outcome.DUPLICATE, clock, holders),
+            Merging(record, Outcome.DUPLICATE, clock, holders),
         )
         return Written(spread.clock, spread.replicas, duplicate=True, siblings=spread.siblings)
 
@@ -316,7 +349,9 @@ class _Informed:
     base: bytes = b""
 
 
-def _intent(write: Write) -> Intent:
+def _intent(write: Write, begun: BegunWrite | None) -> Intent:
+    if begun is not None:
+        return Intent(begun.op, write.value, begun.timestamp_us)
     now_us = time.time_ns() // 1000
     if write.idempotency_key:
         return Intent(
@@ -332,11 +367,8 @@ def _intent(write: Write) -> Intent:
     return Intent(op, write.value, now_us, write.context, write.expires_at_us)
 
 
-def _start(
-    tenant: Tenant, where: bytes, intent: Intent, base: bytes, spreading: SpreadingWrite
-) -> None:
+def _start(tenant: Tenant, where: bytes, intent: Intent, base: bytes) -> Start:
     if tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS:
         record = lww_record(intent)
-        spreading.merge(encode(record, where), Outcome.NEW, record.context)
-    else:
-        spreading.take(intent, base)
+        return Merging(encode(record, where), Outcome.NEW, record.context)
+    return Taking(intent, base)

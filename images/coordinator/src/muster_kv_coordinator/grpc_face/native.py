@@ -16,6 +16,7 @@ from muster_front import Front
 from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.api.service import NAME, Service
 from muster_kv_coordinator.grpc_face.stream import Begin, NativeStreams
+from muster_kv_coordinator.nodes.connections import so_far
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class NativeFront:
 
     def _look(self) -> None:
         arrived, given_up, ended = self._front.drain()
-        for number, method, data, seconds, authorization, common_name in arrived:
+        for number, method, data, seconds, authorization, common_name, begun in arrived:
             name, parse = self._methods[method]
             try:
                 request = parse(data)
@@ -68,7 +69,7 @@ class NativeFront:
                 text = f"the request is no message of {name}; allowed: its protobuf form"
                 self._front.fail(number, _INVALID_ARGUMENT, text)
                 continue
-            caller = Caller(authorization or "", common_name or "", seconds)
+            caller = Caller(authorization or "", common_name or "", seconds, so_far(begun))
             task = self._begin(self._serve(number, name, request, caller))
             if not task.done():
                 self._tasks[number] = task

@@ -14,7 +14,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from muster_front import Front
+from muster_front import Front, Nodes
 from muster_kv_coordinator.api.service import NAME, Service
 from muster_kv_coordinator.grpc_face.certificates import Certificates
 from muster_kv_coordinator.grpc_face.native import NativeFront, paths
@@ -45,12 +45,20 @@ class GrpcFace:
 
     Args:
         port: TCP port; 0 takes a free one, see `bound_port`.
+        nodes: what a native front answers plain calls by.
 
     Raises:
         OSError: the port is taken.
     """
 
-    def __init__(self, service: Service, host: str, port: int, transport: Transport) -> None:
+    def __init__(
+        self,
+        service: Service,
+        host: str,
+        port: int,
+        transport: Transport,
+        nodes: Nodes | None = None,
+    ) -> None:
         # No file: an abstract name goes with its process, and needs no folder to write to.
         self._behind = f"muster-kv-{os.getpid()}-{secrets.token_hex(8)}"
         self._certificates = transport.certificates
@@ -65,6 +73,7 @@ class GrpcFace:
             authorization=transport.tokens,
             names=transport.names,
             tls=transport.certificates.tls if transport.certificates else None,
+            nodes=nodes,
         )
         self.bound_port = self._bound.port
         self._front = NativeFront(self._bound, service)

@@ -14,6 +14,7 @@ from muster_kv.wire.messages import Failure, ReplyBody, RequestBody
 from muster_kv_coordinator.core.errors import ErrorCode, KvError, UnavailableError
 from muster_kv_coordinator.core.model import NodeView, StoredNode, Tenant
 from muster_kv_coordinator.core.ports import OnReply, Place, Replica
+from muster_kv_coordinator.nodes.connections import Connections
 from muster_kv_coordinator.nodes.storage_node import StorageNode
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,12 @@ class StorageCluster:
     def __init__(
         self,
         settings: NodeSettings,
+        connections: Connections,
         fetch: Callable[[], Awaitable[Ring]],
         changed: Callable[[Ring], None],
     ) -> None:
         self._settings = settings
+        self._connections = connections
         self._fetch = fetch
         self._changed = changed
         self._ring = Ring(0)
@@ -182,16 +185,13 @@ class StorageCluster:
         log.info("ring in use", extra={"version": ring.version, "members": sorted(wanted)})
 
     def _open(self, member: Member) -> StorageNode:
-        node = StorageNode(
+        return StorageNode(
             member,
-            self._settings.identity,
-            self._settings.tls,
+            self._connections,
             suspect_seconds=self._settings.suspect_seconds,
             ring=lambda: self._ring,
             newer=self._newer,
         )
-        node.open()
-        return node
 
     def _newer(self, version: int) -> None:
         if version > self._ring.version:

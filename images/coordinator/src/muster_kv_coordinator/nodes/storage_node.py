@@ -2,13 +2,10 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 
 from muster_kv.errors import FailureCode
 from muster_kv.ring import Member, Ring
-from muster_kv.wire.client import NodeClient
-from muster_kv.wire.hello import Identity
 from muster_kv.wire.messages import (
     Failure,
     NodeState,
@@ -19,6 +16,7 @@ from muster_kv.wire.messages import (
     Status,
 )
 from muster_kv_coordinator.core.ports import OnReply
+from muster_kv_coordinator.nodes.connections import Connections
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +25,7 @@ _SERVING = frozenset({NodeState.NORMAL, NodeState.DRAINING})
 
 
 class StorageNode:
-    """A `Replica`; `open` it first.
+    """A `Replica`.
 
     It is asked how it is four times a second. One that does not say so within `suspect_seconds` is
     taken for sick until it does: a stopped process has connections as good as any.
@@ -40,23 +38,23 @@ class StorageNode:
     def __init__(
         self,
         member: Member,
-        identity: Identity,
-        tls: ssl.SSLContext | None,
+        connections: Connections,
         *,
         suspect_seconds: float,
         ring: Callable[[], Ring],
         newer: Callable[[int], None],
     ) -> None:
         self.member = member
+        self._connections = connections
         self._suspect_seconds = suspect_seconds
         self._ring = ring
         self._newer = newer
-        self._client = NodeClient(
-            member.host, member.port, identity, tls=tls, on_change=self._changed
-        )
+        self._number = connections.open(member.node_id, member.host, member.port, self._changed)
+        self._connected = False
         self._answers = False
+        self._last_error = "not tried yet"
         self._heard = asyncio.Event()
-        self._prober: asyncio.Task[None] | None = None
+        self._prober = asyncio.create_task(self._probe(), name=f"probe of {self.node_id}")
         self.status: Status | None = None
 
     @property
@@ -69,40 +67,55 @@ class StorageNode:
         """Whether it has been answering lately."""
         return self._answers
 
-    def open(self) -> None:
-        """Begin to connect."""
-        self._client.start()
-        self._prober = asyncio.create_task(self._probe(), name=f"probe of {self.node_id}")
-
     async def close(self) -> None:
         """End the connection; what is in flight fails."""
-        if self._prober is not None:
-            self._prober.cancel()
-            await asyncio.gather(self._prober, return_exceptions=True)
-        await self._client.close()
+        self._prober.cancel()
+        await asyncio.gather(self._prober, return_exceptions=True)
+        self._connections.shut(self._number)
 
     def submit(
         self, body: RequestBody, ring_version: int, seconds: float, on_reply: OnReply
     ) -> None:
         """Ask it for something; see `Replica.submit`."""
-        self._client.submit(body, seconds, on_reply, ring_version=ring_version)
+        self._connections.submit(self._number, body, ring_version, seconds, on_reply)
 
     async def request(self, body: RequestBody, ring_version: int, seconds: float) -> ReplyBody:
         """As `submit`, for one that waits."""
-        return await self._client.request(body, seconds, ring_version=ring_version)
+        answered: asyncio.Future[ReplyBody] = asyncio.get_running_loop().create_future()
+
+        def settle(reply: ReplyBody) -> None:
+            if not answered.done():
+                answered.set_result(reply)
+
+        self.submit(body, ring_version, seconds, settle)
+        return await answered
 
     def look(self) -> None:
         """Ask it how it is now."""
         self._heard.set()
 
-    def _changed(self, up: bool) -> None:
+    def _changed(self, up: bool, error: str) -> None:
+        self._connected = up
+        if up:
+            log.info("storage node connected", extra={"node": self._address})
+        elif error != self._last_error:
+            log.warning("storage node lost", extra={"node": self._address, "error": error})
+        self._last_error = error
         if not up:
-            self._answers = False
+            self._judge(answers=False)
         self._heard.set()
+
+    @property
+    def _address(self) -> str:
+        return f"{self.member.host}:{self.member.port}"
+
+    def _judge(self, *, answers: bool) -> None:
+        self._answers = answers
+        self._connections.judge(self._number, healthy=answers)
 
     async def _probe(self) -> None:
         while True:
-            if self._client.connected:
+            if self._connected:
                 await self._look()
             self._heard.clear()
             try:
@@ -112,19 +125,20 @@ class StorageNode:
                 continue
 
     async def _look(self) -> None:
-        reply = await self._client.request(Stat(), self._suspect_seconds)
+        reply = await self.request(Stat(), 0, self._suspect_seconds)
         before = self._answers
         if isinstance(reply, Status):
             self.status = reply
             await self._agree(reply.ring_version)
-            self._answers = reply.state in _SERVING
+            self._judge(answers=reply.state in _SERVING)
         else:
             # Too much to do is a sign of life.
-            self._answers = isinstance(reply, Failure) and reply.code is FailureCode.OVERLOADED
+            busy = isinstance(reply, Failure) and reply.code is FailureCode.OVERLOADED
+            self._judge(answers=busy)
         if before != self._answers:
             log.info(
                 "storage node answers" if self._answers else "storage node does not answer",
-                extra={"node_id": self.node_id, "address": self._client.address},
+                extra={"node_id": self.node_id, "address": self._address},
             )
 
     async def _agree(self, version: int) -> None:
@@ -133,6 +147,6 @@ class StorageNode:
         if version > ring.version:
             self._newer(version)
         elif version < ring.version:
-            reply = await self._client.request(SetRing(ring), self._suspect_seconds)
+            reply = await self.request(SetRing(ring), 0, self._suspect_seconds)
             if isinstance(reply, Failure) and reply.code is FailureCode.STALE_RING:
                 self._newer(reply.ring_version)
