@@ -140,8 +140,7 @@ class Leader:
                 return False
             chosen = {placement.candidate.id: placement.worker_id for placement in placements}
             moved = await self._store.hand_over(epoch, batch, chosen, self._settings.lease)
-        self._meter.assigned(moved)
-        self.on_assigned(moved)
+        self._tell(moved)
         return True
 
     async def lead(self, holder: str) -> None:
@@ -218,10 +217,13 @@ class Leader:
             return 0
         async with self._placing:
             moved = await self._fill(epoch, waiting)
-        self._meter.assigned(moved)
-        # This replica's own streams need not wait to hear of it.
-        self.on_assigned(moved)
+        self._tell(moved)
         return len(moved)
+
+    def _tell(self, moved: Sequence[Moved]) -> None:
+        """Of what was given to workers: this replica's own streams need not wait to hear of it."""
+        self._meter.assigned(moved)
+        self.on_assigned(moved)
 
     async def _fill(self, epoch: int, waiting: Sequence[Waiting]) -> list[Moved]:
         workers = await self._workers.workers()
