@@ -1,31 +1,26 @@
 """What only the leader writes, each write fenced by its epoch; see `engine.ports.LeaderStore`."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from muster_coordinator.engine.errors import StaleEpoch
-from muster_coordinator.engine.model import Held, Move, Moved, NewWorkload, Requirement
+from muster_coordinator.engine.model import Held, Move, Moved, NewWorkload
 from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import State, WorkerStatus
-from muster_coordinator.store import cleaning, submissions
+from muster_coordinator.store import cleaning, submissions, waiting
 from muster_coordinator.store.assignments import assignment_of
 from muster_coordinator.store.database import Connection, Database
 from muster_coordinator.store.giving import give
-from muster_coordinator.store.submissions import customer_terms
 from muster_coordinator.store.transitions import (
     HELD_COLUMNS,
     Leading,
-    affinity_of,
     apply,
     apply_seen,
     held,
-    requirement,
 )
 from muster_coordinator.store.witnesses import Unreadable, Witnesses
 
@@ -44,53 +39,6 @@ INSERT INTO audit_events (actor, event, epoch, reason)
 SELECT 'leader:' || $1, 'leader.fenced', $2::bigint,
        'epoch ' || epoch || ' of ' || holder || ' is newer'
 FROM leader_epoch
-"""
-
-# Jumps from one kind to the next through the index, however much waits in each.
-_WAITING = """
-WITH RECURSIVE kind AS (
-    (SELECT pool, type, key_id, key_version, customer_id, particular FROM workloads
-     WHERE state IN ('PENDING', 'REDISTRIBUTING')
-     ORDER BY pool, type, key_id, key_version, customer_id, particular LIMIT 1)
-    UNION ALL
-    SELECT following.* FROM kind CROSS JOIN LATERAL (
-        SELECT pool, type, key_id, key_version, customer_id, particular FROM workloads
-        WHERE state IN ('PENDING', 'REDISTRIBUTING')
-          AND (pool, type, key_id, key_version, customer_id, particular)
-              > (kind.pool, kind.type, kind.key_id, kind.key_version, kind.customer_id,
-                 kind.particular)
-        ORDER BY pool, type, key_id, key_version, customer_id, particular LIMIT 1
-    ) AS following
-)
-SELECT kind.*, customers.tier, customers.max_concurrent
-FROM kind LEFT JOIN customers ON customers.id = kind.customer_id
-"""
-
-# What no free worker should get, as all of them failed it before, is left to a busy one.
-_CANDIDATES = """
-SELECT candidate.* FROM jsonb_to_recordset($1::jsonb) AS lane (
-    need int, customer_id text, particular bool, room int)
-JOIN jsonb_to_recordset($2::jsonb) AS need (
-    number int, pool text, type text, key_id text, key_version text, free text[], able text[])
-    ON need.number = lane.need
-CROSS JOIN LATERAL (
-    SELECT id, pool, type, key_id, key_version, state, excluded_workers, rank, generation,
-           customer_id, affinity, created_at, traceparent, timeout_seconds,
-           retry_count, max_retries, redistributions,
-           retry_count + redistributions + 1 AS attempt,
-           -- What is small can go to its worker without another look.
-           CASE WHEN checkpoint_seq = 0 AND octet_length(input) <= 4096 THEN input END AS input
-    FROM workloads
-    WHERE pool = need.pool AND type = need.type
-      AND key_id = need.key_id AND key_version = need.key_version
-      AND customer_id = lane.customer_id AND particular = lane.particular
-      AND state IN ('PENDING', 'REDISTRIBUTING') AND not_before <= now()
-      AND (deadline_at IS NULL OR deadline_at > now())
-      AND (excluded_workers = '{}' OR NOT excluded_workers @> need.free
-           OR excluded_workers @> need.able)
-    ORDER BY rank DESC, id LIMIT lane.room
-) AS candidate
-ORDER BY candidate.rank DESC, candidate.id
 """
 
 _SILENT = """
@@ -209,19 +157,7 @@ class PostgresLeadership:
 
     async def waiting(self) -> list[Waiting]:
         """See `LeaderStore.waiting`."""
-        kinds = []
-        for row in await self._database.fetch(_WAITING):
-            terms = customer_terms(row["tier"], row["max_concurrent"])
-            kinds.append(
-                Waiting(
-                    requirement(row),
-                    row["customer_id"],
-                    row["particular"],
-                    terms.weight,
-                    terms.max_concurrent,
-                )
-            )
-        return kinds
+        return await waiting.kinds(self._database)
 
     async def assign(
         self,
@@ -231,23 +167,35 @@ class PostgresLeadership:
         lease: float,
     ) -> list[Moved]:
         """See `LeaderStore.assign`."""
-        rows = await self._database.fetch(_CANDIDATES, *_lanes(lanes))
-        candidates = [
-            Candidate(
-                row["id"],
-                requirement(row),
-                State(row["state"]),
-                frozenset(row["excluded_workers"]),
-                row["customer_id"],
-                affinity_of(row),
-            )
-            for row in rows
-        ]
-        seen = {row["id"]: row for row in rows}
-        moves = [_scheduled(placement, lease) for placement in place(candidates)]
+        rows = await waiting.in_lanes(self._database, lanes)
+        placements = place([waiting.candidate(row) for row in rows])
+        return await self._give(epoch, placements, rows, lease)
+
+    async def vacant(self, one: NewWorkload) -> Waiting | None:
+        """See `LeaderStore.vacant`."""
+        return await submissions.vacant(self._database, one)
+
+    async def hand_over(
+        self, epoch: int, batch: Sequence[NewWorkload], chosen: Mapping[UUID, str], lease: float
+    ) -> list[Moved]:
+        """See `LeaderStore.hand_over`."""
+        leading = Leading(epoch, self._here)
+        return await submissions.hand_over(
+            self._database, self._witnesses, batch, chosen, leading, lease
+        )
+
+    async def _give(
+        self,
+        epoch: int,
+        placements: Sequence[Placement],
+        rows: Sequence[asyncpg.Record],
+        lease: float,
+    ) -> list[Moved]:
+        """Schedule what was placed, as far as it still is as in `rows`."""
+        moves = [_scheduled(placement, lease) for placement in placements]
         if not moves:
             return []
-
+        seen = {row["id"]: row for row in rows}
         leading = Leading(epoch, self._here)
 
         async def store(connection: Connection) -> list[Moved]:
@@ -271,19 +219,6 @@ class PostgresLeadership:
             for move in moves
             if move.id in moved
         ]
-
-    async def vacant(self, one: NewWorkload) -> Waiting | None:
-        """See `LeaderStore.vacant`."""
-        return await submissions.vacant(self._database, one)
-
-    async def hand_over(
-        self, epoch: int, batch: Sequence[NewWorkload], chosen: Mapping[UUID, str], lease: float
-    ) -> list[Moved]:
-        """See `LeaderStore.hand_over`."""
-        leading = Leading(epoch, self._here)
-        return await submissions.hand_over(
-            self._database, self._witnesses, batch, chosen, leading, lease
-        )
 
     def _with_assignment(self, moved: Moved, row: asyncpg.Record) -> Moved:
         """With what its worker is to be sent and judged by, where that was read already."""
@@ -413,27 +348,6 @@ async def fence(connection: Connection, epoch: int) -> None:
     if row is None or row["epoch"] != epoch:
         found = f"epoch {row['epoch']} of {row['holder']}" if row else "none"
         raise StaleEpoch(f"epoch {epoch} is over: {found}")
-
-
-def _lanes(lanes: Sequence[Lane]) -> tuple[str, str]:
-    """The arguments of `_CANDIDATES`: lanes, and what those of one need have in common."""
-    numbers: dict[Requirement, int] = {}
-    needs: list[dict[str, object]] = []
-    for lane in lanes:
-        if lane.need not in numbers:
-            number = numbers[lane.need] = len(needs)
-            common = asdict(lane.need) | {"number": number, "free": lane.free, "able": lane.able}
-            needs.append(common)
-    requested = [
-        {
-            "need": numbers[lane.need],
-            "customer_id": lane.waiting.customer_id,
-            "particular": lane.waiting.particular,
-            "room": lane.room,
-        }
-        for lane in lanes
-    ]
-    return json.dumps(requested), json.dumps(needs)
 
 
 def _scheduled(placement: Placement, lease: float) -> Move:
