@@ -126,7 +126,7 @@ class Parts:
             self.dsn,
             SERVER_SETTINGS,
             {
-                signals.WORK: lambda _: self.leader.wake(),
+                signals.WORK: lambda what: self.leader.wake(workers=what == signals.WORKERS),
                 signals.ASSIGNED: self.delivery.wake,
                 signals.ORDERS: self.delivery.wake_orders,
                 signals.DONE: self.waiters.wake_named,

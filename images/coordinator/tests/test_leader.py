@@ -9,9 +9,9 @@ import pytest
 
 from muster_coordinator.engine.errors import StaleEpoch, Unavailable
 from muster_coordinator.engine.leader import Leader, LeaderSettings
+from muster_coordinator.engine.model import Moved, Worker
 from muster_coordinator.engine.ports import LeaderStore, Meter, WorkerStore
 from muster_coordinator.engine.retry import RetryPolicy
-from muster_coordinator.engine.scheduling import Waiting
 from muster_coordinator.engine.scheduling.strategies import LeastLoaded
 from muster_testing.waiting import eventually
 
@@ -34,7 +34,7 @@ class Store:
     async def fenced(self, epoch: int, _holder: str) -> None:
         self.traces.append(epoch)
 
-    async def waiting(self) -> Sequence[Waiting]:
+    async def assign_few(self, *_: Any) -> Sequence[Moved]:
         self.looks += 1
         if self.error is not None and self.looks > self.after:
             raise self.error
@@ -59,6 +59,13 @@ class Store:
         return None
 
 
+class Nobody:
+    """A registry without workers."""
+
+    async def workers(self) -> Sequence[Worker]:
+        return []
+
+
 class Counting:
     """Counts calls by their names."""
 
@@ -72,7 +79,7 @@ class Counting:
 def _leader(store: Store, meter: Counting, **settings: float) -> Leader:
     return Leader(
         cast("LeaderStore", store),
-        cast("WorkerStore", None),
+        cast("WorkerStore", Nobody()),
         LeastLoaded(),
         RetryPolicy(),
         LeaderSettings(**{"poll": 0.01, "patience": 0.3, "cleanup": 0.01, **settings}),  # type: ignore[arg-type]

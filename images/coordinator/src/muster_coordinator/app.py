@@ -447,7 +447,7 @@ class Coordinator:
             self._dsn,
             SERVER_SETTINGS,
             {
-                signals.WORK: lambda _: self._leader.wake(),
+                signals.WORK: lambda what: self._leader.wake(workers=what == signals.WORKERS),
                 signals.ASSIGNED: self._delivery.wake,
                 signals.ORDERS: self._delivery.wake_orders,
                 signals.DONE: self._waiters.wake_named,

@@ -10,8 +10,9 @@ from operator import attrgetter
 from muster_coordinator.engine.batching import Pacer, Width
 from muster_coordinator.engine.errors import StaleEpoch, Unavailable
 from muster_coordinator.engine.model import Moved, NewWorkload, Worker
-from muster_coordinator.engine.ports import HealthLimits, LeaderStore, Meter, WorkerStore
+from muster_coordinator.engine.ports import HealthLimits, LeaderStore, Meter, Sight, WorkerStore
 from muster_coordinator.engine.retry import RetryPolicy
+from muster_coordinator.engine.roster import Roster
 from muster_coordinator.engine.scheduling import (
     Candidate,
     Placement,
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 _RETIRED_AT_ONCE = 500
 _RETIRE_PAUSE_SECONDS = 0.1
+
+# So much is read whole, whatever of it can be given away.
+_FEW = 20
 
 _LANE = attrgetter("customer_id", "requirement", "priority", "affinity", "deadline")
 
@@ -99,6 +103,10 @@ class Leader:
         self._wake = asyncio.Event()
         # Whoever places knows what everybody holds, and is alone with that until it is stored.
         self._placing = asyncio.Lock()
+        self._roster = Roster(workers)
+        # Whether little waited when that was last looked at, and such a round is under way.
+        self._little = True
+        self._brief = False
         self._epoch: int | None = None
 
     @property
@@ -106,8 +114,14 @@ class Leader:
         """The epoch that this replica leads in; None where it does not lead."""
         return self._epoch
 
-    def wake(self) -> None:
-        """There may be something to assign."""
+    def wake(self, *, workers: bool = True) -> None:
+        """There may be something to assign.
+
+        Args:
+            workers: whether workers may be others, or know other things, than before.
+        """
+        if workers:
+            self._roster.doubt()
         self._wake.set()
 
     async def hand_over(self, batch: Sequence[NewWorkload]) -> bool:
@@ -121,16 +135,17 @@ class Leader:
             Unavailable: the database is away.
         """
         epoch, first = self._epoch, batch[0]
-        if epoch is None or self._placing.locked():
+        if epoch is None or (self._placing.locked() and not self._brief):
             return False
         lane = _LANE(first)
         if first.affinity or first.deadline or any(_LANE(one) != lane for one in batch):
             return False
         async with self._placing:
-            kind = await self._store.vacant(first)
-            if kind is None:
+            vacancy = await self._store.vacant(first)
+            if vacancy is None:
                 return False
-            workers = await self._workers.workers()
+            kind, holding = vacancy
+            workers = await self._roster.holding(holding)
             candidates = [
                 Candidate(one.id, one.requirement, State.PENDING, customer_id=one.customer_id)
                 for one in batch
@@ -140,6 +155,8 @@ class Leader:
                 return False
             chosen = {placement.candidate.id: placement.worker_id for placement in placements}
             moved = await self._store.hand_over(epoch, batch, chosen, self._settings.lease)
+            if len(moved) < len(chosen):
+                self._roster.doubt()
         self._tell(moved)
         return True
 
@@ -152,6 +169,7 @@ class Leader:
             return
         log.info("leading", extra={"epoch": epoch})
         self._epoch = epoch
+        self._roster.doubt()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._schedule(epoch))
@@ -212,18 +230,48 @@ class Leader:
     async def _assign(self, epoch: int) -> int:
         """One batch; how many were assigned."""
         self._meter.polled()
-        waiting = await self._store.waiting()
-        if not waiting:
-            return 0
-        async with self._placing:
-            moved = await self._fill(epoch, waiting)
+        moved = await self._few(epoch) if self._little else None
+        if moved is None:
+            moved = await self._many(epoch)
         self._tell(moved)
         return len(moved)
 
+    async def _few(self, epoch: int) -> list[Moved] | None:
+        """Assign all that waits, as far as there is room; None where that is much."""
+        placements: Sequence[Placement] = []
+
+        async def place(sight: Sight) -> Sequence[Placement]:
+            nonlocal placements
+            workers = await self._roster.holding(sight.holding)
+            placements = self._place(sight.candidates, sight.kinds, workers)
+            return placements
+
+        async with self._placing:
+            self._brief = True
+            try:
+                moved = await self._store.assign_few(epoch, _FEW, place, self._settings.lease)
+            finally:
+                self._brief = False
+        self._little = moved is not None
+        if moved is not None and len(moved) < len(placements):
+            # Some worker can't have what it was meant to have; perhaps another can.
+            self.wake()
+        return moved
+
+    async def _many(self, epoch: int) -> list[Moved]:
+        """Assign what is first in each lane."""
+        waiting = await self._store.waiting()
+        self._little = not waiting
+        if not waiting:
+            return []
+        async with self._placing:
+            return await self._fill(epoch, waiting)
+
     def _tell(self, moved: Sequence[Moved]) -> None:
-        """Of what was given to workers: this replica's own streams need not wait to hear of it."""
-        self._meter.assigned(moved)
-        self.on_assigned(moved)
+        """Tell of what was given to workers, as this replica's own streams need not wait for it."""
+        if moved:
+            self._meter.assigned(moved)
+            self.on_assigned(moved)
 
     async def _fill(self, epoch: int, waiting: Sequence[Waiting]) -> list[Moved]:
         workers = await self._workers.workers()
@@ -254,7 +302,7 @@ class Leader:
         return placements[: self._width.now]
 
     async def _watch(self, epoch: int, since: datetime) -> None:
-        """Mark silent workers and recover what they held.
+        """Mark silent workers and recover what they held; know anew who they are.
 
         Silence counts only from when the database was seen last, as nobody could note heartbeats
         while it was away.
@@ -266,6 +314,7 @@ class Leader:
                 if regained is None:
                     regained = await self._store.now()
                 await self._watch_once(epoch, regained)
+                await self._roster.read()
                 patience.renew()
             except Unavailable as error:
                 regained = None

@@ -229,6 +229,10 @@ class Share:
     count: int
 
 
+Holding = Mapping[str, tuple[Share, ...]]
+"""Worker id to what it holds; those that hold nothing are missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """A known worker and what it holds: `load` is its number of assigned workloads."""

@@ -1,14 +1,14 @@
 """What only the leader writes, each write fenced by its epoch; see `engine.ports.LeaderStore`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from muster_coordinator.engine.errors import StaleEpoch
-from muster_coordinator.engine.model import Held, Move, Moved, NewWorkload
-from muster_coordinator.engine.ports import Expire, HealthLimits, Recover
+from muster_coordinator.engine.model import Held, Holding, Move, Moved, NewWorkload
+from muster_coordinator.engine.ports import Expire, HealthLimits, Recover, Sight
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import State, WorkerStatus
 from muster_coordinator.store import cleaning, submissions, waiting
@@ -112,7 +112,7 @@ WITH released AS (
     SELECT id, 'leader', 'worker.status', 'QUARANTINED', 'ACTIVE', $1, 'quarantine is over'
     FROM released
 )
-SELECT id, pg_notify('muster_work', '') FROM released
+SELECT id, pg_notify('muster_work', 'workers') FROM released
 """
 
 
@@ -171,9 +171,25 @@ class PostgresLeadership:
         placements = place([waiting.candidate(row) for row in rows])
         return await self._give(epoch, placements, rows, lease)
 
-    async def vacant(self, one: NewWorkload) -> Waiting | None:
+    async def assign_few(
+        self,
+        epoch: int,
+        most: int,
+        place: Callable[[Sight], Awaitable[Sequence[Placement]]],
+        lease: float,
+    ) -> list[Moved] | None:
+        """See `LeaderStore.assign_few`."""
+        found = await waiting.few(self._database, most)
+        if found is None:
+            return None
+        sight, rows = found
+        if not rows:
+            return []
+        return await self._give(epoch, await place(sight), rows, lease)
+
+    async def vacant(self, one: NewWorkload) -> tuple[Waiting, Holding] | None:
         """See `LeaderStore.vacant`."""
-        return await submissions.vacant(self._database, one)
+        return await waiting.vacant(self._database, one)
 
     async def hand_over(
         self, epoch: int, batch: Sequence[NewWorkload], chosen: Mapping[UUID, str], lease: float

@@ -1,7 +1,9 @@
 """The channels on which changes of the queue are told."""
 
 WORK = "muster_work"
-"""There may be something to assign."""
+"""There may be something to assign; with `WORKERS`, as workers are others than before."""
+
+WORKERS = "workers"
 
 ASSIGNED = "muster_assigned"
 """Something was assigned to the worker in the payload."""

@@ -9,7 +9,6 @@ from uuid import UUID
 from muster_coordinator.engine.affinity import to_json
 from muster_coordinator.engine.customers import Customer, Terms, Tier
 from muster_coordinator.engine.model import Assignment, Held, Moved, NewWorkload
-from muster_coordinator.engine.scheduling import Waiting
 from muster_coordinator.engine.scheduling.aging import POINTS_PER_SECOND, rank
 from muster_coordinator.engine.states import State
 from muster_coordinator.store.database import Database
@@ -94,13 +93,6 @@ SELECT id, worker_id, created_at,
 FROM submitted
 """
 
-_VACANT = """
-SELECT customers.tier, customers.max_concurrent
-FROM (VALUES ($1::text)) AS own (id) LEFT JOIN customers ON customers.id = own.id
-WHERE NOT EXISTS (
-    SELECT FROM workloads WHERE state IN ('PENDING', 'REDISTRIBUTING') AND pool = $2)
-"""
-
 
 def _statements(query: str, array: str = "", name: str = "") -> tuple[str, str]:
     """A query for batches of one kind, and for others."""
@@ -124,15 +116,6 @@ def submission(
 ) -> tuple[str, tuple[object, ...]]:
     """The statement that stores a batch, and its arguments."""
     return _with_arguments(_SUBMITS, batch, witnesses)
-
-
-async def vacant(database: Database, one: NewWorkload) -> Waiting | None:
-    """The lane of new work in a pool where nothing waits; None where something does."""
-    row = await database.fetchrow(_VACANT, one.customer_id, one.requirement.pool)
-    if row is None:
-        return None
-    terms = customer_terms(row["tier"], row["max_concurrent"])
-    return Waiting(one.requirement, one.customer_id, weight=terms.weight, most=terms.max_concurrent)
 
 
 async def hand_over(

@@ -38,7 +38,7 @@ WITH registered AS (
            CASE WHEN $9 THEN 'started anew' ELSE '' END
     FROM registered
 )
-SELECT pg_notify('muster_work', '')
+SELECT pg_notify('muster_work', 'workers')
 """
 
 _BEAT = """
@@ -63,7 +63,7 @@ WITH beat AS (
     SELECT id, 'worker:' || id, 'worker.status', before, status, 'heartbeat'
     FROM alive WHERE before <> status
 )
-SELECT id, CASE WHEN before <> status THEN pg_notify('muster_work', '') END,
+SELECT id, CASE WHEN before <> status THEN pg_notify('muster_work', 'workers') END,
        -- The next heartbeat makes up for one that a crash of the database takes with it.
        set_config('synchronous_commit', 'off', true)
 FROM alive
@@ -76,7 +76,7 @@ WITH opened AS (
         status = CASE WHEN status IN ('SUSPECT', 'DEAD') THEN 'ACTIVE' ELSE status END
     WHERE id = $1 RETURNING id
 )
-SELECT id, pg_notify('muster_work', '') FROM opened
+SELECT id, pg_notify('muster_work', 'workers') FROM opened
 """
 
 _CLOSE_STREAMS = """
@@ -158,7 +158,7 @@ WITH lifted AS (
     SELECT id, 'administrator', 'worker.status', 'QUARANTINED', 'ACTIVE', 'quarantine lifted'
     FROM lifted
 )
-SELECT id, pg_notify('muster_work', '') FROM lifted
+SELECT id, pg_notify('muster_work', 'workers') FROM lifted
 """
 
 _WORKERS = """

@@ -15,6 +15,7 @@ from muster_coordinator.engine.ports.leading import (
     Expire,
     HealthLimits,
     LeaderStore,
+    Sight,
 )
 from muster_coordinator.engine.ports.results import (
     Acceptance,
@@ -59,6 +60,7 @@ __all__ = [
     "ProgressNote",
     "QueueStore",
     "Recover",
+    "Sight",
     "Statement",
     "Submission",
     "Verdict",

@@ -1,12 +1,12 @@
 """What the leader needs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from muster_coordinator.engine.model import Held, Move, Moved, NewWorkload
+from muster_coordinator.engine.model import Held, Holding, Move, Moved, NewWorkload
 from muster_coordinator.engine.ports.workers import Recover
 from muster_coordinator.engine.scheduling import Candidate, Lane, Placement, Waiting
 from muster_coordinator.engine.states import WorkerStatus
@@ -30,6 +30,19 @@ class HealthLimits:
     forgotten: float = 7 * 24 * 3600.0
     grace: float = 8.0
     replica: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All that waits, where that is little, and what workers hold at the same moment.
+
+    Args:
+        candidates: what may be given away now, in the order of the queue.
+    """
+
+    kinds: Sequence[Waiting]
+    candidates: Sequence[Candidate]
+    holding: Holding
 
 
 class LeaderStore(Protocol):
@@ -65,7 +78,17 @@ class LeaderStore(Protocol):
         """Let `place` choose for what is first in each lane, and schedule what still waits then."""
         ...
 
-    async def vacant(self, one: NewWorkload) -> Waiting | None:
+    async def assign_few(
+        self,
+        epoch: int,
+        most: int,
+        place: Callable[[Sight], Awaitable[Sequence[Placement]]],
+        lease: float,
+    ) -> list[Moved] | None:
+        """As `assign`, with all that waits in sight; None where that is more than `most`."""
+        ...
+
+    async def vacant(self, one: NewWorkload) -> tuple[Waiting, Holding] | None:
         """The lane of new work in a pool where nothing waits; None where something does."""
         ...
 
