@@ -40,6 +40,9 @@ class Store:
             raise self.error
         return []
 
+    async def amiss(self, *_: Any) -> bool:
+        return True
+
     async def judge_workers(self, *_: Any) -> Sequence[Any]:
         return []
 

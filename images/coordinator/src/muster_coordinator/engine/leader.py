@@ -323,6 +323,8 @@ class Leader:
             await asyncio.sleep(self._settings.poll)
 
     async def _watch_once(self, epoch: int, since: datetime) -> None:
+        if not await self._store.amiss(epoch, since, self._settings.limits):
+            return
         for worker_id, status in await self._store.judge_workers(
             epoch, self._settings.limits, since
         ):

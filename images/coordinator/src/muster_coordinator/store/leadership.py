@@ -41,10 +41,12 @@ SELECT 'leader:' || $1, 'leader.fenced', $2::bigint,
 FROM leader_epoch
 """
 
-_SILENT = """
+_NO_HEARTBEAT = "greatest(last_heartbeat_at, {since}) < now() - {seconds}::interval"
+
+_SILENT = f"""
 WITH silent AS (
     SELECT id, status AS before FROM workers
-    WHERE status = ANY ($1::text[]) AND greatest(last_heartbeat_at, $3) < now() - $4::interval
+    WHERE status = ANY ($1::text[]) AND {_NO_HEARTBEAT.format(since="$3", seconds="$4")}
     ORDER BY id FOR UPDATE
 ), marked AS (
     UPDATE workers SET status = $2, status_reason = 'no heartbeat', status_changed_at = now()
@@ -57,11 +59,26 @@ WITH silent AS (
 SELECT id, status FROM marked
 """
 
-_END_STREAMS_OF_SILENT_REPLICAS = """
-UPDATE workers SET stream_id = NULL, replica_id = NULL, stream_lost_at = now()
-WHERE replica_id IS NOT NULL AND NOT EXISTS (
+_ITS_REPLICA_IS_SILENT = """
+replica_id IS NOT NULL AND NOT EXISTS (
     SELECT FROM replicas WHERE replicas.id = workers.replica_id
-    AND greatest(replicas.last_seen_at, $1) >= now() - $2::interval)
+    AND greatest(replicas.last_seen_at, {since}) >= now() - {seconds}::interval)
+"""
+
+_END_STREAMS_OF_SILENT_REPLICAS = f"""
+UPDATE workers SET stream_id = NULL, replica_id = NULL, stream_lost_at = now()
+WHERE {_ITS_REPLICA_IS_SILENT.format(since="$1", seconds="$2")}
+"""
+
+_LOST = """
+FROM workloads AS workload LEFT JOIN workers AS worker ON worker.id = workload.worker_id
+WHERE workload.state IN ('SCHEDULED', 'RUNNING') AND (
+    worker.id IS NULL
+    OR worker.status NOT IN ('ACTIVE', 'DRAINING')
+    OR workload.lease_expires_at < now()
+    OR (worker.stream_id IS NULL AND (
+        workload.state = 'SCHEDULED'
+        OR greatest(worker.stream_lost_at, worker.last_heartbeat_at) < now() - {grace}::interval)))
 """
 
 # Not locked: a lock would be taken on what a row has become meanwhile, beside the worker that held
@@ -73,14 +90,7 @@ SELECT {HELD_COLUMNS},
             WHEN workload.lease_expires_at < now() THEN 'it took longer than allowed'
             ELSE 'the stream to it ended' END AS reason,
        workload.lease_expires_at < now() AS stuck
-FROM workloads AS workload LEFT JOIN workers AS worker ON worker.id = workload.worker_id
-WHERE workload.state IN ('SCHEDULED', 'RUNNING') AND (
-    worker.id IS NULL
-    OR worker.status NOT IN ('ACTIVE', 'DRAINING')
-    OR workload.lease_expires_at < now()
-    OR (worker.stream_id IS NULL AND (
-        workload.state = 'SCHEDULED'
-        OR greatest(worker.stream_lost_at, worker.last_heartbeat_at) < now() - $1::interval)))
+{_LOST.format(grace="$1")}
 ORDER BY workload.id LIMIT 1000
 """
 
@@ -95,24 +105,43 @@ SELECT id, 'leader', 'worker.status', 'ACTIVE', 'SUSPECT', $2, 'a task took long
 FROM suspected
 """
 
+_LATE = "state IN ('PENDING', 'REDISTRIBUTING') AND deadline_at <= now()"
+
 _EXPIRED = f"""
 SELECT {HELD_COLUMNS}, deadline_at FROM workloads AS workload
-WHERE state IN ('PENDING', 'REDISTRIBUTING') AND deadline_at <= now()
+WHERE {_LATE}
 ORDER BY deadline_at LIMIT 1000
 FOR UPDATE SKIP LOCKED
 """
 
-_RELEASE = """
+_SERVED = "status = 'QUARANTINED' AND quarantined_until < now()"
+
+_RELEASE = f"""
 WITH released AS (
     UPDATE workers SET status = 'ACTIVE', status_reason = 'quarantine is over',
                        status_changed_at = now(), quarantined_until = NULL
-    WHERE status = 'QUARANTINED' AND quarantined_until < now() RETURNING id
+    WHERE {_SERVED} RETURNING id
 ), logged AS (
     INSERT INTO audit_events (worker_id, actor, event, before, after, epoch, reason)
     SELECT id, 'leader', 'worker.status', 'QUARANTINED', 'ACTIVE', $1, 'quarantine is over'
     FROM released
 )
 SELECT id, pg_notify('muster_work', 'workers') FROM released
+"""
+
+# Nearly always there is nothing, and then nothing is locked, and no journal waited for.
+_AMISS = f"""
+SELECT epoch, holder,
+       EXISTS (SELECT FROM workers
+               WHERE status = 'ACTIVE' AND {_NO_HEARTBEAT.format(since="$1", seconds="$2")})
+       OR EXISTS (SELECT FROM workers WHERE status IN ('SUSPECT', 'DRAINING')
+                  AND {_NO_HEARTBEAT.format(since="$1", seconds="$3")})
+       OR EXISTS (SELECT FROM workers
+                  WHERE {_ITS_REPLICA_IS_SILENT.format(since="$1", seconds="$4")})
+       OR EXISTS (SELECT {_LOST.format(grace="$5")})
+       OR EXISTS (SELECT FROM workloads WHERE {_LATE})
+       OR EXISTS (SELECT FROM workers WHERE {_SERVED}) AS amiss
+FROM leader_epoch
 """
 
 
@@ -269,6 +298,15 @@ class PostgresLeadership:
             ),
         )
 
+    async def amiss(self, epoch: int, since: datetime, limits: HealthLimits) -> bool:
+        """See `LeaderStore.amiss`."""
+        seconds = (limits.suspect, limits.dead, limits.replica, limits.grace)
+        row = await self._database.fetchrow(
+            _AMISS, since, *(timedelta(seconds=one) for one in seconds)
+        )
+        _same_epoch(row, epoch)
+        return row is not None and bool(row["amiss"])
+
     async def judge_workers(
         self, epoch: int, limits: HealthLimits, since: datetime
     ) -> list[tuple[str, WorkerStatus]]:
@@ -360,7 +398,12 @@ async def fence(connection: Connection, epoch: int) -> None:
     Raises:
         StaleEpoch: a newer one has begun.
     """
-    row = await connection.fetchrow("SELECT epoch, holder FROM leader_epoch FOR SHARE")
+    _same_epoch(
+        await connection.fetchrow("SELECT epoch, holder FROM leader_epoch FOR SHARE"), epoch
+    )
+
+
+def _same_epoch(row: asyncpg.Record | None, epoch: int) -> None:
     if row is None or row["epoch"] != epoch:
         found = f"epoch {row['epoch']} of {row['holder']}" if row else "none"
         raise StaleEpoch(f"epoch {epoch} is over: {found}")

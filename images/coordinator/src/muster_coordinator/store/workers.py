@@ -87,10 +87,16 @@ UPDATE workers SET stream_id = NULL, replica_id = NULL, stream_lost_at = now()
 FROM closing WHERE workers.id = closing.id RETURNING workers.id
 """
 
-_STREAMS_OF_A_REPLICA = "SELECT stream_id FROM workers WHERE replica_id = $1"
-
 _REPLICA_LIVES = """
 INSERT INTO replicas (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET last_seen_at = now()
+"""
+
+# The next one makes up for one that a crash of the database takes with it.
+_REPLICA_LIVES_ON = f"""
+WITH lives AS (
+    {_REPLICA_LIVES} RETURNING set_config('synchronous_commit', 'off', true)
+)
+SELECT stream_id FROM workers WHERE replica_id = $1
 """
 
 _DEREGISTER = """
@@ -292,13 +298,8 @@ class PostgresWorkers:
 
     async def replica_lives(self, replica_id: str) -> Collection[UUID]:
         """See `WorkerStore.replica_lives`."""
-
-        async def lives(connection: Connection) -> Collection[UUID]:
-            await connection.execute(_REPLICA_LIVES, replica_id)
-            rows = await connection.fetch(_STREAMS_OF_A_REPLICA, replica_id)
-            return {row["stream_id"] for row in rows}
-
-        return await self._database.run(lives)
+        rows = await self._database.fetch(_REPLICA_LIVES_ON, replica_id)
+        return {row["stream_id"] for row in rows}
 
     async def replica_stopped(self, replica_id: str) -> None:
         """See `WorkerStore.replica_stopped`."""

@@ -101,6 +101,10 @@ class LeaderStore(Protocol):
         """
         ...
 
+    async def amiss(self, epoch: int, since: datetime, limits: HealthLimits) -> bool:
+        """Whether there is anything to judge, recover, expire or release now; read only."""
+        ...
+
     async def judge_workers(
         self, epoch: int, limits: HealthLimits, since: datetime
     ) -> list[tuple[str, WorkerStatus]]:
