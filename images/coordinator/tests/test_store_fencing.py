@@ -242,6 +242,26 @@ async def test_nothing_is_given_to_a_worker_that_was_quarantined_meanwhile(
     assert (workload.state, workload.generation) == (State.PENDING, 0)
 
 
+async def test_what_a_worker_is_given_after_its_quarantine_stays_its_own(
+    database: Database,
+) -> None:
+    assignments, workers = PostgresAssignments(database), PostgresWorkers(database)
+    epoch, _ = await PostgresLeadership(database).take_epoch("c-0")
+    await _connect(database, "w-0")
+    [task_id] = await _submit(database)
+    await _assign(database, epoch)
+    await workers.quarantine("w-0", "a lie", 3600.0)
+    back = [State.PENDING]
+    for expected in (back, []):
+        moved = await assignments.take_back("w-0", "a lie", RetryPolicy().lost, quarantined=True)
+        assert [one.after for one in moved] == expected
+        await workers.lift_quarantine("w-0")
+        await _assign(database, epoch)
+    workload = await PostgresQueue(database).get(task_id, "default")
+    assert workload is not None
+    assert (workload.state, workload.generation) == (State.SCHEDULED, 2)
+
+
 async def test_leaders_that_assign_at_once_assign_each_task_once(database: Database) -> None:
     epoch, _ = await PostgresLeadership(database).take_epoch("c-0")
     for name in ("w-0", "w-1", "w-2"):

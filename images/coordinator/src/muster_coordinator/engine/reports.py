@@ -321,8 +321,9 @@ class Reports:
         if not isinstance(verdict, Verdict):
             raise TypeError(f"task {claim.workload_id} moved without a verdict")
         if not verdict.accepted:
-            worker_id = claim.worker_id
-            await self._assignments.take_back(worker_id, "it is quarantined", self._policy.lost)
+            await self._assignments.take_back(
+                claim.worker_id, "it is quarantined", self._policy.lost, quarantined=True
+            )
         return verdict
 
     async def _distrust(self, verdicts: Mapping[Claim, Verdict | EngineError]) -> None:

@@ -84,6 +84,9 @@ SELECT {HELD_COLUMNS}, CASE WHEN NOT keeps_input THEN input END AS input
 FROM workloads AS workload WHERE id = ANY ($1::uuid[])
 """
 
+# Locked, as it may be lifted at any time, and what it is given then is its own.
+_QUARANTINED = "SELECT true FROM workers WHERE id = $1 AND status = 'QUARANTINED' FOR SHARE"
+
 
 class PostgresAssignments:
     """Implements `engine.ports.AssignmentStore`."""
@@ -211,10 +214,14 @@ class PostgresAssignments:
 
         return await self._database.run(report)
 
-    async def take_back(self, worker_id: str, reason: str, recover: Recover) -> list[Moved]:
+    async def take_back(
+        self, worker_id: str, reason: str, recover: Recover, *, quarantined: bool = False
+    ) -> list[Moved]:
         """See `AssignmentStore.take_back`."""
 
         async def take_back(connection: Connection) -> list[Moved]:
+            if quarantined and not await connection.fetchval(_QUARANTINED, worker_id):
+                return []
             return await move_held(
                 connection, [worker_id], HELD, recover, reason, f"worker:{worker_id}"
             )

@@ -98,8 +98,10 @@ class AssignmentStore(Protocol):
         """
         ...
 
-    async def take_back(self, worker_id: str, reason: str, recover: Recover) -> list[Moved]:
-        """Move all that a worker holds."""
+    async def take_back(
+        self, worker_id: str, reason: str, recover: Recover, *, quarantined: bool = False
+    ) -> list[Moved]:
+        """Move all that a worker holds; with `quarantined`, only while it is in quarantine."""
         ...
 
 
