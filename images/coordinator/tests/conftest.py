@@ -1,6 +1,7 @@
-"""Coordinators for the tests that only ask and never break anything."""
+"""Coordinators for the tests that only ask and never break anything; a log for each test."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,20 @@ from muster_testing.postgres import PostgresServer
 
 from .harness import ADDITION, SMALL_TREE, Replica, serving, settings
 from .tenants import make_key, workloads
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """Commands take over the log of their process, which here goes on after them.
+
+    What they wrote to is closed with the test that captured it, and any line that another test logs
+    would be an error on standard error there.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,7 +1,6 @@
 """`muster-coordinator keys`, on a real database."""
 
 import asyncio
-import logging
 from pathlib import Path
 
 import httpx
@@ -30,14 +29,8 @@ class Command:
     async def run(self, *words: str) -> tuple[int, str, str]:
         """Run it; its status, and what it wrote to standard output and error."""
         self._capsys.readouterr()
-        root = logging.getLogger()
-        handlers = list(root.handlers)
-        try:
-            argv = ["--config", str(self._config), "keys", *words]
-            status = await asyncio.to_thread(main, argv)
-        finally:
-            # The command takes over the log of its process.
-            root.handlers = handlers
+        argv = ["--config", str(self._config), "keys", *words]
+        status = await asyncio.to_thread(main, argv)
         written = self._capsys.readouterr()
         return status, written.out, written.err
 
