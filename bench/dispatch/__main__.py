@@ -64,7 +64,8 @@ def main() -> int:
                 answer = one.ask(do="run", tasks=arguments.tasks)
                 seconds[one.name].append(answer["seconds"])
                 few = -(-arguments.lone // arguments.rounds)
-                lone[one.name] += one.ask(do="idle", times=few)["seconds"]
+                for what, found in one.ask(do="idle", times=few).items():
+                    lone[_name(one.name, what)] += found
 
     kept = publish(
         "dispatch",
@@ -97,13 +98,40 @@ def _figures(
 ) -> list[Figure]:
     each = {name: statistics.median(found) / tasks * 1000 for name, found in seconds.items()}
     p99 = {name: _spread(found)["p99"] for name, found in lone.items()}
+    dask = p99["dask"]
+    assigned = {"assign": "", "assign_elsewhere": "elsewhere_"}
     return [
         Figure(
             "dispatch_ms_per_task", "ms", each["muster"], each["dask"], "dask", most=DISPATCH_MS
         ),
         Figure("dispatch_celery_ms_per_task", "ms", each["muster"], each["celery"], "celery"),
-        Figure("assign_p99_ms", "ms", p99["muster"], p99["dask"], "dask", most=ASSIGN_P99_MS),
+        *(
+            Figure(
+                f"{name}_p99_ms",
+                "ms",
+                p99[f"muster {where}answered"],
+                dask,
+                "dask",
+                most=ASSIGN_P99_MS,
+            )
+            for name, where in assigned.items()
+        ),
+        *(
+            Figure(
+                f"{name}_from_request_p99_ms",
+                "ms",
+                p99[_name("muster", f"{where}seconds")],
+                dask,
+                "dask",
+            )
+            for name, where in assigned.items()
+        ),
     ]
+
+
+def _name(contender: str, what: str) -> str:
+    """Of what a contender measured of lone submissions."""
+    return contender if what == "seconds" else f"{contender} {what}"
 
 
 def _milliseconds(seconds: dict[str, list[float]], tasks: int) -> dict[str, list[float]]:

@@ -7,6 +7,7 @@ by single calls instead of one stream.
 
 import asyncio
 import contextlib
+import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -67,6 +68,10 @@ class SimulatedWorker(ABC):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._channel.close()
+
+    async def _before_beats(self) -> None:
+        """Workers begin each at a time of its own, so their heartbeats don't come all at once."""
+        await asyncio.sleep(random.random() * _BEAT_SECONDS)
 
     def _hello(self, keys: str) -> pb.RegisterWorkerRequest:
         return pb.RegisterWorkerRequest(
@@ -129,6 +134,7 @@ class StreamingWorker(SimulatedWorker):
         )
 
     async def _beat(self) -> None:
+        await self._before_beats()
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
             await self._write(pb.WorkerFrame(heartbeat=pb.Heartbeat()))
@@ -177,6 +183,7 @@ class CallingWorker(SimulatedWorker):
         self._work.accepted(task.task_id)
 
     async def _beat(self) -> None:
+        await self._before_beats()
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
             await self._stub.SendHeartbeat(

@@ -1,4 +1,4 @@
-"""The contender that is Muster: a coordinator process, PostgreSQL, and a fleet in this process."""
+"""The contender that is Muster: two coordinators, PostgreSQL, and a fleet in this process."""
 
 import asyncio
 import contextlib
@@ -7,11 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import asyncpg
 import httpx
 import uvloop
@@ -36,13 +39,15 @@ from muster_testing.postgres import PostgresServer
 
 _SPEC = CircuitSpec.from_key_id("addition-poseidon@bn254")
 _INPUTS = 64
+_JSON = {"Content-Type": "application/json"}
 _READY_SECONDS = 60.0
 
 
-def _document(home: Path) -> dict[str, Any]:
+def _document(home: Path, name: str) -> dict[str, Any]:
     circuit = {"name": _SPEC.name, "curve": _SPEC.curve.value}
     return {
-        "coordinator": {"id": "bench", "grpc_port": 0, "http_port": 0, "ops_port": 0},
+        "coordinator": {"id": name, "grpc_port": 0, "http_port": 0, "ops_port": 0},
+        "http": {"rate_limit": 0},
         "database": {"dsn_file": str(home / "dsn")},
         "leader_election": {"backend": "advisory-lock"},
         "proving": {"pools": [{"name": "bench", "insecure_setup": True, "circuits": [circuit]}]},
@@ -50,12 +55,12 @@ def _document(home: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def coordinator(dsn: str) -> Iterator[dict[str, int]]:
-    """A coordinator as it is in production, but for its ports; yields these."""
+def coordinator(dsn: str, name: str) -> Iterator[dict[str, int]]:
+    """A coordinator as it is in production, but for its ports and its rate limit; yields these."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         home = Path(folder)
         (home / "dsn").write_text(dsn)
-        (home / "config.yaml").write_text(yaml.safe_dump(_document(home)))
+        (home / "config.yaml").write_text(yaml.safe_dump(_document(home, name)))
         command = [sys.executable, "-m", "muster_coordinator", "--config"]
         with (
             (home / "log").open("w") as log,
@@ -89,11 +94,18 @@ def _ready(port: int) -> bool:
 
 
 class Bench:
-    """A running coordinator with its fleet, and a client that submits as its HTTP face does."""
+    """A coordinator that leads, with its fleet, and one that follows.
 
-    def __init__(self, dsn: str, ports: dict[str, int]) -> None:
+    Many tasks are submitted as the HTTP face does it, lone ones over HTTP.
+
+    Args:
+        leader, follower: the ports of each.
+    """
+
+    def __init__(self, dsn: str, leader: dict[str, int], follower: dict[str, int]) -> None:
         self._dsn = dsn
-        self._ports = ports
+        self._ports = leader
+        self._faces = {"": leader["http"], "elsewhere_": follower["http"]}
         self._workers: list[SimulatedWorker] = []
         self._open: set[str] = set()
         self._all_accepted = asyncio.Event()
@@ -125,10 +137,12 @@ class Bench:
         target = f"127.0.0.1:{self._ports['grpc']}"
         self._workers = [kind(target, f"w-{number:03}", work) for number in range(workers)]
         await wait_all(self._workers, f"{_SPEC.key_id}={version}")
+        self._http = aiohttp.ClientSession()
         return {"database_port": urlsplit(self._dsn).port}
 
     async def close(self) -> None:
         """Let everything go."""
+        await self._http.close()
         await close_all(self._workers)
         await self._database.close()
 
@@ -158,22 +172,40 @@ class Bench:
         await self._check([str(one.id) for one in batch])
         return seconds
 
-    async def idle(self, times: int) -> list[float]:
-        """Seconds from each of many lone submissions to its assignment on a stream."""
-        latencies = []
+    async def idle(self, times: int) -> dict[str, list[float]]:
+        """Seconds from each of many lone submissions to its assignment on a stream.
+
+        `seconds` from when the leader was asked, `answered` from its answer, which is negative
+        where the worker was quicker; `elsewhere_seconds` and `elsewhere_answered` of as many tasks
+        that the other coordinator took in.
+        """
+        found = defaultdict(list)
         for number in range(times):
-            self._all_accepted.clear()
-            workload = self._workload(number)
-            task_id = str(workload.id)
-            begun = time.perf_counter()
-            await self._submit(workload)
-            async with asyncio.timeout(30):
-                await self._all_accepted.wait()
-            [arrived] = [one.arrived[task_id] for one in self._workers if task_id in one.arrived]
-            latencies.append(arrived - begun)
-            # So that nothing is at work any more on the one before.
-            await asyncio.sleep(0.05)
-        return latencies
+            for where, port in self._faces.items():
+                asked, answered, arrived = await self._lone(number, port)
+                found[f"{where}seconds"].append(arrived - asked)
+                found[f"{where}answered"].append(arrived - answered)
+                # So that nothing is at work any more on the one before.
+                await asyncio.sleep(0.05)
+        return dict(found)
+
+    async def _lone(self, number: int, port: int) -> tuple[float, float, float]:
+        """When one task was sent, was answered, and was at a worker."""
+        # It is the only one, and may be done before its answer tells its id.
+        self._all_accepted.clear()
+        url = f"http://127.0.0.1:{port}/api/v1/tasks/{_SPEC.name}"
+        body = self._inputs[number % len(self._inputs)]
+        asked = time.perf_counter()
+        async with self._http.post(url, data=body, headers=_JSON) as answer:
+            answered = time.perf_counter()
+            told = await answer.json()
+        if answer.status != HTTPStatus.ACCEPTED:
+            raise RuntimeError(f"not taken in: {told}")
+        task_id = told["task_id"]
+        async with asyncio.timeout(30):
+            await self._all_accepted.wait()
+        [arrived] = [one.arrived[task_id] for one in self._workers if task_id in one.arrived]
+        return asked, answered, arrived
 
     async def _check(self, ids: list[str]) -> None:
         """Every task was accepted once, verified, and its whole way is in the audit."""
@@ -199,8 +231,9 @@ def main() -> None:
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         dsn = runner.run(server.create_database())
-        with coordinator(dsn) as ports:
-            runner.run(serve(Bench(dsn, ports)))
+        # The one that is up first leads.
+        with coordinator(dsn, "bench-0") as leader, coordinator(dsn, "bench-1") as follower:
+            runner.run(serve(Bench(dsn, leader, follower)))
 
 
 if __name__ == "__main__":

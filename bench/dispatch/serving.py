@@ -21,8 +21,11 @@ class Bench(Protocol):
         """Seconds from the first submission to the last result."""
         ...
 
-    async def idle(self, times: int) -> list[float]:
-        """Seconds from each of many lone submissions to its arrival at a worker."""
+    async def idle(self, times: int) -> dict[str, list[float]]:
+        """Seconds from each of many lone submissions to its arrival at a worker, as `seconds`.
+
+        What else it measures of them has other names.
+        """
         ...
 
     async def close(self) -> None:
@@ -46,7 +49,7 @@ async def serve(bench: Bench) -> None:
             case "run":
                 answer = {"seconds": await bench.run(request["tasks"])}
             case "idle":
-                answer = {"seconds": await bench.idle(request["times"])}
+                answer = await bench.idle(request["times"])
             case what:
                 raise ValueError(f"cannot {what}")
         print(json.dumps(answer), flush=True)
