@@ -1,21 +1,23 @@
 """Prometheus metrics. Counters exist at 0 from the start, so that a rate never misses the first."""
 
-from collections import Counter as Counts
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from uuid import UUID
 
+import prometheus_client
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
 )
 
 from muster_coordinator.engine.model import Moved, QueueDepth, Requirement, Worker
 from muster_coordinator.engine.states import State, WorkerStatus
+from muster_coordinator.ops.histogram import Histogram
 from muster_coordinator.proving.offers import PREFIX, Offers
 from muster_protos import coordinator_pb2, workload_pb2
 
@@ -23,6 +25,10 @@ _TASK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _WORK = ("pool", "circuit")
+
+# Most of what moves at once is of one kind: parts of it, one after the other, are few.
+_NEED = attrgetter("requirement")
+_END = attrgetter("requirement", "after")
 
 _METHODS = ("GET", "POST", "PUT", "DELETE", "other")
 _STATUSES = (200, 201, 202, 204, 400, 401, 403, 404, 405, 409, 413, 429, 500, 503)
@@ -114,21 +120,22 @@ class Metrics:
             "coordinator_task_duration_seconds",
             "From submission to an accepted result.",
             _WORK,
-            buckets=_TASK_BUCKETS,
-            registry=registry,
+            _TASK_BUCKETS,
+            registry,
         )
         self._work = Histogram(
             "coordinator_task_work_seconds",
             "What a worker took for an accepted result.",
             _WORK,
-            buckets=_TASK_BUCKETS,
-            registry=registry,
+            _TASK_BUCKETS,
+            registry,
         )
         self._latency = Histogram(
             "coordinator_assignment_latency_seconds",
             "From submission to assignment.",
-            buckets=_FAST_BUCKETS,
-            registry=registry,
+            (),
+            _FAST_BUCKETS,
+            registry,
         )
         self._polls = Counter(
             "coordinator_scheduler_polls_total", "Rounds of scheduling.", registry=registry
@@ -159,7 +166,7 @@ class Metrics:
             (*labels, "grpc_code"),
             registry=self.registry,
         )
-        self._handling = Histogram(
+        self._handling = prometheus_client.Histogram(
             "grpc_server_handling_seconds",
             "How long unary calls took.",
             labels,
@@ -172,7 +179,7 @@ class Metrics:
             ("method", "status"),
             registry=self.registry,
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = prometheus_client.Histogram(
             "coordinator_http_request_seconds",
             "How long HTTP requests took, long polls included.",
             ("method",),
@@ -186,6 +193,7 @@ class Metrics:
             self._notes.labels(kind)
         for kind in ("generation", "epoch"):
             self._fenced.labels(kind)
+        self._latency.observe(())
         self._seed_calls()
         self.sampled([], [], leading=False)
 
@@ -197,7 +205,7 @@ class Metrics:
                 for metric in (self._assigned, self._completed, self._failed, self._returned):
                     metric.labels(*work)
                 for histogram in (self._duration, self._work):
-                    histogram.labels(*work)
+                    histogram.observe((), *work)
 
     def _seed_calls(self) -> None:
         for service, method, kind in _methods():
@@ -211,11 +219,10 @@ class Metrics:
 
     def assigned(self, moved: Sequence[Moved]) -> None:
         """See `Meter.assigned`."""
-        counts = Counts(_work(one.requirement) for one in moved)
-        for work, count in counts.items():
-            self._assigned.labels(*work).inc(count)
-        for one in moved:
-            self._latency.observe((one.at - one.created_at).total_seconds())
+        for need, part in groupby(moved, _NEED):
+            waited = [(one.at - one.created_at).total_seconds() for one in part]
+            self._assigned.labels(*_work(need)).inc(len(waited))
+            self._latency.observe(waited)
 
     def assigning_failed(self) -> None:
         """See `Meter.assigning_failed`."""
@@ -227,19 +234,14 @@ class Metrics:
 
     def ended(self, moved: Sequence[Moved], durations_ms: Mapping[UUID, int]) -> None:
         """See `Meter.ended`."""
-        for (work, after), count in Counts(
-            (_work(one.requirement), one.after) for one in moved
-        ).items():
-            self._ends.get(after, self._returned).labels(*work).inc(count)
-        durations = {}
-        for one in moved:
-            if one.after is State.COMPLETED:
-                work = _work(one.requirement)
-                if work not in durations:
-                    durations[work] = self._duration.labels(*work), self._work.labels(*work)
-                total, at_work = durations[work]
-                total.observe((one.at - one.created_at).total_seconds())
-                at_work.observe(durations_ms.get(one.id, 0) / 1000)
+        for (need, after), found in groupby(moved, _END):
+            part = list(found)
+            work = _work(need)
+            self._ends.get(after, self._returned).labels(*work).inc(len(part))
+            if after is State.COMPLETED:
+                taken = [(one.at - one.created_at).total_seconds() for one in part]
+                self._duration.observe(taken, *work)
+                self._work.observe([durations_ms.get(one.id, 0) / 1000 for one in part], *work)
 
     def noted(self, kind: str, count: int) -> None:
         """See `Meter.noted`."""
