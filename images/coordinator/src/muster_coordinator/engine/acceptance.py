@@ -39,9 +39,14 @@ class ByType:
         self, items: Sequence[tuple[Statement, Submission]]
     ) -> list[Verdict | EngineError]:
         """See `Acceptance.judge`."""
+        types = {statement.held.requirement.type for statement, _ in items}
+        acceptances = {one: self._of(one) for one in types}
+        if len(set(acceptances.values())) == 1:
+            [acceptance] = set(acceptances.values())
+            return await acceptance.judge(items)
         parts: dict[Acceptance, list[int]] = {}
         for place, (statement, _) in enumerate(items):
-            parts.setdefault(self._of(statement.held.requirement.type), []).append(place)
+            parts.setdefault(acceptances[statement.held.requirement.type], []).append(place)
         verdicts: dict[int, Verdict | EngineError] = {}
         for acceptance, places in parts.items():
             found = await acceptance.judge([items[place] for place in places])

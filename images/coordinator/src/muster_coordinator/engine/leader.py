@@ -146,14 +146,15 @@ class Leader:
                 return False
             kind, holding = vacancy
             workers = await self._roster.holding(holding)
-            candidates = [
-                Candidate(one.id, one.requirement, State.PENDING, customer_id=one.customer_id)
-                for one in batch
-            ]
-            placements = self._place(candidates, [kind], workers)
+            # They differ in nothing that matters here, so that one stands for all.
+            alike = Candidate(first.id, kind.need, State.PENDING, customer_id=first.customer_id)
+            placements = self._place([alike] * len(batch), [kind], workers)
             if not placements:
                 return False
-            chosen = {placement.candidate.id: placement.worker_id for placement in placements}
+            chosen = {
+                one.id: placement.worker_id
+                for one, placement in zip(batch, placements, strict=False)
+            }
             moved = await self._store.hand_over(epoch, batch, chosen, self._settings.lease)
             if len(moved) < len(chosen):
                 self._roster.doubt()

@@ -84,15 +84,20 @@ def place(
     ]
     remaining = dict(left or {})
     able: dict[Requirement, _Able] = {}
+    last: Requirement | None = None
+    those: _Able | None = None
     placements = []
     for candidate in candidates:
         need = candidate.need
         if remaining.get(candidate.customer_id, 1) <= 0:
             continue
-        if need not in able:
+        # Most come in rows of one kind, which need not be looked up each time.
+        if those is None or need is not last:
+            last, those = need, able.get(need)
+        if those is None:
             can = [slot for slot in slots if slot.worker.can_do(need)]
-            able[need] = _Able(can, chooser, ahead(need, prefetch))
-        chosen = able[need].chosen(candidate)
+            those = able[need] = _Able(can, chooser, ahead(need, prefetch))
+        chosen = those.chosen(candidate)
         if chosen is None:
             continue
         chosen.load += 1
