@@ -78,11 +78,11 @@ def _kill(fleet: Fleet, pods: Sequence[dict[str, Any]]) -> None:
 def _audited(fleet: Fleet) -> None:
     """Every task was accepted exactly once, and some had lost their worker before."""
     ((completions, tasks),) = fleet.query(
-        "SELECT count(*), count(DISTINCT workload_id) FROM audit_events WHERE after = 'COMPLETED'"
+        "SELECT count(*), count(DISTINCT workload_id) FROM audit WHERE after = 'COMPLETED'"
     )
     assert (int(completions), int(tasks)) == (TASKS, TASKS)
     ((lost,),) = fleet.query(
-        "SELECT count(*) FROM audit_events WHERE before IN ('SCHEDULED', 'RUNNING') "
+        "SELECT count(*) FROM audit WHERE before IN ('SCHEDULED', 'RUNNING') "
         "AND after IN ('PENDING', 'REDISTRIBUTING')"
     )
     assert int(lost) > 0, "there was no trouble at all"

@@ -30,7 +30,7 @@ async def _completed_once(fleet: Fleet, api: Client, ids: list[str]) -> None:
     assert {task["status"] for task in tasks} == {"completed"}
     assert all(task["verified"] for task in tasks)
     sql = """SELECT count(*), count(DISTINCT workload_id)
-             FROM audit_events WHERE after = 'COMPLETED'"""
+             FROM audit WHERE after = 'COMPLETED'"""
     (row,) = await asyncio.to_thread(fleet.query, sql)
     completions, distinct = map(int, row)
     assert completions == distinct

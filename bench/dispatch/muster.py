@@ -213,7 +213,7 @@ class Bench:
         try:
             row = await connection.fetchrow(
                 "SELECT count(*) FILTER (WHERE verified) AS verified, (SELECT count(*) "
-                "FROM audit_events WHERE workload_id = ANY ($1::uuid[])) AS events "
+                "FROM audit WHERE workload_id = ANY ($1::uuid[])) AS events "
                 "FROM results WHERE workload_id = ANY ($1::uuid[])",
                 ids,
             )

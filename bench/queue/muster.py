@@ -175,7 +175,7 @@ class Bench:
             row = await connection.fetchrow(
                 "SELECT count(*) FILTER (WHERE state <> 'COMPLETED'), count(*),"
                 " (SELECT count(*) FROM results),"
-                " (SELECT count(*) FROM audit_events WHERE workload_id IS NOT NULL) FROM workloads"
+                " (SELECT count(*) FROM audit WHERE workload_id IS NOT NULL) FROM workloads"
             )
         finally:
             await connection.close()

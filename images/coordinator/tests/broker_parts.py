@@ -82,5 +82,5 @@ class Owner:
 
     async def events(self, ids: list[UUID], event: str) -> Counter[UUID]:
         """How often something happened to workloads."""
-        query = "SELECT workload_id FROM audit_events WHERE workload_id = ANY ($1) AND event = $2"
+        query = "SELECT workload_id FROM audit WHERE workload_id = ANY ($1) AND event = $2"
         return Counter(one for (one,) in await rows(self._dsn, query, ids, event))

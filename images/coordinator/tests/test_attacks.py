@@ -163,7 +163,7 @@ async def test_an_old_completion_is_not_replayed_into_a_new_assignment(
         assert (
             await first.stub.ReportCompletion(_claim(again, "w-0", recorded.proof_data))
         ).success
-    fenced = "SELECT worker_id, generation FROM audit_events WHERE event = 'report.fenced'"
+    fenced = "SELECT worker_id, generation FROM audit WHERE event = 'report.fenced'"
     assert await rows(dsn, fenced) == [("w-0", 1)]
 
 
@@ -197,7 +197,7 @@ async def test_nobody_reports_on_anothers_task(dsn: str, tmp_path: Path, generat
         assert (await replica.task(task_id))["status"] == "assigned"
         assert (await owner.complete(task, proof)).success
         assert await replica.metric('coordinator_fenced_writes_total{kind="generation"}') == 4
-    traces = "SELECT count(*) FROM audit_events WHERE event = 'report.fenced' AND worker_id = $1"
+    traces = "SELECT count(*) FROM audit WHERE event = 'report.fenced' AND worker_id = $1"
     assert await rows(dsn, traces, "thief") == [(4,)]
 
 
@@ -251,7 +251,7 @@ async def test_what_a_stopped_worker_writes_after_its_lease_is_refused_and_visib
 
             async def fenced() -> bool:
                 traces = (
-                    "SELECT worker_id, generation FROM audit_events "
+                    "SELECT worker_id, generation FROM audit "
                     "WHERE event = 'report.fenced' AND workload_id = $1"
                 )
                 return ("stopped", 1) in await rows(dsn, traces, task_id)

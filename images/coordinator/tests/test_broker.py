@@ -108,7 +108,7 @@ async def test_work_goes_out_and_its_result_comes_back(stage: Stage) -> None:
     assert work["type"] == "echo"
     assert json.loads(work["input"]) == {"a": 1}
     assert work["attempt"] == 1
-    query = "SELECT event FROM audit_events WHERE workload_id = $1 ORDER BY seq"
+    query = "SELECT event FROM audit WHERE workload_id = $1 ORDER BY seq"
     assert [event for (event,) in await rows(stage.dsn, query, one)] == [
         "workload.submitted",
         "workload.scheduled",

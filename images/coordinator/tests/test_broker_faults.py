@@ -129,7 +129,7 @@ async def test_work_of_a_killed_worker_goes_to_another(
             await heir.send(late)
 
             async def refused() -> bool:
-                fenced = "SELECT worker_id FROM audit_events WHERE event = 'report.fenced'"
+                fenced = "SELECT worker_id FROM audit WHERE event = 'report.fenced'"
                 return await rows(dsn, fenced) == [("w-doomed",)]
 
             await eventually(refused, what="the late report is refused")

@@ -183,7 +183,7 @@ class TestKeys:
             with pytest.raises(NotFound, match="there is none that is valid"):
                 await made.accounts.rotate_key(follower.id, key, _secret("x"), grace=0)
             events = await rows(
-                dsn, "SELECT event FROM audit_events WHERE event LIKE 'api_key.%' ORDER BY seq"
+                dsn, "SELECT event FROM audit WHERE event LIKE 'api_key.%' ORDER BY seq"
             )
             assert [event for (event,) in events] == [
                 "api_key.created",

@@ -24,7 +24,7 @@ def _pool(*circuits: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 async def _events(dsn: str, task_id: str) -> list[str]:
-    query = "SELECT event FROM audit_events WHERE workload_id = $1 ORDER BY seq"
+    query = "SELECT event FROM audit WHERE workload_id = $1 ORDER BY seq"
     return [event for (event,) in await rows(dsn, query, task_id)]
 
 
@@ -261,9 +261,7 @@ async def test_a_silent_worker_loses_its_task_and_is_fenced_off(dsn: str, tmp_pa
 
 
 async def _was(dsn: str, worker: str, status: str) -> bool:
-    said = (
-        "SELECT FROM audit_events WHERE worker_id = $1 AND event = 'worker.status' AND after = $2"
-    )
+    said = "SELECT FROM audit WHERE worker_id = $1 AND event = 'worker.status' AND after = $2"
     return bool(await rows(dsn, said, worker, status))
 
 
@@ -329,7 +327,7 @@ async def test_a_task_that_runs_too_long_is_taken_away(dsn: str, tmp_path: Path)
                 task = await replica.ends(task_id)
         assert task["status"] == "completed"
         # More than once when the second worker connects after w-0 was given the task again.
-        reasons = "SELECT DISTINCT reason FROM audit_events WHERE event = 'workload.redistributing'"
+        reasons = "SELECT DISTINCT reason FROM audit WHERE event = 'workload.redistributing'"
         assert await rows(dsn, reasons) == [("worker w-0: it took longer than allowed",)]
 
 

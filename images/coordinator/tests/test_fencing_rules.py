@@ -1,6 +1,7 @@
 """Whose report counts."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,7 +12,7 @@ from muster_coordinator.engine.model import Claim, Held, Requirement
 from muster_coordinator.engine.states import State
 
 ID = new_id()
-HELD = Held(ID, Requirement("demo", "x"), State.RUNNING, "w-0", 7, 0, 3, 0)
+HELD = Held(ID, Requirement("demo", "x"), State.RUNNING, "w-0", 7, 0, 3, 0, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("generation", [7, 0])

@@ -53,7 +53,7 @@ async def test_an_idle_worker_is_given_it_in_the_step_that_stores_it(made: Parts
         ]
         audited = await rows(
             made.dsn,
-            "SELECT DISTINCT actor, epoch, generation, before, after FROM audit_events"
+            "SELECT DISTINCT actor, epoch, generation, before, after FROM audit"
             " WHERE event = 'workload.scheduled'",
         )
         assert audited == [("leader", made.leader.epoch, 1, "PENDING", "SCHEDULED")]

@@ -254,7 +254,7 @@ class TestDeadlines:
             assert await leadership.expire(epoch, RetryPolicy().expired) == []
         query = "SELECT state, input FROM workloads WHERE id = $1"
         assert await rows(dsn, query, workloads[0].id) == [("FAILED", None)]
-        audit = "SELECT event, actor FROM audit_events WHERE workload_id = $1 AND after = 'FAILED'"
+        audit = "SELECT event, actor FROM audit WHERE workload_id = $1 AND after = 'FAILED'"
         assert await rows(dsn, audit, workloads[0].id) == [("workload.failed", "leader")]
 
 

@@ -153,7 +153,7 @@ async def _nothing_waits(dsn: str) -> None:
 
 async def _audited(dsn: str) -> None:
     """Every task was submitted and accepted exactly once, under the generation that held it."""
-    counts = "SELECT event, count(*) FROM audit_events GROUP BY event"
+    counts = "SELECT event, count(*) FROM audit GROUP BY event"
     events: dict[str, int] = dict(await rows(dsn, counts))
     assert (events["workload.submitted"], events["workload.completed"]) == (TASKS, TASKS)
     assert "workload.failed" not in events
@@ -161,19 +161,19 @@ async def _audited(dsn: str) -> None:
     # There was trouble at all.
     assert events.get("workload.unscheduled", 0) + events.get("workload.redistributing", 0) > 10
     twice = (
-        "SELECT workload_id FROM audit_events WHERE event = 'workload.completed' "
+        "SELECT workload_id FROM audit WHERE event = 'workload.completed' "
         "GROUP BY workload_id HAVING count(*) <> 1"
     )
     assert await rows(dsn, twice) == []
     same = (
-        "SELECT count(*) FROM results JOIN audit_events USING (workload_id, worker_id, generation) "
+        "SELECT count(*) FROM results JOIN audit USING (workload_id, worker_id, generation) "
         "WHERE event = 'workload.completed' AND verified"
     )
     assert await rows(dsn, same) == [(TASKS,)]
     # A task moves on only from where it was: no event is missing from its way.
     gaps = (
         "SELECT workload_id FROM (SELECT workload_id, before, lag(after) OVER "
-        "(PARTITION BY workload_id ORDER BY seq) AS was FROM audit_events "
+        "(PARTITION BY workload_id ORDER BY seq) AS was FROM audit "
         "WHERE workload_id IS NOT NULL AND after IS NOT NULL) AS steps "
         "WHERE before IS DISTINCT FROM was"
     )

@@ -82,15 +82,14 @@ async def test_a_replica_that_is_cut_off_changes_nothing_any_more(
                 await eventually(functools.partial(_ready, cut, 200), what="it is back")
                 fenced = 'coordinator_fenced_writes_total{kind="generation"}'
                 assert await cut.metric(fenced) == 1
-    traces = "SELECT worker_id, generation FROM audit_events WHERE event = 'report.fenced'"
+    traces = "SELECT worker_id, generation FROM audit WHERE event = 'report.fenced'"
     assert await rows(dsn, traces) == [("w-0", 1)]
     done = (
-        "SELECT worker_id, generation, epoch IS NULL FROM audit_events "
-        "WHERE event = 'workload.completed'"
+        "SELECT worker_id, generation, epoch IS NULL FROM audit WHERE event = 'workload.completed'"
     )
     assert await rows(dsn, done) == [("w-1", 2, True)]
     # On a slow machine a leader may lose its Lease and win it again.
-    given = "SELECT epoch FROM audit_events WHERE event = 'workload.scheduled' ORDER BY seq"
+    given = "SELECT epoch FROM audit WHERE event = 'workload.scheduled' ORDER BY seq"
     epochs = [epoch for (epoch,) in await rows(dsn, given)]
     assert len(epochs) == 2
     assert epochs == sorted(epochs)
@@ -114,7 +113,7 @@ async def test_a_clock_that_is_wrong_changes_nothing(dsn: str, tmp_path: Path) -
             assert [task.task_id for task in worker.tasks] == ids
             await other.close()
         await leader.close()
-    lost = "SELECT event, reason FROM audit_events WHERE after IN ('SUSPECT', 'DEAD', 'PENDING')"
+    lost = "SELECT event, reason FROM audit WHERE after IN ('SUSPECT', 'DEAD', 'PENDING')"
     assert {event for event, _ in await rows(dsn, lost)} == {"workload.submitted"}
     order = "SELECT count(*) FROM workloads WHERE completed_at < created_at"
     assert await rows(dsn, order) == [(0,)]

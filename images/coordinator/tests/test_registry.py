@@ -67,7 +67,7 @@ async def test_suspect_after_30_seconds_dead_after_90_forgotten_after_7_days(
     assert await registry.after(91) == "DEAD"
     assert await registry.after(7 * DAY - 60) == "DEAD"
     assert await registry.after(7 * DAY + 60) == "forgotten"
-    way = "SELECT event, before, after FROM audit_events WHERE worker_id = 'w-0' ORDER BY seq"
+    way = "SELECT event, before, after FROM audit WHERE worker_id = 'w-0' ORDER BY seq"
     assert await rows(dsn, way) == [
         ("worker.registered", None, "ACTIVE"),
         ("worker.status", "ACTIVE", "SUSPECT"),

@@ -123,8 +123,7 @@ async def test_every_task_completes_once_when_the_leader_is_killed(
         (30, 30)
     ]
     ended = (
-        "SELECT count(*), count(DISTINCT workload_id) FROM audit_events "
-        "WHERE event = 'workload.completed'"
+        "SELECT count(*), count(DISTINCT workload_id) FROM audit WHERE event = 'workload.completed'"
     )
     assert await rows(dsn, ended) == [(30, 30)]
 
@@ -246,7 +245,7 @@ async def test_a_leader_that_was_followed_without_knowing_leaves_a_trace(
         assert await replica.metric('coordinator_fenced_writes_total{kind="epoch"}') == 1
         async with Worker(replica.target, "w-0"):
             assert (await replica.ends(await replica.add()))["status"] == "completed"
-    traces = "SELECT actor, epoch, reason FROM audit_events WHERE event = 'leader.fenced'"
+    traces = "SELECT actor, epoch, reason FROM audit WHERE event = 'leader.fenced'"
     assert await rows(dsn, traces) == [("leader:c-0", 1, "epoch 2 of intruder is newer")]
 
 

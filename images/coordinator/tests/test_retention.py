@@ -43,7 +43,7 @@ async def test_old_finished_work_goes_with_its_proof_and_stays_counted(
             stats = await worker.stub.GetWorkerStats(request)
             assert (stats.tasks_completed, stats.total_duration_ms) == (1, 1)
             await eventually(lambda: _deleted(replica, 1))
-        completed = "SELECT count(*) FROM audit_events WHERE event = 'workload.completed'"
+        completed = "SELECT count(*) FROM audit WHERE event = 'workload.completed'"
         assert await rows(dsn, completed) == [(1,)]
 
 

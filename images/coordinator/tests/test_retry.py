@@ -1,5 +1,7 @@
 """What follows a failure."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from muster_coordinator.engine.identity import new_id
@@ -11,7 +13,8 @@ POLICY = RetryPolicy(Backoff(first=1.0, longest=60.0, jitter=0.0), max_redistrib
 
 
 def _held(state: State = State.RUNNING, retries: int = 0, lost: int = 0) -> Held:
-    return Held(new_id(), Requirement("demo", "x"), state, "w-0", 1, retries, 3, lost)
+    need, at = Requirement("demo", "x"), datetime.now(UTC)
+    return Held(new_id(), need, state, "w-0", 1, retries, 3, lost, at)
 
 
 @pytest.mark.parametrize(("retries", "seconds"), [(0, 1.0), (1, 2.0), (2, 4.0), (20, 60.0)])

@@ -271,7 +271,7 @@ class Workloads(Machine):
         for row in self.sql(
             "SELECT workloads.*, (SELECT count(*) FROM results WHERE workload_id = id) AS results, "
             "(SELECT count(*) FROM checkpoints WHERE workload_id = id) AS kept, "
-            "(SELECT array_agg(after ORDER BY seq) FROM audit_events WHERE workload_id = id "
+            "(SELECT array_agg(after ORDER BY seq) FROM audit WHERE workload_id = id "
             "AND before IS DISTINCT FROM after AND after IS NOT NULL) AS been "
             "FROM workloads"
         ):

@@ -160,7 +160,7 @@ async def test_an_older_generation_is_refused_and_leaves_a_trace(
     assert isinstance(done, Moved)
     traces = await rows(
         dsn,
-        "SELECT workload_id, worker_id, generation FROM audit_events WHERE event = 'report.fenced'",
+        "SELECT workload_id, worker_id, generation FROM audit WHERE event = 'report.fenced'",
     )
     assert traces == [(task_id, "w-0", 1)]
 
@@ -178,7 +178,7 @@ async def test_of_many_reports_on_one_task_exactly_one_counts(database: Database
     moved = [one for answer in answers for one in answer if isinstance(one, Moved)]
     assert len(moved) == 1
     assert await rows(dsn, "SELECT count(*) FROM results") == [(1,)]
-    completed = "SELECT count(*) FROM audit_events WHERE event = 'workload.completed'"
+    completed = "SELECT count(*) FROM audit WHERE event = 'workload.completed'"
     assert await rows(dsn, completed) == [(1,)]
 
 
@@ -207,7 +207,7 @@ async def test_what_moved_after_it_was_read_is_judged_anew(database: Database, d
     assert isinstance(repeated, Fenced)
     assert isinstance(other, Moved)
     assert await rows(dsn, "SELECT workload_id FROM results") == [(ids[1],)]
-    traces = "SELECT workload_id FROM audit_events WHERE event = 'report.fenced'"
+    traces = "SELECT workload_id FROM audit WHERE event = 'report.fenced'"
     assert await rows(dsn, traces) == [(ids[0],), (ids[0],)]
 
 

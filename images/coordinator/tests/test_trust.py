@@ -54,7 +54,7 @@ async def test_a_quarantine_ends_by_itself_and_lasts_longer_each_time(
             worker.handler = _honest
             task_id = await replica.add()
             assert (await replica.ends(task_id))["worker_id"] == "w-0"
-        ended = "SELECT DISTINCT actor, before, after FROM audit_events WHERE reason = $1"
+        ended = "SELECT DISTINCT actor, before, after FROM audit WHERE reason = $1"
         assert await rows(dsn, ended, "quarantine is over") == [("leader", "QUARANTINED", "ACTIVE")]
 
 
@@ -113,5 +113,5 @@ async def test_a_task_that_kills_its_workers_is_given_up(dsn: str, tmp_path: Pat
         task = await replica.ends(task_id)
         assert task["status"] == "failed"
         assert task["error"].startswith("its worker was lost 2 times, the last time: ")
-    poisoned = "SELECT event FROM audit_events WHERE workload_id = $1 ORDER BY seq DESC LIMIT 1"
+    poisoned = "SELECT event FROM audit WHERE workload_id = $1 ORDER BY seq DESC LIMIT 1"
     assert await rows(dsn, poisoned, task_id) == [("workload.poisoned",)]

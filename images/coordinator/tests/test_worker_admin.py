@@ -66,6 +66,6 @@ async def test_what_is_not_there_or_gets_nothing_anyway_is_refused(dsn: str) -> 
                 await made.registry.drain("w-0")
         await made.registry.remove("w-0")
         events = await rows(
-            dsn, "SELECT event, actor FROM audit_events WHERE worker_id = 'w-0' ORDER BY seq"
+            dsn, "SELECT event, actor FROM audit WHERE worker_id = 'w-0' ORDER BY seq"
         )
         assert events[-1] == ("worker.removed", "administrator")

@@ -31,7 +31,7 @@ class Requirement:
     key_version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewWorkload:
     """A workload as it is submitted.
 
@@ -290,6 +290,7 @@ class Held:
     retry_count: int
     max_retries: int
     redistributions: int
+    created_at: datetime
     started_at: datetime | None = None
     timeout_seconds: float | None = None
     wish: Wish = Wish.NONE

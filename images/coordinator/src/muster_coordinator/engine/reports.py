@@ -14,7 +14,7 @@ from muster_coordinator.engine.batching import Batcher
 from muster_coordinator.engine.errors import EngineError, Fenced, Unavailable
 from muster_coordinator.engine.fencing import finished_by, judge
 from muster_coordinator.engine.fresh import Fresh
-from muster_coordinator.engine.model import Claim, Held, LogLine, Move, Moved
+from muster_coordinator.engine.model import Claim, Held, LogLine, Move, Moved, Result
 from muster_coordinator.engine.notes import Notes
 from muster_coordinator.engine.ports import (
     Acceptance,
@@ -45,6 +45,10 @@ class Completion:
 
     claim: Claim
     submission: Submission
+
+
+_Plain = tuple[int, Held, Result]
+"""The place of a completion in its batch, its workload, and the result to keep."""
 
 
 class Outcome(Enum):
@@ -259,7 +263,37 @@ class Reports:
         if unread := ids - statements.keys():
             statements |= await self._assignments.statements(unread)
         verdicts = await self._judged(completions, statements)
-        await self._distrust(verdicts)
+        await self._distrust(completions, verdicts)
+        plain = _plain(completions, statements, verdicts)
+        answers = await self._end(completions, plain) if plain else {}
+        if others := [place for place in range(len(completions)) if place not in answers]:
+            # What was tried and has not ended has moved since it was read.
+            seen = None if plain else {one: found.held for one, found in statements.items()}
+            judged = [(completions[place], verdicts[place]) for place in others]
+            answers |= zip(others, await self._report_results(judged, seen), strict=True)
+        return [answers[place] for place in range(len(completions))]
+
+    async def _end(
+        self, completions: Sequence[Completion], plain: Sequence[_Plain]
+    ) -> dict[int, Verdict | EngineError]:
+        """Store what needs no second look; the answers, by the places of what ended by it."""
+        moved = await self._assignments.complete(
+            [held for _, held, _ in plain], [result for *_, result in plain]
+        )
+        ids = {one.id for one in moved}
+        ended = [place for place, held, _ in plain if held.id in ids]
+        for place in ended:
+            self.on_ended(completions[place].claim)
+        self._meter.ended(moved, {held.id: result.duration_ms for _, held, result in plain})
+        return dict.fromkeys(ended, Verdict(accepted=True))
+
+    async def _report_results(
+        self,
+        judged: Sequence[tuple[Completion, Verdict | EngineError | None]],
+        seen: Mapping[UUID, Held] | None,
+    ) -> list[Verdict | EngineError]:
+        """Store what follows from verdicts; `seen` as in `AssignmentStore.report`."""
+        verdicts = {completion.claim: verdict for completion, verdict in judged}
 
         def decide(claim: Claim, held: Held | None) -> Decision | EngineError:
             if held is not None and held.state is State.COMPLETED and finished_by(claim, held):
@@ -267,7 +301,7 @@ class Reports:
             error = judge(claim, held)
             if error is not None or held is None:
                 return error or Decision()
-            verdict = verdicts.get(claim, Unavailable(f"task {held.id}: it has just moved"))
+            verdict = verdicts[claim] or Unavailable(f"task {held.id}: it has just moved")
             if isinstance(verdict, EngineError):
                 return verdict
             if not verdict.accepted:
@@ -276,35 +310,32 @@ class Reports:
             done = Move(held.id, held.state, State.COMPLETED, "workload.completed", begun=begun)
             return Decision(done, verdict.result)
 
-        seen = {one: statement.held for one, statement in statements.items()}
-        claims = [completion.claim for completion in completions]
+        claims = [completion.claim for completion, _ in judged]
         answers = await self._report(claims, decide, seen)
         durations = {
             completion.claim.workload_id: completion.submission.duration_ms
-            for completion in completions
+            for completion, _ in judged
         }
         self._ended(claims, answers, durations)
         return [
-            await self._answered(completion.claim, answer, verdicts.get(completion.claim))
-            for completion, answer in zip(completions, answers, strict=True)
+            await self._answered(claim, answer, verdicts[claim])
+            for claim, answer in zip(claims, answers, strict=True)
         ]
 
     async def _judged(
-        self, completions: list[Completion], statements: Mapping[UUID, Statement]
-    ) -> dict[Claim, Verdict | EngineError]:
-        """Verdicts on what is worth looking at: the reports that are not fenced off already."""
-        worth = []
-        for completion in completions:
+        self, completions: Sequence[Completion], statements: Mapping[UUID, Statement]
+    ) -> list[Verdict | EngineError | None]:
+        """Verdicts on what is worth looking at; None for reports that are fenced off already."""
+        places, worth = [], []
+        for place, completion in enumerate(completions):
             statement = statements.get(completion.claim.workload_id)
             if statement is not None and judge(completion.claim, statement.held) is None:
-                worth.append((completion, statement))
-        verdicts = await self._acceptance.judge(
-            [(statement, completion.submission) for completion, statement in worth]
-        )
-        return {
-            completion.claim: verdict
-            for (completion, _), verdict in zip(worth, verdicts, strict=True)
-        }
+                places.append(place)
+                worth.append((statement, completion.submission))
+        verdicts: list[Verdict | EngineError | None] = [None] * len(completions)
+        for place, verdict in zip(places, await self._acceptance.judge(worth), strict=True):
+            verdicts[place] = verdict
+        return verdicts
 
     async def _answered(
         self,
@@ -326,11 +357,15 @@ class Reports:
             )
         return verdict
 
-    async def _distrust(self, verdicts: Mapping[Claim, Verdict | EngineError]) -> None:
+    async def _distrust(
+        self,
+        completions: Sequence[Completion],
+        verdicts: Sequence[Verdict | EngineError | None],
+    ) -> None:
         """Quarantine those who lied, before their work can be given back to them."""
         lies = {
-            claim.worker_id: f"task {claim.workload_id}: {verdict.reason}"
-            for claim, verdict in verdicts.items()
+            completion.claim.worker_id: f"task {completion.claim.workload_id}: {verdict.reason}"
+            for completion, verdict in zip(completions, verdicts, strict=True)
             if isinstance(verdict, Verdict) and not verdict.accepted
         }
         for worker_id, reason in lies.items():
@@ -361,6 +396,25 @@ class Reports:
             if not isinstance(answer, EngineError):
                 self.on_ended(claim)
         self._meter.ended([one for one in answers if isinstance(one, Moved)], durations_ms)
+
+
+def _plain(
+    completions: Sequence[Completion],
+    statements: Mapping[UUID, Statement],
+    verdicts: Sequence[Verdict | EngineError | None],
+) -> list[_Plain]:
+    """What is an accepted result, and no proof, of workloads in one state: one for each."""
+    plain: list[_Plain] = []
+    taken: set[UUID] = set()
+    for place, (completion, verdict) in enumerate(zip(completions, verdicts, strict=True)):
+        result = verdict.result if isinstance(verdict, Verdict) else None
+        if result is None or result.proof is not None or completion.claim.workload_id in taken:
+            continue
+        held = statements[completion.claim.workload_id].held
+        if not plain or held.state is plain[0][1].state:
+            plain.append((place, held, result))
+            taken.add(held.id)
+    return plain
 
 
 def _nobody(_claim: Claim) -> None:

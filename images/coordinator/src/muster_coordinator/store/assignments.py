@@ -20,7 +20,7 @@ from muster_coordinator.engine.model import (
 )
 from muster_coordinator.engine.ports import Decide, Deliverable, Orders, Recover, Statement
 from muster_coordinator.engine.states import HELD, State
-from muster_coordinator.store import completing
+from muster_coordinator.store.completing import complete
 from muster_coordinator.store.database import Connection, Database
 from muster_coordinator.store.fenced import leave_traces
 from muster_coordinator.store.transitions import (
@@ -188,8 +188,6 @@ class PostgresAssignments:
         generations = {row.id: row.generation for row in batch.rows.values()}
 
         async def store(connection: Connection) -> list[Moved]:
-            if completing.apt(batch.moves, batch.results):
-                return await completing.complete(connection, batch.moves, batch.rows, batch.results)
             return await apply_seen(
                 connection,
                 batch.moves,
@@ -213,6 +211,10 @@ class PostgresAssignments:
             return [moved[one] if isinstance(one, UUID) else one for one in outcomes]
 
         return await self._database.run(report)
+
+    async def complete(self, seen: Sequence[Held], results: Sequence[Result]) -> list[Moved]:
+        """See `AssignmentStore.complete`."""
+        return await self._database.single(lambda connection: complete(connection, seen, results))
 
     async def take_back(
         self, worker_id: str, reason: str, recover: Recover, *, quarantined: bool = False

@@ -55,9 +55,9 @@ SELECT make_audit_month(now()), make_audit_month(now() + interval '1 month')
 _OLD_AUDIT_MONTHS = """
 SELECT child.relname FROM pg_inherits
 JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
-WHERE pg_inherits.inhparent = 'audit_events'::regclass
-  AND child.relname ~ '^audit_events_[0-9]{6}$'
-  AND child.relname < 'audit_events_' || to_char(now() - interval '13 months', 'YYYYMM')
+WHERE pg_inherits.inhparent IN ('audit_events'::regclass, 'audit_batches'::regclass)
+  AND child.relname ~ '^audit_(events|batches)_[0-9]{6}$'
+  AND right(child.relname, 6) < to_char(now() - interval '13 months', 'YYYYMM')
 """
 
 

@@ -15,19 +15,24 @@ from muster_coordinator.store.transitions import Leading, requirement
 
 # As in `transitions`: an epoch that held holds to the end of the transaction, what has moved since
 # it was read stays as it is, nothing is given to a worker that went or lied after it was chosen,
-# and the commit does not wait for the disk.
+# and the commit does not wait for the disk. Only first assignments are told of together, so that a
+# workload has but a few numbers of what tells of it, however often it is given.
 _GIVEN = """
 WITH able AS MATERIALIZED (
     SELECT id, replica_id FROM workers
     WHERE id = ANY ($2::text[]) AND status = 'ACTIVE' AND stream_id IS NOT NULL
       AND EXISTS (SELECT FROM leader_epoch WHERE epoch = $4 FOR SHARE)
+), numbered AS MATERIALIZED (
+    SELECT nextval('audit_events_seq') AS scheduled
 ), moved AS (
     UPDATE workloads AS workload SET
         state = 'SCHEDULED', generation = workload.generation + 1, worker_id = given.worker_id,
         lease_expires_at = now() + make_interval(secs => $5), scheduled_at = now(),
         started_at = NULL, wish = '',
         progress_percent = CASE WHEN workload.checkpoint_seq = 0 THEN 0
-                                ELSE workload.progress_percent END
+                                ELSE workload.progress_percent END,
+        audit_batches = CASE WHEN workload.generation > 0 THEN workload.audit_batches
+                             ELSE workload.audit_batches || (SELECT scheduled FROM numbered) END
     FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS given (id, worker_id, generation)
     WHERE workload.id = given.id AND workload.generation = given.generation
       AND workload.state = 'PENDING'
@@ -39,7 +44,13 @@ WITH able AS MATERIALIZED (
                               generation, epoch)
     SELECT customer_id, id, worker_id, 'leader', 'workload.scheduled', 'PENDING', 'SCHEDULED',
            generation, $4
-    FROM moved
+    FROM moved WHERE generation > 1
+), logged_together AS (
+    INSERT INTO audit_batches (seq, customer_id, workload_ids, worker_ids, actor, event, before,
+                               after, generation, epoch)
+    SELECT numbered.scheduled, customer_id, array_agg(id), array_agg(worker_id), 'leader',
+           'workload.scheduled', 'PENDING', 'SCHEDULED', 1, $4
+    FROM moved CROSS JOIN numbered WHERE generation = 1 GROUP BY numbered.scheduled, customer_id
 )
 SELECT id, created_at, now() AS at,
        (SELECT count(pg_notify('muster_assigned', able.id)) FROM able

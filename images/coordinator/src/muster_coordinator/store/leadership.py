@@ -293,6 +293,7 @@ class PostgresLeadership:
                 row["retry_count"],
                 row["max_retries"],
                 row["redistributions"],
+                row["created_at"],
                 timeout_seconds=row["timeout_seconds"],
                 customer_id=row["customer_id"],
             ),

@@ -21,7 +21,7 @@ from muster_coordinator.engine.model import (
 )
 from muster_coordinator.engine.states import TERMINAL, State, Wish
 from muster_coordinator.store.database import Connection, Database
-from muster_coordinator.store.submissions import submission
+from muster_coordinator.store.submissions import submission, submit
 from muster_coordinator.store.transitions import affinity_of, apply, lock, requirement
 from muster_coordinator.store.witnesses import Witnesses
 
@@ -133,15 +133,14 @@ class PostgresQueue:
         """See `QueueStore.submit`."""
         if not batch:
             return
-        query, arguments = submission(batch, self._witnesses)
-        await self._database.fetch(query, *arguments)
+        await submit(self._database, self._witnesses, batch)
 
     async def submit_once(self, batch: Sequence[NewWorkload], once: Once) -> list[UUID]:
         """See `QueueStore.submit_once`."""
         ids = [one.id for one in batch]
         customer_id = batch[0].customer_id
 
-        async def submit(connection: Connection) -> list[UUID]:
+        async def claim(connection: Connection) -> list[UUID]:
             # Waits for another transaction that is storing the same key.
             claimed = await connection.fetchval(
                 _CLAIM, customer_id, once.key_sha256, once.fingerprint, ids
@@ -155,7 +154,7 @@ class PostgresQueue:
                 raise Unavailable("the Idempotency-Key has just been forgotten; come back later")
             return stored
 
-        return await self._database.run(submit)
+        return await self._database.run(claim)
 
     async def submitted(self, once: Once, customer_id: str) -> list[UUID] | None:
         """See `QueueStore.submitted`."""

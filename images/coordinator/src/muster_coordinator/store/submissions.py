@@ -6,6 +6,8 @@ from datetime import datetime
 from operator import attrgetter
 from uuid import UUID
 
+import asyncpg
+
 from muster_coordinator.engine.affinity import to_json
 from muster_coordinator.engine.customers import Customer, Terms, Tier
 from muster_coordinator.engine.model import Assignment, Held, Moved, NewWorkload
@@ -45,14 +47,17 @@ traceparent, coalesce(deadline, now() + make_interval(secs => wait)), timeout, a
 particular, config_id, keeps_input
 """
 _SUBMIT = f"""
-WITH new AS ({{new}}), submitted AS (
-    INSERT INTO workloads ({_COLUMNS}) SELECT {_VALUES} FROM new
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, customer_id, state
+WITH new AS ({{new}}), numbered AS MATERIALIZED (
+    SELECT nextval('audit_events_seq') AS submitted
+), submitted AS (
+    INSERT INTO workloads ({_COLUMNS}, audit_batches)
+    SELECT {_VALUES}, ARRAY[(SELECT submitted FROM numbered)] FROM new
+    RETURNING id, customer_id
 ), logged AS (
-    INSERT INTO audit_events (customer_id, workload_id, actor, event, after, generation)
-    SELECT customer_id, id, 'customer:' || customer_id, 'workload.submitted', state, 0
-    FROM submitted
+    INSERT INTO audit_batches (seq, customer_id, workload_ids, actor, event, after, generation)
+    SELECT numbered.submitted, customer_id, array_agg(id), 'customer:' || customer_id,
+           'workload.submitted', 'PENDING', 0
+    FROM submitted CROSS JOIN numbered GROUP BY numbered.submitted, customer_id
 )
 SELECT pg_notify('muster_work', '')
 """
@@ -64,33 +69,41 @@ WITH new AS ({{new}}), able AS MATERIALIZED (
     SELECT id AS worker_id, replica_id FROM workers
     WHERE id = ANY ($20::text[]) AND status = 'ACTIVE' AND stream_id IS NOT NULL
       AND EXISTS (SELECT FROM leader_epoch WHERE epoch = $21 FOR SHARE)
+), numbered AS MATERIALIZED (
+    SELECT nextval('audit_events_seq') AS submitted, nextval('audit_events_seq') AS scheduled
 ), submitted AS (
     INSERT INTO workloads ({_COLUMNS}, state, generation, worker_id, scheduled_at,
-                           lease_expires_at)
+                           lease_expires_at, audit_batches)
     SELECT {_VALUES},
            CASE WHEN able.worker_id IS NULL THEN 'PENDING' ELSE 'SCHEDULED' END,
            (able.worker_id IS NOT NULL)::int, able.worker_id,
            CASE WHEN able.worker_id IS NOT NULL THEN now() END,
-           CASE WHEN able.worker_id IS NOT NULL THEN now() + make_interval(secs => $22) END
+           CASE WHEN able.worker_id IS NOT NULL THEN now() + make_interval(secs => $22) END,
+           CASE WHEN able.worker_id IS NULL THEN ARRAY[(SELECT submitted FROM numbered)]
+                ELSE (SELECT ARRAY[submitted, scheduled] FROM numbered) END
     FROM new LEFT JOIN able ON able.worker_id = new.chosen
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, customer_id, worker_id, created_at
+    RETURNING id, customer_id, worker_id
+), told AS (
+    SELECT customer_id, array_agg(id) AS ids,
+           array_agg(id) FILTER (WHERE worker_id IS NOT NULL) AS given,
+           array_agg(worker_id) FILTER (WHERE worker_id IS NOT NULL) AS worker_ids
+    FROM submitted GROUP BY customer_id
 ), logged AS (
-    INSERT INTO audit_events (customer_id, workload_id, worker_id, actor, event, before, after,
-                              generation, epoch)
-    SELECT customer_id, id, NULL, 'customer:' || customer_id, 'workload.submitted', NULL,
-           'PENDING', 0, NULL
-    FROM submitted
+    INSERT INTO audit_batches (seq, customer_id, workload_ids, worker_ids, actor, event, before,
+                               after, generation, epoch)
+    SELECT numbered.submitted, customer_id, ids, NULL, 'customer:' || customer_id,
+           'workload.submitted', NULL, 'PENDING', 0, NULL::bigint
+    FROM told CROSS JOIN numbered
     UNION ALL
-    SELECT customer_id, id, worker_id, 'leader', 'workload.scheduled', 'PENDING', 'SCHEDULED',
-           1, $21
-    FROM submitted WHERE worker_id IS NOT NULL
+    SELECT numbered.scheduled, customer_id, given, worker_ids, 'leader', 'workload.scheduled',
+           'PENDING', 'SCHEDULED', 1, $21
+    FROM told CROSS JOIN numbered WHERE given IS NOT NULL
 )
-SELECT id, worker_id, created_at,
+SELECT now() AS at,
+       (SELECT array_agg(id) FROM submitted WHERE worker_id IS NULL) AS waiting,
        (SELECT pg_notify('muster_work', '') FROM submitted WHERE worker_id IS NULL LIMIT 1),
        (SELECT count(pg_notify('muster_assigned', worker_id)) FROM able
         WHERE replica_id IS DISTINCT FROM $23)
-FROM submitted
 """
 
 
@@ -118,6 +131,12 @@ def submission(
     return _with_arguments(_SUBMITS, batch, witnesses)
 
 
+async def submit(database: Database, witnesses: Witnesses, batch: Sequence[NewWorkload]) -> None:
+    """Store a batch; nothing where it is stored already."""
+    query, arguments = submission(batch, witnesses)
+    await _once(database, query, *arguments)
+
+
 async def hand_over(
     database: Database,
     witnesses: Witnesses,
@@ -128,20 +147,30 @@ async def hand_over(
 ) -> list[Moved]:
     """Store a batch, and that its workers were `chosen`, for `lease` seconds; what they got."""
     query, arguments = _with_arguments(_HAND_OVERS, batch, witnesses)
-    rows = await database.fetch(
-        query,
-        *arguments,
-        [chosen.get(one.id) for one in batch],
-        leading.epoch,
-        lease,
-        leading.here,
-    )
-    new = {one.id: one for one in batch}
+    workers = [chosen.get(one.id) for one in batch]
+    row = await _once(database, query, *arguments, workers, leading.epoch, lease, leading.here)
+    if row is None:
+        return []
+    waiting = frozenset(row["waiting"] or ())
     return [
-        _given(new[row["id"]], row["worker_id"], row["created_at"])
-        for row in rows
-        if row["worker_id"] is not None
+        _given(one, worker_id, row["at"])
+        for one, worker_id in zip(batch, workers, strict=True)
+        if worker_id is not None and one.id not in waiting
     ]
+
+
+async def _once(database: Database, query: str, *arguments: object) -> asyncpg.Record | None:
+    """The row of a statement that stores a batch; None where it is stored already.
+
+    A batch is stored as a whole under ids that are its own, so whoever finds one of them finds all:
+    it was stored by an attempt whose answer was lost.
+    """
+    try:
+        return await database.fetchrow(query, *arguments)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "workloads_pkey":
+            raise
+        return None
 
 
 def customer_terms(tier: str | None, max_concurrent: int | None) -> Terms:
@@ -170,6 +199,7 @@ def _given(one: NewWorkload, worker_id: str, at: datetime) -> Moved:
         0,
         one.max_retries,
         0,
+        at,
         timeout_seconds=one.timeout_seconds,
         customer_id=one.customer_id,
     )

@@ -164,7 +164,7 @@ HELD_COLUMNS = """
 workload.id, workload.pool, workload.type, workload.key_id, workload.key_version, workload.state,
 workload.worker_id, workload.generation, workload.retry_count, workload.max_retries,
 workload.redistributions, workload.started_at, workload.timeout_seconds, workload.wish,
-workload.customer_id
+workload.customer_id, workload.created_at
 """
 """What `held` reads, of a table or an alias `workload`."""
 
@@ -222,6 +222,7 @@ def held(row: asyncpg.Record) -> Held:
         row["retry_count"],
         row["max_retries"],
         row["redistributions"],
+        row["created_at"],
         row["started_at"],
         row["timeout_seconds"],
         Wish(row["wish"]),
@@ -240,6 +241,7 @@ def after(before: Held, move: Move) -> Held:
         before.retry_count,
         before.max_retries,
         before.redistributions,
+        before.created_at,
         before.started_at,
         before.timeout_seconds,
         Wish.NONE,

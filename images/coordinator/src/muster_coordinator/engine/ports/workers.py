@@ -98,6 +98,14 @@ class AssignmentStore(Protocol):
         """
         ...
 
+    async def complete(self, seen: Sequence[Held], results: Sequence[Result]) -> list[Moved]:
+        """Store accepted results, none of them a proof, with the ends of their workloads.
+
+        `seen` are the workloads as they were judged, each once and all in one state; what has
+        moved since stays as it is, and is not in the answer.
+        """
+        ...
+
     async def take_back(
         self, worker_id: str, reason: str, recover: Recover, *, quarantined: bool = False
     ) -> list[Moved]:
