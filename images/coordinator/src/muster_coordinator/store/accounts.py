@@ -78,9 +78,9 @@ FROM workloads WHERE customer_id = $1 GROUP BY state
 """
 
 _DURATION = """
-SELECT avg(results.duration_ms)::float8 AS duration_ms
-FROM results JOIN workloads ON workloads.id = results.workload_id
-WHERE workloads.customer_id = $1
+SELECT avg(coalesce(workload.duration_ms, result.duration_ms))::float8 AS duration_ms
+FROM workloads AS workload LEFT JOIN results_apart AS result ON result.workload_id = workload.id
+WHERE workload.customer_id = $1
 """
 
 

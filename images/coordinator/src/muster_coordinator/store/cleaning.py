@@ -18,14 +18,18 @@ INSERT INTO audit_events (worker_id, actor, event, before, epoch)
 SELECT id, 'leader', 'worker.forgotten', status, $2 FROM gone
 """
 
-# Results and logs go with their workloads; what a worker has done stays counted.
+# Found by their ids, which sort by time: what is as old but has not ended, or not so long ago, is
+# passed over: no more than there was to do at that time. Results that are kept apart and logs
+# go with their workloads; what a worker has done stays counted.
 _RETIRE = """
 WITH old AS (
     SELECT id FROM workloads
-    WHERE state IN ('COMPLETED', 'FAILED', 'CANCELLED') AND completed_at < now() - $1::interval
-    ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    WHERE id < first_workload_id(now() - $1::interval)
+      AND state IN ('COMPLETED', 'FAILED', 'CANCELLED') AND completed_at < now() - $1::interval
+    ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM results WHERE workload_id IN (SELECT id FROM old) RETURNING worker_id, duration_ms
+    DELETE FROM results_apart WHERE workload_id IN (SELECT id FROM old)
+    RETURNING worker_id, duration_ms
 ), done AS (
     SELECT worker_id, count(*) AS tasks, sum(duration_ms) AS duration_ms
     FROM gone GROUP BY worker_id
@@ -42,6 +46,21 @@ WITH old AS (
     DELETE FROM workloads WHERE id IN (SELECT id FROM old) RETURNING id
 )
 SELECT count(*) AS count FROM deleted
+"""
+
+_ADD_TALLIES_UP = """
+WITH gone AS (
+    DELETE FROM worker_tallies WHERE worker_id IN (
+        SELECT worker_id FROM worker_tallies GROUP BY worker_id HAVING count(*) > 1)
+    RETURNING worker_id, at, tasks, duration_ms
+)
+INSERT INTO worker_tallies (worker_id, at, tasks, duration_ms)
+SELECT worker_id, max(at), sum(tasks), sum(duration_ms) FROM gone GROUP BY worker_id
+"""
+
+_FORGET_TALLIES = """
+DELETE FROM worker_tallies WHERE at < now() - $1::interval
+AND NOT EXISTS (SELECT FROM workers WHERE workers.id = worker_id)
 """
 
 _FORGET_REPLICAS = "DELETE FROM replicas WHERE last_seen_at < now() - interval '1 hour'"
@@ -68,8 +87,13 @@ async def retire(connection: Connection, seconds: float, most: int) -> int:
 
 
 async def forget(connection: Connection, seconds: float, epoch: int) -> None:
-    """Forget workers that were gone for `seconds`, replicas, old keys, and the oldest audit."""
+    """Forget workers that were gone for `seconds`, replicas, old keys, and the oldest audit.
+
+    What workers have done is added up.
+    """
     await connection.execute(_FORGET_WORKERS, timedelta(seconds=seconds), epoch)
+    await connection.execute(_ADD_TALLIES_UP)
+    await connection.execute(_FORGET_TALLIES, timedelta(seconds=seconds))
     await connection.execute(_FORGET_REPLICAS)
     await connection.execute(_FORGET_KEYS)
     for row in await connection.fetch(_OLD_AUDIT_MONTHS):

@@ -19,6 +19,7 @@ WITH numbered AS MATERIALIZED (
         state = 'COMPLETED', lease_expires_at = NULL, completed_at = now(), wish = '',
         started_at = CASE WHEN $6 THEN now() ELSE workload.started_at END,
         input = CASE WHEN workload.keeps_input THEN workload.input END, progress_percent = 100,
+        output = done.output, duration_ms = done.duration_ms,
         audit_batches = workload.audit_batches || CASE
             WHEN $6 THEN (SELECT ARRAY[started, completed] FROM numbered)
             ELSE (SELECT ARRAY[completed] FROM numbered) END
@@ -26,7 +27,7 @@ WITH numbered AS MATERIALIZED (
          AS done (id, generation, duration_ms, output)
     WHERE workload.id = done.id AND workload.generation = done.generation AND workload.state = $5
     RETURNING workload.id, workload.customer_id, workload.worker_id, workload.generation,
-              workload.checkpoint_seq, done.duration_ms, done.output
+              workload.checkpoint_seq, workload.duration_ms
 ), told AS (
     SELECT customer_id, generation, array_agg(id) AS ids, array_agg(worker_id) AS worker_ids
     FROM moved GROUP BY customer_id, generation
@@ -43,9 +44,9 @@ WITH numbered AS MATERIALIZED (
 ), ended AS (
     DELETE FROM checkpoints USING moved
     WHERE checkpoints.workload_id = moved.id AND moved.checkpoint_seq > 0
-), kept AS (
-    INSERT INTO results (workload_id, worker_id, generation, duration_ms, output)
-    SELECT id, worker_id, generation, duration_ms, output FROM moved
+), tallied AS (
+    INSERT INTO worker_tallies (worker_id, tasks, duration_ms)
+    SELECT worker_id, count(*), sum(duration_ms) FROM moved GROUP BY worker_id
 )
 SELECT now() AS at,
        CASE WHEN (SELECT count(*) FROM moved) < cardinality($1)

@@ -51,10 +51,11 @@ workload.affinity, workload.config_id, workload.checkpoint_seq
 
 _GET = f"""
 SELECT {_COLUMNS}, CASE WHEN workload.keeps_input THEN workload.input END AS input,
-       result.workload_id IS NOT NULL AS yielded, result.duration_ms, result.output,
-       result.proof, result.public, result.encoding, result.key_version AS result_key_version,
+       coalesce(workload.duration_ms, result.duration_ms) AS duration_ms,
+       coalesce(workload.output, result.output) AS output, result.proof, result.public,
+       result.encoding, result.key_version AS result_key_version,
        result.verified, result.merkle_root
-FROM workloads AS workload LEFT JOIN results AS result ON result.workload_id = workload.id
+FROM workloads AS workload LEFT JOIN results_apart AS result ON result.workload_id = workload.id
 WHERE workload.id = $1 AND workload.customer_id = $2
 """
 
@@ -168,7 +169,7 @@ class PostgresQueue:
         stored = row["input"]
         return replace(
             _workload(row),
-            result=_result(row) if row["yielded"] else None,
+            result=None if row["duration_ms"] is None else _result(row),
             input=None if stored is None else self._witnesses.open(workload_id, stored),
         )
 

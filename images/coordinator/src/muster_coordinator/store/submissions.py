@@ -42,7 +42,7 @@ traceparent, deadline_at, timeout_seconds, affinity, particular, config_id, keep
 """
 _VALUES = f"""
 new.id, customer_id, type, pool, key_id, key_version, priority,
-rank - {POINTS_PER_SECOND} * extract(epoch FROM now())::float8, input, max_retries, request_id,
+rank - {POINTS_PER_SECOND} * date_part('epoch', now()), input, max_retries, request_id,
 traceparent, coalesce(deadline, now() + make_interval(secs => wait)), timeout, affinity,
 particular, config_id, keeps_input
 """

@@ -114,8 +114,8 @@ _MOVED = """
 )"""
 
 _PROOFS = """, kept AS (
-    INSERT INTO results (workload_id, worker_id, generation, duration_ms, output, proof, encoding,
-                         public, merkle_root, key_version, verified)
+    INSERT INTO results_apart (workload_id, worker_id, generation, duration_ms, output, proof,
+                               encoding, public, merkle_root, key_version, verified)
     SELECT moved.id, moved.worker_id, moved.generation, duration_ms, output, proof, encoding,
            string_to_array(public, ','), coalesce(merkle_root, ''), result.key_version, verified
     FROM unnest($18::uuid[], $19::bigint[], $20::bytea[], $21::bytea[], $22::text[], $23::text[],
@@ -126,7 +126,7 @@ _PROOFS = """, kept AS (
 )"""
 
 _OUTPUTS = """, kept AS (
-    INSERT INTO results (workload_id, worker_id, generation, duration_ms, output)
+    INSERT INTO results_apart (workload_id, worker_id, generation, duration_ms, output)
     SELECT moved.id, moved.worker_id, moved.generation, duration_ms, output
     FROM unnest($18::uuid[], $19::bigint[], $20::bytea[]) AS result (id, duration_ms, output)
     JOIN moved ON moved.id = result.id

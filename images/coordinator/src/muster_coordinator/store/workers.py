@@ -186,9 +186,13 @@ ORDER BY worker.id
 
 _STATS = """
 SELECT worker.retired_tasks
-           + (SELECT count(*) FROM results WHERE worker_id = worker.id) AS completed,
+           + (SELECT count(*) FROM results_apart WHERE worker_id = worker.id)
+           + (SELECT coalesce(sum(tasks), 0)::bigint FROM worker_tallies
+              WHERE worker_id = worker.id) AS completed,
        worker.retired_duration_ms
-           + (SELECT coalesce(sum(duration_ms), 0)::bigint FROM results
+           + (SELECT coalesce(sum(duration_ms), 0)::bigint FROM results_apart
+              WHERE worker_id = worker.id)
+           + (SELECT coalesce(sum(duration_ms), 0)::bigint FROM worker_tallies
               WHERE worker_id = worker.id) AS duration_ms
 FROM workers AS worker WHERE worker.id = $1
 """
