@@ -1,6 +1,7 @@
 """Finished work is deleted after a time; what waits or runs never is."""
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -21,9 +22,13 @@ pytestmark = pytest.mark.integration
 
 _FINISHED = """
 INSERT INTO workloads (id, type, pool, rank, max_retries, state, completed_at)
-SELECT first_workload_id(at), 'x', 'demo', 0, 3, $1, at
-FROM (VALUES (now() - make_interval(hours => $2))) AS ended (at)
+VALUES ($1, 'x', 'demo', 0, 3, $2, now() - make_interval(hours => $3))
 """
+
+
+def _id(hours: int) -> UUID:
+    """An id as it was made some hours ago."""
+    return UUID(int=new_id().int - (hours * 3_600_000 << 80))
 
 
 async def test_old_finished_work_goes_with_its_proof_and_stays_counted(
@@ -63,7 +68,7 @@ async def test_the_oldest_go_first_and_so_many_at_once(dsn: str) -> None:
     await migrate(dsn)
     async with Database(dsn) as database:
         for hours, state in enumerate(["COMPLETED", "FAILED", "CANCELLED", "PENDING"]):
-            await database.fetch(_FINISHED, state, hours)
+            await database.fetch(_FINISHED, _id(hours), state, hours)
         leadership = PostgresLeadership(database)
         epoch, _ = await leadership.take_epoch("c-0")
         assert await leadership.retire(epoch, 1800.0, most=1) == 1
@@ -76,7 +81,7 @@ async def test_the_oldest_go_first_and_so_many_at_once(dsn: str) -> None:
 async def test_logs_and_what_was_left_of_checkpoints_go_with_the_work(dsn: str) -> None:
     await migrate(dsn)
     async with Database(dsn) as database:
-        old, young = new_id(), new_id()
+        old, young = _id(2), _id(0)
         for task_id, hours in ((old, 2), (young, 0)):
             await database.fetch(_FINISHED, task_id, "COMPLETED", hours)
             await database.fetch("INSERT INTO logs VALUES ($1, 1, now(), 'info', '', 1)", task_id)

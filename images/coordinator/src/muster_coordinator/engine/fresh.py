@@ -30,20 +30,20 @@ class Fresh:
         while len(self._known) > _MOST:
             del self._known[next(iter(self._known))]
 
-    def take(self, claims: Iterable[Claim]) -> dict[UUID, Statement]:
-        """What is known of the assignments that are claimed, and of no others; it is forgotten."""
-        taken: dict[UUID, Statement] = {}
-        doubtful = set()
+    def take(self, claims: Iterable[Claim]) -> list[Statement | None]:
+        """What is known of the assignments that are claimed, each of which is forgotten.
+
+        None where something else is known, or nothing.
+        """
+        taken = []
         for claim in claims:
-            statement = taken.get(claim.workload_id) or self._known.pop(claim.workload_id, None)
-            if statement is None:
-                continue
-            held = statement.held
-            if (held.worker_id, held.generation) == (claim.worker_id, claim.generation):
-                taken[claim.workload_id] = statement
-            else:
-                doubtful.add(claim.workload_id)
-        return {one: statement for one, statement in taken.items() if one not in doubtful}
+            statement = self._known.pop(claim.workload_id, None)
+            if statement is not None:
+                held = statement.held
+                if held.generation != claim.generation or held.worker_id != claim.worker_id:
+                    statement = None
+            taken.append(statement)
+        return taken
 
     def forget(self, claims: Iterable[Claim]) -> None:
         """These are at another state by now."""

@@ -336,7 +336,7 @@ class Leader:
         expired = await self._store.expire(epoch, self._policy.expired)
         for one in expired:
             log.info("deadline passed", extra={"task_id": str(one.id)})
-        self._meter.ended([*moved, *expired], {})
+        self._meter.ended([*moved, *expired])
         for worker_id in await self._store.release(epoch):
             log.info("quarantine is over", extra={"worker_id": worker_id})
 

@@ -339,6 +339,7 @@ class Moved:
     Args:
         assignment: what its worker is to be sent, where that is known without another look.
         held: what reports on it are judged by, likewise.
+        duration_ms: what its worker took; only of a move to COMPLETED.
     """
 
     id: UUID
@@ -350,6 +351,7 @@ class Moved:
     at: datetime
     assignment: "Assignment | None" = None
     held: Held | None = None
+    duration_ms: int = 0
 
 
 @record

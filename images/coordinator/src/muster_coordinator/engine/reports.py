@@ -242,7 +242,7 @@ class Reports:
         claims = [report.claim for report in reports]
         self._fresh.forget(claims)
         answers = await self._report(claims, decide)
-        self._ended(claims, answers, {})
+        self._ended(claims, answers)
         return answers
 
     def _unfinished(self, report: Unfinished, held: Held) -> Move:
@@ -258,20 +258,27 @@ class Reports:
     async def _complete_batch(
         self, completions: list[Completion]
     ) -> Sequence[Verdict | EngineError]:
-        ids = {completion.claim.workload_id for completion in completions}
-        statements = self._fresh.take(completion.claim for completion in completions)
-        if unread := ids - statements.keys():
-            statements |= await self._assignments.statements(unread)
+        statements = await self._statements([completion.claim for completion in completions])
         verdicts = await self._judged(completions, statements)
         await self._distrust(completions, verdicts)
-        plain = _plain(completions, statements, verdicts)
+        plain = _plain(statements, verdicts)
         answers = await self._end(completions, plain) if plain else {}
         if others := [place for place in range(len(completions)) if place not in answers]:
             # What was tried and has not ended has moved since it was read.
-            seen = None if plain else {one: found.held for one, found in statements.items()}
+            seen = None if plain else {found.held.id: found.held for found in statements if found}
             judged = [(completions[place], verdicts[place]) for place in others]
             answers |= zip(others, await self._report_results(judged, seen), strict=True)
         return [answers[place] for place in range(len(completions))]
+
+    async def _statements(self, claims: Sequence[Claim]) -> list[Statement | None]:
+        """What the results that are claimed have to prove; None where there is no such workload."""
+        statements = self._fresh.take(claims)
+        unread = [place for place, found in enumerate(statements) if found is None]
+        if unread:
+            read = await self._assignments.statements({claims[one].workload_id for one in unread})
+            for place in unread:
+                statements[place] = read.get(claims[place].workload_id)
+        return statements
 
     async def _end(
         self, completions: Sequence[Completion], plain: Sequence[_Plain]
@@ -280,12 +287,14 @@ class Reports:
         moved = await self._assignments.complete(
             [held for _, held, _ in plain], [result for *_, result in plain]
         )
-        ids = {one.id for one in moved}
-        ended = [place for place, held, _ in plain if held.id in ids]
-        for place in ended:
+        places = [place for place, *_ in plain]
+        if len(moved) < len(plain):
+            ids = {one.id for one in moved}
+            places = [place for place, held, _ in plain if held.id in ids]
+        for place in places:
             self.on_ended(completions[place].claim)
-        self._meter.ended(moved, {held.id: result.duration_ms for _, held, result in plain})
-        return dict.fromkeys(ended, Verdict(accepted=True))
+        self._meter.ended(moved)
+        return dict.fromkeys(places, Verdict(accepted=True))
 
     async def _report_results(
         self,
@@ -312,23 +321,18 @@ class Reports:
 
         claims = [completion.claim for completion, _ in judged]
         answers = await self._report(claims, decide, seen)
-        durations = {
-            completion.claim.workload_id: completion.submission.duration_ms
-            for completion, _ in judged
-        }
-        self._ended(claims, answers, durations)
+        self._ended(claims, answers)
         return [
             await self._answered(claim, answer, verdicts[claim])
             for claim, answer in zip(claims, answers, strict=True)
         ]
 
     async def _judged(
-        self, completions: Sequence[Completion], statements: Mapping[UUID, Statement]
+        self, completions: Sequence[Completion], statements: Sequence[Statement | None]
     ) -> list[Verdict | EngineError | None]:
         """Verdicts on what is worth looking at; None for reports that are fenced off already."""
         places, worth = [], []
-        for place, completion in enumerate(completions):
-            statement = statements.get(completion.claim.workload_id)
+        for place, (completion, statement) in enumerate(zip(completions, statements, strict=True)):
             if statement is not None and judge(completion.claim, statement.held) is None:
                 places.append(place)
                 worth.append((statement, completion.submission))
@@ -390,28 +394,25 @@ class Reports:
         self,
         claims: Sequence[Claim],
         answers: Sequence[Moved | EngineError | None],
-        durations_ms: Mapping[UUID, int],
     ) -> None:
         for claim, answer in zip(claims, answers, strict=True):
             if not isinstance(answer, EngineError):
                 self.on_ended(claim)
-        self._meter.ended([one for one in answers if isinstance(one, Moved)], durations_ms)
+        self._meter.ended([one for one in answers if isinstance(one, Moved)])
 
 
 def _plain(
-    completions: Sequence[Completion],
-    statements: Mapping[UUID, Statement],
-    verdicts: Sequence[Verdict | EngineError | None],
+    statements: Sequence[Statement | None], verdicts: Sequence[Verdict | EngineError | None]
 ) -> list[_Plain]:
     """What is an accepted result, and no proof, of workloads in one state: one for each."""
     plain: list[_Plain] = []
     taken: set[UUID] = set()
-    for place, (completion, verdict) in enumerate(zip(completions, verdicts, strict=True)):
+    for place, (statement, verdict) in enumerate(zip(statements, verdicts, strict=True)):
         result = verdict.result if isinstance(verdict, Verdict) else None
-        if result is None or result.proof is not None or completion.claim.workload_id in taken:
+        if statement is None or result is None or result.proof is not None:
             continue
-        held = statements[completion.claim.workload_id].held
-        if not plain or held.state is plain[0][1].state:
+        held = statement.held
+        if held.id not in taken and (not plain or held.state is plain[0][1].state):
             plain.append((place, held, result))
             taken.add(held.id)
     return plain

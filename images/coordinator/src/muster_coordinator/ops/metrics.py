@@ -1,9 +1,8 @@
 """Prometheus metrics. Counters exist at 0 from the start, so that a rate never misses the first."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
-from uuid import UUID
 
 import prometheus_client
 from prometheus_client import (
@@ -232,7 +231,7 @@ class Metrics:
         """See `Meter.polled`."""
         self._polls.inc()
 
-    def ended(self, moved: Sequence[Moved], durations_ms: Mapping[UUID, int]) -> None:
+    def ended(self, moved: Sequence[Moved]) -> None:
         """See `Meter.ended`."""
         for (need, after), found in groupby(moved, _END):
             part = list(found)
@@ -241,7 +240,7 @@ class Metrics:
             if after is State.COMPLETED:
                 taken = [(one.at - one.created_at).total_seconds() for one in part]
                 self._duration.observe(taken, *work)
-                self._work.observe([durations_ms.get(one.id, 0) / 1000 for one in part], *work)
+                self._work.observe([one.duration_ms / 1000 for one in part], *work)
 
     def noted(self, kind: str, count: int) -> None:
         """See `Meter.noted`."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from muster_coordinator.engine.model import Held, Moved, Result
 from muster_coordinator.engine.states import State
 from muster_coordinator.store.database import Connection
+from muster_coordinator.store.literals import integers, uuids
 
 # What was read without a lock moves only where it is still the same. Rows are locked in the order
 # of their ids, which is that of the arguments.
@@ -23,7 +24,7 @@ WITH numbered AS MATERIALIZED (
         audit_batches = workload.audit_batches || CASE
             WHEN $6 THEN (SELECT ARRAY[started, completed] FROM numbered)
             ELSE (SELECT ARRAY[completed] FROM numbered) END
-    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[])
+    FROM unnest($1::text::uuid[], $2::text::bigint[], $3::text::bigint[], $4::bytea[])
          AS done (id, generation, duration_ms, output)
     WHERE workload.id = done.id AND workload.generation = done.generation AND workload.state = $5
     RETURNING workload.id, workload.customer_id, workload.worker_id, workload.generation,
@@ -49,7 +50,7 @@ WITH numbered AS MATERIALIZED (
     SELECT worker_id, count(*), sum(duration_ms) FROM moved GROUP BY worker_id
 )
 SELECT now() AS at,
-       CASE WHEN (SELECT count(*) FROM moved) < cardinality($1)
+       CASE WHEN (SELECT count(*) FROM moved) < $7
             THEN ARRAY (SELECT id FROM moved) END AS those,
        (SELECT pg_notify('muster_work', '') FROM moved LIMIT 1),
        (SELECT count(pg_notify('muster_done', ids))
@@ -73,12 +74,13 @@ async def complete(
     state = seen[0].state
     [row] = await connection.fetch(
         _COMPLETED,
-        [held.id for held, _ in ordered],
-        [held.generation for held, _ in ordered],
-        [result.duration_ms for _, result in ordered],
+        uuids(held.id for held, _ in ordered),
+        integers(held.generation for held, _ in ordered),
+        integers(result.duration_ms for _, result in ordered),
         [result.output for _, result in ordered],
         state,
         state is State.SCHEDULED,
+        len(ordered),
     )
     # Null stands for all.
     moved = None if row["those"] is None else frozenset(row["those"])
@@ -92,7 +94,8 @@ async def complete(
             held.generation,
             held.created_at,
             at,
+            duration_ms=result.duration_ms,
         )
-        for held in seen
+        for held, result in zip(seen, results, strict=True)
         if moved is None or held.id in moved
     ]

@@ -11,6 +11,7 @@ import asyncpg
 from muster_coordinator.engine.model import Move, Moved
 from muster_coordinator.engine.states import State
 from muster_coordinator.store.database import Connection
+from muster_coordinator.store.literals import integers, uuids
 from muster_coordinator.store.transitions import Leading, requirement
 
 # As in `transitions`: an epoch that held holds to the end of the transaction, what has moved since
@@ -33,7 +34,8 @@ WITH able AS MATERIALIZED (
                                 ELSE workload.progress_percent END,
         audit_batches = CASE WHEN workload.generation > 0 THEN workload.audit_batches
                              ELSE workload.audit_batches || (SELECT scheduled FROM numbered) END
-    FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS given (id, worker_id, generation)
+    FROM unnest($1::text::uuid[], $2::text[], $3::text::bigint[])
+         AS given (id, worker_id, generation)
     WHERE workload.id = given.id AND workload.generation = given.generation
       AND workload.state = 'PENDING'
       AND given.worker_id = ANY (ARRAY (SELECT id FROM able))
@@ -76,9 +78,9 @@ async def give(
     workers = {move.id: move.worker_id for move in moves}
     rows = await connection.fetch(
         _GIVEN,
-        list(workers),
+        uuids(workers),
         list(workers.values()),
-        [seen[one]["generation"] for one in workers],
+        integers(seen[one]["generation"] for one in workers),
         leading.epoch,
         moves[0].lease,
         leading.here,

@@ -14,6 +14,7 @@ from muster_coordinator.engine.model import Assignment, Held, Moved, NewWorkload
 from muster_coordinator.engine.scheduling.aging import POINTS_PER_SECOND, rank
 from muster_coordinator.engine.states import State
 from muster_coordinator.store.database import Database
+from muster_coordinator.store.literals import uuids
 from muster_coordinator.store.transitions import Leading
 from muster_coordinator.store.witnesses import Witnesses
 
@@ -25,11 +26,11 @@ _ALIKE = """
            $13::timestamptz AS deadline, $14::float8 AS wait, $15::float8 AS timeout,
            $16::jsonb AS affinity, $17::bool AS particular, $18::uuid AS config_id,
            $19::bool AS keeps_input{name}
-    FROM unnest($1::uuid[], $2::bytea[]{array}) AS new (id, input{name})
+    FROM unnest($1::text::uuid[], $2::bytea[]{array}) AS new (id, input{name})
 """
 _DIFFERING = """
     SELECT * FROM unnest(
-        $1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $1::text::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
         $8::int[], $9::float8[], $10::int[], $11::text[], $12::text[], $13::timestamptz[],
         $14::float8[], $15::float8[], $16::jsonb[], $17::bool[], $18::uuid[], $19::bool[]{array})
     AS new (id, input, customer_id, type, pool, key_id, key_version, priority, rank, max_retries,
@@ -155,7 +156,7 @@ async def hand_over(
     return [
         _given(one, worker_id, row["at"])
         for one, worker_id in zip(batch, workers, strict=True)
-        if worker_id is not None and one.id not in waiting
+        if worker_id is not None and not (waiting and one.id in waiting)
     ]
 
 
@@ -210,7 +211,7 @@ def _with_arguments(
     statements: tuple[str, str], batch: Sequence[NewWorkload], witnesses: Witnesses
 ) -> tuple[str, tuple[object, ...]]:
     alike, differing = statements
-    ids = [one.id for one in batch]
+    ids = uuids(one.id for one in batch)
     inputs = [witnesses.seal(one.id, one.input) for one in batch]
     kind = _KIND(batch[0])
     if all(_KIND(one) == kind for one in batch):

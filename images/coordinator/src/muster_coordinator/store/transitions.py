@@ -322,6 +322,7 @@ async def apply_seen(
             row["generation"],
             row["created_at"],
             row["at"],
+            duration_ms=results[row["id"]].duration_ms if results and row["id"] in results else 0,
         )
         for row in await connection.fetch(query, *arguments)
     ]

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
-from uuid import UUID
 
 from muster_coordinator.engine.errors import EngineError
 from muster_coordinator.engine.model import KeyRecord, Moved, Result
@@ -89,7 +88,7 @@ class Meter(Protocol):
         """A round of scheduling began."""
         ...
 
-    def ended(self, moved: Sequence[Moved], durations_ms: Mapping[UUID, int]) -> None:
+    def ended(self, moved: Sequence[Moved]) -> None:
         """Workloads moved on a worker's report or by recovery."""
         ...
 
