@@ -1,10 +1,14 @@
-//! A gRPC server whose calls are answered by somebody else, in batches.
+//! The hot part of a coordinator of the store.
 //!
-//! It speaks TLS and HTTP/2, and frames messages, on a thread of its own. Whole unary calls wait in an
-//! exchange until they are taken, all at once, and replies come back the same way (`exchange`), so
-//! that the one who answers pays for neither connections nor a wake-up for each call. The messages of
-//! calls that have many of them do likewise (`streams`). Calls that are not of the service go on,
-//! stream by stream, to a server behind this one (`relay`).
+//! A gRPC server whose calls are answered by somebody else, in batches. It speaks TLS and HTTP/2, and
+//! frames messages, on a thread of its own. Whole unary calls wait in an exchange until they are
+//! taken, all at once, and replies come back the same way (`exchange`), so that the one who answers
+//! pays for neither connections nor a wake-up for each call. The messages of calls that have many of
+//! them do likewise (`streams`). Calls that are not of the service go on, stream by stream, to a
+//! server behind this one (`relay`).
+//!
+//! On the same thread storage nodes are spoken to and quorums counted (`storage`), and calls answered
+//! that take no rule (`plain`).
 
 pub mod bell;
 pub mod call;
