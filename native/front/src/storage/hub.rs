@@ -79,7 +79,7 @@ enum Due {
 }
 
 enum Work {
-    Asking(Asking),
+    Asking(Box<Asking>),
     Spread(Box<Spread>),
 }
 
@@ -178,7 +178,7 @@ impl Hub {
 
     pub fn ask(&mut self, asking: Asking, now: Instant) -> u64 {
         let number = self.number();
-        self.works.insert(number, Work::Asking(asking));
+        self.works.insert(number, Work::Asking(Box::new(asking)));
         self.work(number, |work, hub| {
             if let Work::Asking(asking) = work {
                 asking.begin(hub, number, now);

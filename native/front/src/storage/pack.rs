@@ -87,7 +87,7 @@ impl Reader {
         let mut left = 1_usize;
         while left > 0 {
             left -= 1;
-            let (inner, length) = self.read(|rest| head(rest))?;
+            let (inner, length) = self.read(head)?;
             self.take(length)?;
             left = left.checked_add(inner).ok_or_else(short)?;
         }
