@@ -41,7 +41,7 @@ class Store:
 
     def kubectl(self, *words: str) -> str:
         """Run kubectl in the namespace."""
-        return self.fleet.cluster.kubectl(*words, "-n", self.fleet.namespace)
+        return self.fleet.cluster.kubectl("-n", self.fleet.namespace, *words)
 
     def type(self, heading: str, containing: str) -> str:
         """Type the one command below a heading of the guide that contains something."""
