@@ -55,7 +55,7 @@ async def _asked(
 
 
 def _token(**claims: Any) -> str:
-    return jwt.encode({"sub": "tokened", "exp": time.time() + 60} | claims, SECRET, "HS256")
+    return jwt.encode({"sub": "tokened", "exp": time.time() + 3600} | claims, SECRET, "HS256")
 
 
 class TestCredentials:

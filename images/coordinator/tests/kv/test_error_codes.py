@@ -26,7 +26,8 @@ ID = "00000000-0000-0000-0000-000000000000"
 
 
 def _token(**claims: Any) -> str:
-    return jwt.encode({"exp": time.time() + 60} | claims, SECRET, "HS256")
+    # Some are made with this module, long before they are shown.
+    return jwt.encode({"exp": time.time() + 3600} | claims, SECRET, "HS256")
 
 
 @dataclass(frozen=True)

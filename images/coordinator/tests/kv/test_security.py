@@ -27,7 +27,7 @@ SECRET = "s" * 40
 
 
 def _token(**claims: Any) -> str:
-    return jwt.encode({"exp": time.time() + 60} | claims, SECRET, "HS256")
+    return jwt.encode({"exp": time.time() + 3600} | claims, SECRET, "HS256")
 
 
 @asynccontextmanager
