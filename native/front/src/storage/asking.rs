@@ -79,14 +79,7 @@ impl Asking {
         }
     }
 
-    pub fn answered(
-        &mut self,
-        hub: &mut Hub,
-        number: u64,
-        place: usize,
-        packed: Bytes,
-        _now: Instant,
-    ) {
+    pub fn answered(&mut self, hub: &mut Hub, number: u64, place: usize, packed: Bytes) {
         self.out -= 1;
         match failed(&packed) {
             None => self.answers.good += 1,

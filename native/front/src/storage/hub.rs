@@ -176,29 +176,21 @@ impl Hub {
         self.last
     }
 
-    pub fn ask(&mut self, asking: Asking, now: Instant) -> u64 {
+    pub fn ask(&mut self, mut asking: Asking, now: Instant) -> u64 {
         let number = self.number();
-        self.works.insert(number, Work::Asking(Box::new(asking)));
-        self.work(number, |work, hub| {
-            if let Work::Asking(asking) = work {
-                asking.begin(hub, number, now);
-            }
-        });
+        asking.begin(self, number, now);
+        self.keep(number, Work::Asking(Box::new(asking)));
         number
     }
 
     pub fn spread(
         &mut self,
-        spread: Spread,
+        mut spread: Spread,
         begin: impl FnOnce(&mut Spread, &mut Self, u64),
     ) -> u64 {
         let number = self.number();
-        self.works.insert(number, Work::Spread(Box::new(spread)));
-        self.work(number, |work, hub| {
-            if let Work::Spread(spread) = work {
-                begin(spread, hub, number);
-            }
-        });
+        begin(&mut spread, self, number);
+        self.keep(number, Work::Spread(Box::new(spread)));
         number
     }
 
@@ -264,7 +256,7 @@ impl Hub {
         match target {
             Target::Alone(number) => self.events.push(Event::Replied { number, packed }),
             Target::Part { number, place } => self.work(number, |work, hub| match work {
-                Work::Asking(asking) => asking.answered(hub, number, place, packed, now),
+                Work::Asking(asking) => asking.answered(hub, number, place, packed),
                 Work::Spread(spread) => spread.answered(hub, number, place, &packed, now),
             }),
         }
@@ -273,6 +265,11 @@ impl Hub {
     fn work(&mut self, number: u64, what: impl FnOnce(&mut Work, &mut Self)) {
         let Some(mut work) = self.works.remove(&number) else { return };
         what(&mut work, self);
+        self.keep(number, work);
+    }
+
+    /// Remembers what goes on.
+    fn keep(&mut self, number: u64, work: Work) {
         let over = match &work {
             Work::Asking(asking) => asking.over(),
             Work::Spread(spread) => spread.over(),
