@@ -1,14 +1,35 @@
 """Workload ids: UUIDs of version 7 (RFC 9562), so that they sort by time in indexes."""
 
 import secrets
+import threading
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 
-def new_id() -> UUID:
-    """A new id: 48 bits of Unix milliseconds, then randomness."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (2**48 - 1)) << 80 | secrets.randbits(80)
-    value = value & ~(0xF000 << 64) | 0x7000 << 64
-    value = value & ~(0xC000 << 48) | 0x8000 << 48
-    return UUID(int=value)
+class Ids:
+    """Makes ids, each above all it made before: what one replica takes in first comes first.
+
+    48 bits of Unix milliseconds, 12 of the fraction of one (RFC 9562, section 6.2, method 3), which
+    counts on where the clock stands still or was set back, then 62 bits of randomness.
+
+    Args:
+        clock: nanoseconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new(self) -> UUID:
+        """A new id."""
+        now = (self._clock() << 12) // 1_000_000
+        with self._lock:
+            self._last = moment = max(now, self._last + 1)
+        milliseconds, fraction = moment >> 12 & (2**48 - 1), moment & (2**12 - 1)
+        head = milliseconds << 16 | 7 << 12 | fraction
+        return UUID(int=head << 64 | 0b10 << 62 | secrets.randbits(62))
+
+
+new_id = Ids().new
