@@ -2,10 +2,11 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from muster_runtime.histograms import add_series
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Upper ends, seconds."""
@@ -56,20 +57,13 @@ class CallMetrics(Collector):
         for labels, count in counts.items():
             requests.add_metric(labels, count)
         yield requests
-        yield _histogram(times, seconds)
+        duration = HistogramMetricFamily(
+            "coordinator_request_duration_seconds",
+            "From a request's arrival to its answer.",
+            labels=("method",),
+        )
+        series = (((method,), found, seconds[method]) for method, found in times.items())
+        yield add_series(duration, BUCKETS, series)
         yield CounterMetricFamily(
             "coordinator_cache_hits", "Tenants found in the cache.", value=hits
         )
-
-
-def _histogram(times: dict[str, list[int]], seconds: dict[str, float]) -> Metric:
-    duration = HistogramMetricFamily(
-        "coordinator_request_duration_seconds",
-        "From a request's arrival to its answer.",
-        labels=("method",),
-    )
-    ends = [*(str(float(end)) for end in BUCKETS), "+Inf"]
-    for method, found in times.items():
-        buckets = list(zip(ends, accumulate(found), strict=True))
-        duration.add_metric((method,), buckets, seconds[method])
-    return duration

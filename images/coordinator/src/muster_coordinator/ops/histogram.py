@@ -2,11 +2,12 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+from muster_runtime.histograms import add_series
 
 
 class Histogram(Collector):
@@ -46,9 +47,6 @@ class Histogram(Collector):
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """All series as they are now."""
-        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
-        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-        for labels, counts in self._counts.items():
-            buckets = list(zip(bounds, accumulate(counts), strict=True))
-            family.add_metric(labels, buckets, self._sums[labels])
-        yield family
+        series = ((labels, counts, self._sums[labels]) for labels, counts in self._counts.items())
+        for family in self.describe():
+            yield add_series(family, self._bounds, series)
