@@ -132,8 +132,9 @@ impl Plain {
         if !tenant.writes {
             return Plainly::Not;
         }
+        let Some(op) = fresh_op() else { return Plainly::Not };
         let (sender, receiver) = oneshot::channel();
-        let (op, timestamp_us, end) = (fresh_op(), unix_us(), way.end);
+        let (timestamp_us, end) = (unix_us(), way.end);
         let intent = intent(&op, request.value.as_deref(), timestamp_us);
         self.storage.enter(|hub, now| {
             let spread = Spread::new(way, Listener::Call(sender));
@@ -271,12 +272,12 @@ fn intent(op: &[u8], value: Option<&[u8]>, timestamp_us: u64) -> Bytes {
     packed.into()
 }
 
-fn fresh_op() -> [u8; OP_BYTES] {
+/// None where the kernel gave no randomness: two writes of one op would be taken for the same.
+fn fresh_op() -> Option<[u8; OP_BYTES]> {
     let mut op = [0; OP_BYTES];
-    // The kernel's randomness does not fail once it is there.
-    let _filled = SystemRandom::new().fill(&mut op);
+    SystemRandom::new().fill(&mut op).ok()?;
     op[0] &= !REMEMBERED;
-    op
+    Some(op)
 }
 
 fn unix_us() -> u64 {
