@@ -35,16 +35,21 @@ class Renewal:
         """Use new files, for ever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            now = self._files.marks()
-            if now == self._marks:
-                continue
-            try:
-                self._read()
-            except (ValueError, OSError) as error:
-                log.warning("new certificates are not used", extra={"error": str(error)})
-                continue
-            self._marks = now
-            log.info("new certificates are used")
+            self.look()
+
+    def look(self) -> bool:
+        """Use the files if they have changed and can be used; whether that was done."""
+        now = self._files.marks()
+        if now == self._marks:
+            return False
+        try:
+            self._read()
+        except (ValueError, OSError) as error:
+            log.warning("new certificates are not used", extra={"error": str(error)})
+            return False
+        self._marks = now
+        log.info("new certificates are used")
+        return True
 
     def _read(self) -> None:
         self._files.check()
