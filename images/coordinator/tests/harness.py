@@ -47,10 +47,11 @@ def settings(**coordinator: Any) -> dict[str, Any]:
         }
         | coordinator,
         "http": {"rate_limit": 0},
+        # The lock goes with its connection, so that who is slow may keep it.
         "leader_election": {
             "backend": "advisory-lock",
-            "lease_duration": "3s",
-            "renew_deadline": "2s",
+            "lease_duration": "60s",
+            "renew_deadline": "30s",
             "retry_period": "100ms",
         },
         "proving": {"pools": [{"name": "demo", "insecure_setup": True, "circuits": [ADDITION]}]},

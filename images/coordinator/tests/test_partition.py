@@ -21,7 +21,8 @@ pytestmark = pytest.mark.integration
 def _by_lease(name: str) -> dict[str, Any]:
     document = settings(id=name, heartbeat_timeout="3s")
     lease = {"backend": "lease", "lease_name": "cut-coordinator", "namespace": "default"}
-    return document | {"leader_election": document["leader_election"] | lease}
+    times = {"lease_duration": "3s", "renew_deadline": "2s"}
+    return document | {"leader_election": document["leader_election"] | lease | times}
 
 
 async def _sees_leader(replica: Replica, leader: str) -> bool:
