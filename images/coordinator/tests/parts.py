@@ -239,12 +239,10 @@ class Hand:
         await self.parts.reports.start(self.claim(one))
         return one
 
-    async def told(self, command: Command, deadline: float = 30.0) -> None:
+    async def told(self, command: Command) -> None:
         """Wait until a command has come."""
         await eventually(
-            lambda: command in self.commands or None,
-            deadline=deadline,
-            what=f"{self.name} is told {command}",
+            lambda: command in self.commands or None, what=f"{self.name} is told {command}"
         )
 
     async def completes(self, one: Assignment, output: bytes | None = None) -> Verdict:

@@ -1,7 +1,6 @@
 """One stream for all that a worker and the coordinator say to each other, over real sockets."""
 
 import json
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ async def test_what_runs_tells_how_it_goes(dsn: str, tmp_path: Path) -> None:
 
 async def test_a_cancelled_task_is_to_stop_within_moments(dsn: str, tmp_path: Path) -> None:
     async with (
-        serving(dsn, general(poll_interval="30s"), tmp_path) as replica,
+        serving(dsn, general(poll_interval="1h"), tmp_path) as replica,
         owner(dsn) as customer,
         session(replica.target) as stream,
     ):
@@ -133,11 +132,9 @@ async def test_a_cancelled_task_is_to_stop_within_moments(dsn: str, tmp_path: Pa
         workload = await customer.submit("test")
         task = await stream.got(workload)
         await stream.answers(stream.report(task, started=pb.Started()))
-        begun = time.monotonic()
         await customer.store.cancel(workload, "default")
+        # A poll would have taken up to an hour.
         assert await stream.stopped(workload) == "CANCEL"
-        # A poll would have taken up to 30 s.
-        assert time.monotonic() - begun < 5
         done = pb.Completion(output_json=b"{}")
         assert await stream.answers(stream.report(task, completion=done)) == ["FENCED"]
         await customer.reaches(workload, "CANCELLED")

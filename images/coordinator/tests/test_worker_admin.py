@@ -17,7 +17,7 @@ async def test_a_drained_worker_is_told_finishes_and_gets_nothing_more(dsn: str)
         first = await made.submit()
         given = await hand.begun(first)
         await made.registry.drain("w-0")
-        await hand.told(Drain(), deadline=2)
+        await hand.told(Drain())
         [worker] = await made.registry.workers()
         assert (worker.status, worker.shares) == (
             WorkerStatus.DRAINING,
