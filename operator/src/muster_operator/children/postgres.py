@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from muster_api.coordinator import ManagedDatabase
+from muster_api.database import ManagedDatabase
 from muster_api.shared import Workload
 from muster_operator import naming
 from muster_operator.children.base import (

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from muster_api.model import Image, Model, Rule
-from muster_api.shared import ManagedStore, Resources, SecretKeyReference
+from muster_api.model import Image, Model
+from muster_api.shared import MANAGED_OR_SECRET, ManagedStore, Resources, SecretKeyReference
 
 _PREFIX_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?$"
 
@@ -25,12 +25,7 @@ class ManagedBroker(ManagedStore):
 class Broker(Model):
     """Where messages go: exactly one of managed and secretRef."""
 
-    rules = (
-        Rule(
-            "has(self.managed) != has(self.secretRef)",
-            "write either managed: {} or secretRef: {name, key}, and not both",
-        ),
-    )
+    rules = (MANAGED_OR_SECRET,)
 
     prefix: Annotated[str, Field(min_length=1, max_length=64, pattern=_PREFIX_PATTERN)] | None = (
         Field(

@@ -8,13 +8,13 @@ from pydantic import Field
 from muster_api.accounts import Accounts
 from muster_api.broker import Broker
 from muster_api.conditions import Conditions
+from muster_api.database import Database, ManagedDatabase, fixed
 from muster_api.http_api import HttpApi
-from muster_api.model import Duration, Image, Model, Rule, between, ruled
+from muster_api.model import Duration, Model, Rule, between, ruled
 from muster_api.queue import QueueStatus
 from muster_api.security import Authentication, Tls
 from muster_api.shared import (
     SHORT_NAME,
-    ManagedStore,
     Resources,
     SecretKeyReference,
     Workload,
@@ -22,41 +22,11 @@ from muster_api.shared import (
 from muster_api.worker_pools import WorkerPool, WorkerPoolStatus
 
 
-class ManagedDatabase(ManagedStore):
-    """A PostgreSQL of one pod, kept by the operator."""
-
-    image: Image | None = Field(
-        None, description="PostgreSQL image; absent means the operator's default."
-    )
-    resources: Resources = Field(
-        Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"}),
-        description="Resources of the PostgreSQL container.",
-    )
-
-
-class Database(Model):
+class QueueDatabase(Database):
     """Where the queue is kept: exactly one of managed and secretRef."""
 
-    rules = (
-        Rule(
-            "has(self.managed) != has(self.secretRef)",
-            "write either managed: {} or secretRef: {name, key}, and not both",
-        ),
-        Rule(
-            "has(self.managed) == has(oldSelf.managed)",
-            "the kind of database can't be changed, for the queue would be lost: "
-            "make a new Coordinator",
-        ),
-    )
+    rules = fixed("queue", "Coordinator")
 
-    managed: ManagedDatabase | None = Field(
-        None, description="A PostgreSQL of one pod, for trying out and for small fleets."
-    )
-    secret_ref: SecretKeyReference | None = Field(
-        None,
-        description="The key of a Secret that holds the connection string of a PostgreSQL, such as "
-        "postgresql://user:password@host:5432/name. High availability needs a replicated one.",
-    )
     witness_key_secret_ref: SecretKeyReference | None = Field(
         None,
         description="The key of a Secret with the keys that seal inputs at rest, one a line, each "
@@ -146,8 +116,8 @@ class CoordinatorSpec(Workload):
         description="How long a stopping coordinator finishes what it has begun.",
         json_schema_extra=ruled(between("1s", "10m")),
     )
-    database: Database = Field(
-        Database(managed=ManagedDatabase()), description="Where the queue is kept."
+    database: QueueDatabase = Field(
+        QueueDatabase(managed=ManagedDatabase()), description="Where the queue is kept."
     )
     http: HttpApi = Field(HttpApi(), description="The HTTP API, for its clients.")
     tls: Tls = Field(Tls(), description="Transport security between workers and coordinators.")

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from muster_api.conditions import Conditions
-from muster_api.coordinator import Endpoints, ManagedDatabase
+from muster_api.coordinator import Endpoints
+from muster_api.database import Database, ManagedDatabase, fixed
 from muster_api.kv_backup import KVBackup
 from muster_api.kv_security import KVAuthentication, KVTls
 from muster_api.kv_tenants import KVTenant
@@ -110,29 +111,10 @@ class KVCoordinators(Model):
     )
 
 
-class KVDatabase(Model):
+class KVDatabase(Database):
     """Where tenants, members and the ring are kept: exactly one of managed and secretRef."""
 
-    rules = (
-        Rule(
-            "has(self.managed) != has(self.secretRef)",
-            "write either managed: {} or secretRef: {name, key}, and not both",
-        ),
-        Rule(
-            "has(self.managed) == has(oldSelf.managed)",
-            "the kind of database can't be changed, for the members and tenants would be lost: "
-            "make a new KVCluster",
-        ),
-    )
-
-    managed: ManagedDatabase | None = Field(
-        None, description="A PostgreSQL of one pod, for trying out and for small clusters."
-    )
-    secret_ref: SecretKeyReference | None = Field(
-        None,
-        description="The key of a Secret that holds the connection string of a PostgreSQL, such as "
-        "postgresql://user:password@host:5432/name. High availability needs a replicated one.",
-    )
+    rules = fixed("members and tenants", "KVCluster")
 
 
 class KVRedis(Model):

@@ -142,6 +142,13 @@ class Workload(Model):
 DeletionPolicy = Literal["Delete", "Retain"]
 
 
+MANAGED_OR_SECRET = Rule(
+    "has(self.managed) != has(self.secretRef)",
+    "write either managed: {} or secretRef: {name, key}, and not both",
+)
+"""Of what the operator keeps, or somebody else, whose Secret then says where it is."""
+
+
 class ManagedStore(Model):
     """A server of one pod with a volume, kept by the operator."""
 
