@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -52,7 +51,7 @@ from muster_coordinator.store.database import SERVER_SETTINGS, Database, Limits
 from muster_coordinator.store.history import PostgresHistory
 from muster_coordinator.store.keys import PostgresKeys
 from muster_coordinator.store.leadership import PostgresLeadership
-from muster_coordinator.store.migrate import SchemaError, migrate
+from muster_coordinator.store.migrate import migrate
 from muster_coordinator.store.notes import PostgresNotes
 from muster_coordinator.store.queue import PostgresQueue
 from muster_coordinator.store.witnesses import Witnesses
@@ -65,7 +64,8 @@ from muster_runtime.grpc_certificates import credentials
 from muster_runtime.http_certificates import encryption
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
-from muster_runtime.postgres import LOST, is_outage
+from muster_runtime.preparation import prepared
+from muster_runtime.process import calm_the_collector
 from muster_runtime.tracing import Off, Tracer
 
 log = logging.getLogger(__name__)
@@ -114,13 +114,6 @@ def offers(config: CoordinatorConfig) -> Offers:
         known = pools.get(pool.name, Pool(pool.name))
         pools[pool.name] = replace(known, general=True, types=frozenset(pool.types))
     return Offers(pools.values())
-
-
-def _calm_the_collector() -> None:
-    """Nearly all garbage here is in no cycle; by default the collector takes a tenth of the CPU."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +275,7 @@ class Coordinator:
         ops.describe(coordinator_id=self._identity)
         async with ops:
             try:
-                if not await self._prepared(stop):
+                if not await prepared(self._prepare, stop, away=Unavailable):
                     return 0 if stop.is_set() else 1
                 async with self._elector() as elector, self._security() as security:
                     self._ops.elector = elector
@@ -291,28 +284,10 @@ class Coordinator:
                 await self._database.close()
         return 0
 
-    async def _prepared(self, stop: asyncio.Event) -> bool:
-        """Wait for the database and bring its schema up to date; False where that can't be."""
-        while not stop.is_set():
-            try:
-                await migrate(self._dsn)
-                await self._database.open()
-                await self._worker_store.replica_started(self._identity)
-                return True
-            except SchemaError as error:
-                log.error("the schema can't be served", extra={"error": str(error)})  # noqa: TRY400 - the text says it all
-                return False
-            except LOST as error:
-                if not is_outage(error):
-                    log.exception("the schema can't be made")
-                    return False
-                log.warning("waiting for the database", extra={"error": repr(error)})
-            except Unavailable as error:
-                log.warning("waiting for the database", extra={"error": str(error)})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await stop.wait()
-        return False
+    async def _prepare(self) -> None:
+        await migrate(self._dsn)
+        await self._database.open()
+        await self._worker_store.replica_started(self._identity)
 
     def _elector(self) -> AbstractAsyncContextManager[Elector]:
         return open_elector(
@@ -366,7 +341,7 @@ class Coordinator:
             web = group.create_task(http.run())
             await grpc.start()
             self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
-            _calm_the_collector()
+            calm_the_collector(20_000, 50, 20)
             log.info(
                 "serving",
                 extra={"coordinator_id": self._identity, "ports": asdict(self.ports)},

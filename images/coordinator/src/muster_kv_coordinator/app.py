@@ -1,13 +1,12 @@
 """Putting the parts together, and the order in which they start and stop."""
 
 import asyncio
-import contextlib
-import gc
 import logging
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +20,7 @@ from muster_kv_coordinator.api.service import METHODS, Service
 from muster_kv_coordinator.call_metrics import BUCKETS
 from muster_kv_coordinator.config import KvConfig
 from muster_kv_coordinator.core.administration import Administration
+from muster_kv_coordinator.core.errors import UnavailableError
 from muster_kv_coordinator.core.hints import Hints
 from muster_kv_coordinator.core.keyvalues import KeyValues
 from muster_kv_coordinator.core.model import Policy
@@ -40,8 +40,8 @@ from muster_kv_coordinator.nodes.connections import Connections
 from muster_kv_coordinator.nodes.plain import PlainCalls
 from muster_kv_coordinator.redis_memory import RedisMemory
 from muster_kv_coordinator.store import signals
-from muster_kv_coordinator.store.database import SERVER_SETTINGS, Database, PoolLimits, is_outage
-from muster_kv_coordinator.store.migrate import SchemaError, migrate
+from muster_kv_coordinator.store.database import SERVER_SETTINGS, Database, PoolLimits
+from muster_kv_coordinator.store.migrate import migrate
 from muster_kv_coordinator.store.nodes import PostgresNodes
 from muster_kv_coordinator.store.ring import PostgresRing
 from muster_kv_coordinator.store.tenants import PostgresTenants
@@ -54,7 +54,8 @@ from muster_runtime.election.configured import open_elector
 from muster_runtime.http_certificates import encryption
 from muster_runtime.notifications import Notifications
 from muster_runtime.ops import OpsServer
-from muster_runtime.postgres import LOST
+from muster_runtime.preparation import prepared
+from muster_runtime.process import calm_the_collector
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,8 @@ class KvCoordinator:
         ops.add_metrics(metrics.path)
         async with ops:
             try:
-                if not await self._prepared(parts, stop):
+                prepare = partial(self._prepare, parts)
+                if not await prepared(prepare, stop, away=UnavailableError):
                     return 0 if stop.is_set() else 1
                 state.prepared = True
                 await self._serve(parts, state, stop, ops.bound_port)
@@ -123,28 +125,12 @@ class KvCoordinator:
                 await parts.close()
         return 0
 
-    async def _prepared(self, parts: "_Parts", stop: asyncio.Event) -> bool:
-        """Wait for the metadata, and bring its schema up to date; False where that can't be."""
-        while not stop.is_set():
-            try:
-                await migrate(self._dsn)
-                await parts.database.open()
-                await parts.cluster.reload()
-                if self._memory is not None:
-                    await self._memory.open()
-                return True
-            except SchemaError as error:
-                log.error("the schema can't be served", extra={"error": str(error)})  # noqa: TRY400 - the text says it all
-                return False
-            except LOST as error:
-                if not is_outage(error):
-                    log.exception("the schema can't be made")
-                    return False
-                log.warning("waiting for the metadata store", extra={"error": repr(error)})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await stop.wait()
-        return False
+    async def _prepare(self, parts: "_Parts") -> None:
+        await migrate(self._dsn)
+        await parts.database.open()
+        await parts.cluster.reload()
+        if self._memory is not None:
+            await self._memory.open()
 
     async def _serve(
         self, parts: "_Parts", state: HealthState, stop: asyncio.Event, ops_port: int
@@ -174,7 +160,7 @@ class KvCoordinator:
                 watching = group.create_task(grpc.failed())
                 await http.start()
                 self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
-                _calm_the_collector()
+                calm_the_collector(50_000, 20, 50)
                 log.info(
                     "serving",
                     extra={"coordinator_id": self._identity, "ports": asdict(self.ports)},
@@ -407,10 +393,3 @@ def _nodes(config: KvConfig, identity: Identity) -> Nodes:
     except (OSError, ValueError) as error:
         text = f"storage.ca_file, cert_file, key_file: {error}"
         raise ConfigError([text]) from error
-
-
-def _calm_the_collector() -> None:
-    """What was made at the start stays: the collector need not look at it with each of its runs."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

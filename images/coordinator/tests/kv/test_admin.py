@@ -283,6 +283,6 @@ async def test_the_version_of_a_ring_only_rises(dsn: str, tmp_path: Path) -> Non
 async def test_it_waits_for_its_database_and_stops_when_told(tmp_path: Path) -> None:
     document = settings("postgresql://muster@127.0.0.1:1/none")
     with process(document, tmp_path / "c-0") as replica:
-        await eventually(lambda: replica.said("waiting for the metadata store"))
+        await eventually(lambda: replica.said("waiting for the database"))
         replica.send(signal.SIGTERM)
         assert await replica.exit_status() == 0

@@ -84,11 +84,13 @@ class Database:
         return self._pool.get_size() - idle, idle
 
     async def open(self) -> None:
-        """Make the pool with its first connections.
+        """Make the pool with its first connections; nothing where it is made already.
 
         Raises:
             OSError, TimeoutError, asyncpg.PostgresError: the database is away.
         """
+        if self._pool is not None:
+            return
         self._pool = await asyncpg.create_pool(
             self._dsn,
             min_size=self._limits.min_connections,
