@@ -112,8 +112,8 @@ async def test_what_its_client_gives_up_is_cancelled() -> None:
 async def test_the_deadline_of_a_stream_is_kept() -> None:
     script = Script()
     async with served(script) as (_, client):
-        call = client.stream(_batches(_writes(5)), timeout=3.0)
-        await eventually(lambda: script.waiting == 5, what="all are begun")
+        call = client.stream(_batches(_writes(5)), timeout=5.0)
+        await eventually(lambda: len(script.callers) == 5, what="all are begun")
         assert await code_of(call.read()) is grpc.StatusCode.DEADLINE_EXCEEDED
         await eventually(lambda: script.cancelled == 5, what="all are cancelled")
         assert all(caller.seconds is None for caller in script.callers)
@@ -130,6 +130,8 @@ async def test_bytes_that_are_no_batch_end_their_stream() -> None:
 
         async def sent() -> AsyncIterator[bytes]:
             yield batch
+            # What is not begun is not cancelled either.
+            await eventually(lambda: script.waiting == 1, what="the first batch is begun")
             yield b"\xff\xff"
 
         assert await code_of(raw(sent()).read()) is grpc.StatusCode.INVALID_ARGUMENT
