@@ -14,7 +14,7 @@ import yaml
 CHART = Path(__file__).parents[1] / "muster"
 RELEASE = "muster"
 NAMESPACE = "muster-system"
-SECONDS = 120
+SECONDS = 240
 
 Manifest = dict[str, Any]
 

@@ -17,7 +17,7 @@ from .helm_cli import CHART, ProgramFailedError, helm, kubectl, render
 pytestmark = pytest.mark.integration
 
 APISERVICE = "apiservice/v1beta1.external.metrics.k8s.io"
-CRDS = ("crd/proverpools.muster.dev", "crd/coordinators.muster.dev")
+CRDS = tuple(f"crd/{kind}.muster.dev" for kind in ("proverpools", "coordinators", "kvclusters"))
 GITOPS = ("--server-side", "--field-manager=gitops", "--filename=-")
 TERM = {
     "holderIdentity": "muster-operator-0",
@@ -57,7 +57,10 @@ class Cluster:
         return self.kubectl("get", what, "--ignore-not-found", "--output=name") != ""
 
     def install(self, *arguments: str, release: str = "muster") -> str:
-        return self.helm("install", release, str(CHART), *arguments)
+        notes = self.helm("install", release, str(CHART), *arguments)
+        # One that is deleted while the server begins to serve it may stay for minutes.
+        self.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=2m")
+        return notes
 
     def apply(self, manifest: dict[str, Any]) -> None:
         self.kubectl("apply", *GITOPS, stdin=yaml.safe_dump(manifest))
@@ -135,13 +138,12 @@ def the_operator_writes_its_certificate(cluster: Cluster) -> str:
 def test_the_server_accepts_everything_and_the_notes_tell_the_next_command(
     cluster: Cluster,
 ) -> None:
-    cluster.install("--dry-run=server")
+    cluster.helm("install", "muster", str(CHART), "--dry-run=server")
     assert not cluster.exists(APISERVICE)
     notes = cluster.install().partition("NOTES:")[2]
     assert "kubectl apply -f examples/proverpool.yaml" in notes
     assert f"helm test muster --namespace {cluster.namespace}" in notes
     assert cluster.get("deployment/muster-operator")["spec"]["replicas"] == 2
-    cluster.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=30s")
     cluster.apply(POOL)
 
 
@@ -218,7 +220,6 @@ def test_an_upgrade_brings_new_definitions_and_keeps_what_the_operator_wrote(
 
 def test_uninstalling_removes_all_but_the_definitions_and_their_objects(cluster: Cluster) -> None:
     cluster.install()
-    cluster.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=30s")
     cluster.apply(POOL)
     cluster.helm("uninstall", "muster")
     assert not cluster.exists(APISERVICE)
