@@ -4,7 +4,6 @@ import base64
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import yaml
 
 from muster_protos import coordinator_pb2 as pb
 from muster_proving import Curve
+from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
 from .forgeries import forgeries
@@ -204,14 +204,12 @@ async def test_nobody_reports_on_anothers_task(dsn: str, tmp_path: Path, generat
 @contextlib.contextmanager
 def _worker_process(target: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A real worker, as in a pod."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     worker = {
         "id": "stopped",
         "coordinator_address": target,
         "pool": "demo",
         "heartbeat_interval": "1s",
-        "ops_port": port,
+        "ops_port": free_port(),
         "cache_dir": str(home / "cache"),
         "spool_dir": str(home / "spool"),
     }
