@@ -27,6 +27,16 @@ async def made(dsn: str) -> AsyncIterator[Parts]:
         yield replica
 
 
+async def _known(made: Parts, *names: str) -> None:
+    """Wait until the leader has heard of workers: it need not, to store work that then waits."""
+
+    def probe() -> bool:
+        workers = made.leader._roster._workers
+        return set(names) <= {worker.id for worker in workers if worker.connected}
+
+    await eventually(probe, every=0.01, what="the leader knows the workers")
+
+
 def _new(count: int) -> list[NewWorkload]:
     return [NewWorkload(new_id(), NEED, b"{}") for _ in range(count)]
 
@@ -37,6 +47,7 @@ async def _states(made: Parts, ids: list[UUID]) -> set[State]:
 
 async def test_an_idle_worker_is_given_it_in_the_step_that_stores_it(made: Parts) -> None:
     async with made.worker(capacity=2) as hand:
+        await _known(made, hand.name)
         ids = await made.queue.submit(_new(3))
         assert await rows(made.dsn, ONE_STEP) == [(2,)]
         given = [await hand.given(), await hand.given()]
@@ -95,7 +106,8 @@ async def test_a_worker_that_lied_meanwhile_is_given_nothing(made: Parts) -> Non
 
 async def test_a_customer_has_no_more_at_work_than_it_may(made: Parts) -> None:
     customer = await made.customer(max_concurrent=1)
-    async with made.worker(capacity=5):
+    async with made.worker(capacity=5) as hand:
+        await _known(made, hand.name)
         batch = [
             NewWorkload(new_id(), NEED, b"{}", customer_id=customer.id, request_id=str(number))
             for number in range(3)
@@ -107,6 +119,7 @@ async def test_a_customer_has_no_more_at_work_than_it_may(made: Parts) -> None:
 
 async def test_stored_twice_it_is_given_once(made: Parts) -> None:
     async with made.worker(capacity=5) as hand:
+        await _known(made, hand.name)
         batch = _new(1)
         assert await made.leader.hand_over(batch)
         assert await made.leader.hand_over(batch)
