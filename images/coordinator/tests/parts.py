@@ -55,6 +55,8 @@ NEED = Requirement("general", "sleep")
 
 # Short, but longer than anything here takes on a busy machine.
 LEASE = 60.0
+# Hands send no heartbeats.
+PATIENT = HealthLimits(suspect=600.0, dead=1800.0, replica=600.0)
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Settings:
     lease: float = LEASE
     poll: float = 0.2
     limits: QueueLimits = field(default_factory=QueueLimits)
-    health: HealthLimits = field(default_factory=HealthLimits)
+    health: HealthLimits = PATIENT
     policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(Backoff(first=0.05, jitter=0)))
     witnesses: Witnesses = field(default_factory=Witnesses)
     replica: str = "c-0"

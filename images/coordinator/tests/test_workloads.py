@@ -1,6 +1,7 @@
 """Work of any kind, from its submission to its end: checkpoints, pauses, cancels, limits."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -17,12 +18,11 @@ from muster_coordinator.engine.model import (
     WorkloadQuery,
 )
 from muster_coordinator.engine.notes import MAX_CHECKPOINT_BYTES
-from muster_coordinator.engine.ports import HealthLimits
 from muster_coordinator.engine.states import State, Wish
 from muster_coordinator.store.witnesses import Witnesses
 
 from .harness import rows
-from .parts import LEASE, Settings, parts
+from .parts import LEASE, PATIENT, Settings, parts
 
 pytestmark = pytest.mark.integration
 
@@ -79,7 +79,7 @@ class TestResults:
 class TestCheckpoints:
     async def test_another_worker_goes_on_from_the_last_one(self, dsn: str) -> None:
         # Seconds matter: what ran on a worker without a stream is moved after the grace.
-        settings = Settings(health=HealthLimits(grace=0.2), witnesses=Witnesses([b"k" * 32]))
+        settings = Settings(health=replace(PATIENT, grace=0.2), witnesses=Witnesses([b"k" * 32]))
         async with parts(dsn, settings) as made, made.running():
             task = await made.submit()
             async with made.worker("w-0") as lost:
