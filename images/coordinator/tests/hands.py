@@ -55,7 +55,7 @@ class Hands:
 
     async def told(self) -> Command:
         """The next command."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.heard.get()
 
     async def take(self) -> Assignment:

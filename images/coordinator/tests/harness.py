@@ -70,10 +70,10 @@ class Replica:
         self.coordinator = coordinator
         self.dsn = dsn
         self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{ports.http}", timeout=httpx.Timeout(40.0), verify=NO_TLS
+            base_url=f"http://127.0.0.1:{ports.http}", timeout=httpx.Timeout(60.0), verify=NO_TLS
         )
         self.ops = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{ports.ops}", timeout=httpx.Timeout(10.0), verify=NO_TLS
+            base_url=f"http://127.0.0.1:{ports.ops}", timeout=httpx.Timeout(60.0), verify=NO_TLS
         )
 
     @property

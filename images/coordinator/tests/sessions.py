@@ -105,7 +105,7 @@ class Stream:
 
     async def ended(self) -> grpc.StatusCode:
         """Wait for the end; its status."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._hearing
         return grpc.StatusCode.OK if self.error is None else self.error.code()
 

@@ -54,7 +54,7 @@ async def client(replica: Replica, key: str) -> AsyncIterator[httpx.AsyncClient]
     """A client that shows a key."""
     async with httpx.AsyncClient(
         base_url=replica.http.base_url,
-        timeout=httpx.Timeout(40.0),
+        timeout=httpx.Timeout(60.0),
         verify=NO_TLS,
         headers={"Authorization": f"Bearer {key}"},
     ) as found:

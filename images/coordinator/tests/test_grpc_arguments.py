@@ -77,7 +77,7 @@ async def channel(replica: Replica) -> AsyncIterator[grpc.aio.Channel]:
 
 
 async def _answer(channel: grpc.aio.Channel, name: str, request: Any) -> tuple[Any, str]:
-    call = getattr(CoordinatorServiceStub(channel), name)(request, timeout=10)
+    call = getattr(CoordinatorServiceStub(channel), name)(request, timeout=60)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await (call.read() if METHODS[name].server_streaming else call)
     return refused.value.code(), str(refused.value.details())
@@ -102,7 +102,7 @@ async def test_bytes_that_are_no_message_are_the_callers_fault(
 ) -> None:
     path = f"/coordinator.CoordinatorService/{name}"
     made: Any = channel.unary_stream(path)
-    call = made(b"\x0a\xff", timeout=10)
+    call = made(b"\x0a\xff", timeout=60)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call.read()
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

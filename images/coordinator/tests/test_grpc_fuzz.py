@@ -122,7 +122,7 @@ def _code(target: Target, name: str, data: bytes) -> str:
     """The status of a call with these bytes; a stream counts as answered once it is open."""
     path = f"/coordinator.CoordinatorService/{name}"
     method: grpc.UnaryStreamMultiCallable[bytes, bytes] = target.channel.unary_stream(path)
-    call: Any = method(data, timeout=10)
+    call: Any = method(data, timeout=60)
     try:
         if name == "ReceiveTasks":
             call.initial_metadata()

@@ -30,7 +30,7 @@ async def _beats(channel: grpc.aio.Channel, name: str = "w", token: str | None =
     metadata = None if token is None else (("authorization", f"Bearer {token}"),)
     stub: Any = CoordinatorServiceStub(channel)
     return await stub.SendHeartbeat(
-        pb.HeartbeatRequest(worker_id=name), metadata=metadata, timeout=10
+        pb.HeartbeatRequest(worker_id=name), metadata=metadata, timeout=60
     )
 
 
@@ -46,7 +46,7 @@ def _served_subject(target: str, certs: Certs) -> str:
     context = ssl.create_default_context(cafile=certs.ca)
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection((host, int(port)), timeout=10) as raw,
+        socket.create_connection((host, int(port)), timeout=60) as raw,
         context.wrap_socket(raw, server_hostname=host) as connection,
     ):
         shown: Any = connection.getpeercert()

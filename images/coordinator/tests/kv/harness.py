@@ -73,7 +73,7 @@ class Client:
             response_deserializer=answer.FromString,
         )
 
-    async def call(self, name: str, seconds: float = 20.0, **fields: Any) -> Any:
+    async def call(self, name: str, seconds: float = 60.0, **fields: Any) -> Any:
         """The answer to one unary call."""
         found = pb.DESCRIPTOR.services_by_name["CoordinatorService"].methods_by_name[name]
         request = getattr(pb, found.input_type.name)(**fields)
@@ -112,10 +112,10 @@ class Coordinator:
         self.ports = ports
         self.grpc = Client(f"127.0.0.1:{ports.grpc}")
         base = "http://127.0.0.1"
-        self.http = httpx.AsyncClient(base_url=f"{base}:{ports.http}", timeout=30.0, verify=NO_TLS)
-        self.ops = httpx.AsyncClient(base_url=f"{base}:{ports.ops}", timeout=10.0, verify=NO_TLS)
+        self.http = httpx.AsyncClient(base_url=f"{base}:{ports.http}", timeout=60.0, verify=NO_TLS)
+        self.ops = httpx.AsyncClient(base_url=f"{base}:{ports.ops}", timeout=60.0, verify=NO_TLS)
 
-    async def ready(self, deadline: float = 30.0) -> "Coordinator":
+    async def ready(self, deadline: float = 60.0) -> "Coordinator":
         """Wait until it is ready."""
 
         async def probe() -> bool:
@@ -202,7 +202,7 @@ class Process(processes.Process):
         command = ["-m", "muster_kv_coordinator", "--config", str(home / "kv.yaml")]
         super().__init__(command, environment)
 
-    async def serving(self, deadline: float = 30.0) -> Coordinator:
+    async def serving(self, deadline: float = 60.0) -> Coordinator:
         """Wait until it is ready."""
         return await Coordinator(Ports(**await self.bound(deadline))).ready(deadline)
 

@@ -70,7 +70,7 @@ class NatsServer:
             self._process = subprocess.Popen(
                 [program, "--config", configuration], stdout=log, stderr=log
             )
-        eventually_sync(self._answers, deadline=30, every=0.02, what="the NATS server answers")
+        eventually_sync(self._answers, every=0.02, what="the NATS server answers")
 
     def stop(self) -> None:
         """Stop the server as an operator would: connections break, what is stored stays."""

@@ -34,7 +34,7 @@ class Process:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    async def bound(self, deadline: float = 30.0) -> dict[str, int]:
+    async def bound(self, deadline: float = 60.0) -> dict[str, int]:
         """Wait until it has told its ports; by name.
 
         Raises:
@@ -61,7 +61,7 @@ class Process:
 
     async def exit_status(self) -> int:
         """Wait for the end."""
-        return await asyncio.to_thread(self.process.wait, 30)
+        return await asyncio.to_thread(self.process.wait, 60)
 
     def close(self) -> None:
         """Kill what is left."""

@@ -77,13 +77,13 @@ class StorageNode:
                 env={**os.environ, **self.environment},
             )
 
-    async def start(self, deadline: float = 30.0) -> Self:
+    async def start(self, deadline: float = 60.0) -> Self:
         """Start the process, and wait until it is ready."""
         self.spawn()
         await self.until_ready(deadline)
         return self
 
-    async def until_ready(self, deadline: float = 30.0) -> None:
+    async def until_ready(self, deadline: float = 60.0) -> None:
         """Wait until the node serves."""
 
         def ready() -> bool:
@@ -95,7 +95,7 @@ class StorageNode:
 
         await eventually(ready, deadline=deadline, what=f"{self.node_id} ready")
 
-    async def stop(self, deadline: float = 30.0) -> int:
+    async def stop(self, deadline: float = 60.0) -> int:
         """End it in order, as Kubernetes does; returns the exit status."""
         process = self._started()
         process.send_signal(signal.SIGCONT)
@@ -142,7 +142,7 @@ class StorageNode:
     def _get(self, path: str) -> tuple[int, str]:
         url = f"http://{self.host}:{self.ops_port}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

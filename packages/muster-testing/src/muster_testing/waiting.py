@@ -32,7 +32,7 @@ async def eventually(
 async def eventually(
     probe: Callable[[], Any],
     *,
-    deadline: float = 30.0,
+    deadline: float = 60.0,
     every: float = 0.05,
     what: str = "",
 ) -> Any:
@@ -66,7 +66,7 @@ async def eventually(
 
 
 def eventually_sync(
-    probe: Callable[[], T | None], *, deadline: float = 30.0, every: float = 0.1, what: str = ""
+    probe: Callable[[], T | None], *, deadline: float = 60.0, every: float = 0.1, what: str = ""
 ) -> T:
     """`eventually` for tests without an event loop."""
     return asyncio.run(eventually(probe, deadline=deadline, every=every, what=what))
