@@ -41,7 +41,7 @@ async def _served(
     for name in ("write", "read", "delete"):
         monkeypatch.setattr(KeyValueCalls, name, watched(name))
     # On a busy machine nobody is asked instead of one that is slow.
-    consistency = {"hedge_after": "1s"} | sections.pop("consistency", {})
+    consistency = {"hedge_after": "20s"} | sections.pop("consistency", {})
     async with (
         memory_nodes("n-1", "n-2", "n-3") as nodes,
         serving(settings(dsn, consistency=consistency, **sections), home) as kv,
@@ -114,7 +114,7 @@ async def test_what_takes_a_rule_is_not_plain(
 async def test_a_plain_call_that_goes_wrong_is_seen_to_its_end(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = {"write_timeout": "2s", "read_timeout": "1s"}
+    times = {"write_timeout": "20s", "read_timeout": "20s"}
     async with _served(dsn, tmp_path, monkeypatch, consistency=times) as (kv, nodes, seen):
         for node in nodes:
             node.loses = {Take}

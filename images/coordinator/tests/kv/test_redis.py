@@ -30,7 +30,8 @@ async def _cluster(
     }
     async with (
         memory_nodes("n-1", "n-2", "n-3") as nodes,
-        serving(settings(dsn, redis=section), home) as kv,
+        # Nobody is asked instead of one that is slow.
+        serving(settings(dsn, redis=section, consistency={"hedge_after": "20s"}), home) as kv,
     ):
         await kv.join(*(node.member for node in nodes))
         policy = pb.TenantPolicy(idempotency="Redis")
