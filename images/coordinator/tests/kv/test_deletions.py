@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from muster_kv.ranges import WHOLE_RING
+from muster_kv.record import decode
+from muster_kv.slots import slot
 from muster_kv.wire.client import NodeClient
 from muster_kv.wire.hello import Identity, Role
-from muster_kv.wire.messages import Purge, Purged
+from muster_kv.wire.messages import Found, Get, Purge, Purged, ReplyBody, RequestBody
 from muster_protos import kv_pb2 as pb
 from muster_testing.storage import StorageNode, StorageNodes
 from muster_testing.waiting import eventually
@@ -18,18 +20,24 @@ from .harness import serving, settings
 
 pytestmark = pytest.mark.integration
 
+AT = slot("t", "k")
 GRACE_SECONDS = 1.0
 RETENTION = {"tombstone_grace": "1s", "interval": "100ms"}
 
 
-async def _purge(node: StorageNode, before_us: int) -> Purged:
+async def _asked(node: StorageNode, body: RequestBody) -> ReplyBody:
+    """What a node itself answers."""
     client = NodeClient(node.host, node.port, Identity("test", Role.TOOL, "muster"))
     client.start()
     try:
-        await client.ready(10.0)
-        answer = await client.request(Purge(WHOLE_RING, before_us, ()), 10.0)
+        await client.ready(30.0)
+        return await client.request(body, 30.0)
     finally:
         await client.close()
+
+
+async def _purge(node: StorageNode, before_us: int) -> Purged:
+    answer = await _asked(node, Purge(WHOLE_RING, before_us, ()))
     assert isinstance(answer, Purged), answer
     return answer
 
@@ -69,10 +77,11 @@ async def test_a_replica_that_was_away_for_longer_than_the_grace_brings_nothing_
         now_us = time.time_ns() // 1000
 
         async def repaired() -> bool:
-            found = await kv.grpc.read("k", consistency="one")
-            return bool(found.error_code == pb.KEY_NOT_FOUND)
+            found = await _asked(away, Get(AT))
+            assert isinstance(found, Found), found
+            return all(one.value is None for one in decode(found.record, AT).versions)
 
-        await eventually(repaired)
+        await eventually(repaired, what="the one that was away knows of it")
         # Now that all have it, it may be forgotten; and stays so.
         assert [(await _purge(node, now_us)).removed for node in nodes] == [1, 1, 1]
         assert (await kv.grpc.read("k", consistency="all")).error_code == pb.KEY_NOT_FOUND
