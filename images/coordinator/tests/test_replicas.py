@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import functools
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from muster_coordinator.store.database import Database
+from muster_coordinator import app
+from muster_coordinator.store.database import Database, Limits
 from muster_coordinator.store.leadership import PostgresLeadership
 from muster_protos import coordinator_pb2 as pb
 from muster_protos.coordinator_pb2_grpc import CoordinatorServiceStub
@@ -146,12 +146,13 @@ async def test_what_runs_outlives_the_graceful_stop_of_its_replica(
             polling = asyncio.create_task(both.replicas[leader].task(running, wait="20s"))
             # It has arrived once what was asked after it is answered.
             await both.replicas[leader].task(running)
+            held = await worker.got(running)
             both.processes[leader].send(signal.SIGTERM)
+            # Its heartbeats keep what it runs, however long the other takes to stop.
+            worker.connect(survivor.target)
             # A long poll is answered with what is known, not cut off.
             assert (await polling)["status"] == "in_progress"
             assert await both.processes[leader].exit_status() == 0
-            held = await worker.got(running)
-            worker.connect(survivor.target)
             async with Worker(survivor.target, "w-0", capacity=1) as again:
                 assert (await worker.complete(held)).success
                 task = await survivor.ends(ahead)
@@ -215,7 +216,9 @@ async def test_replicas_of_a_cluster_elect_by_lease(
     def by_lease(name: str) -> dict[str, Any]:
         document = settings(id=name)
         lease = {"backend": "lease", "lease_name": "demo-coordinator", "namespace": "default"}
-        return document | {"leader_election": document["leader_election"] | lease}
+        # On a slow machine it may not be given back in time, and ends by itself.
+        times = {"lease_duration": "10s", "renew_deadline": "7s"}
+        return document | {"leader_election": document["leader_election"] | lease | times}
 
     async with serving(dsn, by_lease("c-1"), tmp_path) as second:
         await eventually(functools.partial(_sees_leader, second, "c-1"))
@@ -330,9 +333,11 @@ async def test_a_replica_says_so_while_its_database_is_away(
 
 
 async def test_a_replica_stops_at_once_where_its_database_has_gone(
-    restartable: PostgresServer, tmp_path: Path
+    restartable: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it could still note is for others to find out, so nothing is worth waiting for."""
+    # For so long each of two things to note would be tried.
+    monkeypatch.setattr(app, "Limits", functools.partial(Limits, attempt=600.0))
     dsn = await restartable.create_database()
     async with contextlib.AsyncExitStack() as running:
         last = serving(dsn, settings(drain_timeout="60s"), tmp_path)
@@ -341,10 +346,8 @@ async def test_a_replica_stops_at_once_where_its_database_has_gone(
             await replica.reaches(await replica.add(), "assigned")
             await asyncio.to_thread(restartable.stop)
             try:
-                begun = time.monotonic()
-                await running.aclose()
-                # Each of two things to note would be tried for five seconds.
-                assert time.monotonic() - begun < 8
+                async with asyncio.timeout(60):
+                    await running.aclose()
             finally:
                 await asyncio.to_thread(restartable.start)
 
