@@ -18,6 +18,7 @@ def test_an_id_is_a_uuid_of_version_7_with_the_time() -> None:
 def test_what_is_made_later_sorts_later() -> None:
     made = [new_id() for _ in range(10_000)]
     assert all(one < other for one, other in pairwise(made))
+    assert len({one.int % 2**62 for one in made}) == len(made)
 
 
 def test_a_clock_that_stands_still_or_goes_back_keeps_the_order() -> None:
