@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -29,6 +30,8 @@ class Assignments:
         self.waiting: dict[UUID, Assignment] = {}
         self.looks = 0
         self.asked: list[int] = []
+        self.found = asyncio.Event()
+        self.found.set()
         self.answers = asyncio.Event()
         self.answers.set()
 
@@ -44,6 +47,7 @@ class Assignments:
         mine = [one for one in self.waiting.values() if one.worker_id in workers]
         fresh = [one for one in mine if known.get(one.workload_id) != one.generation]
         await asyncio.sleep(0)
+        await self.found.wait()
         return Deliverable(fresh, {one.workload_id for one in mine})
 
     async def orders(self, _workers: Collection[str], given: Collection[Claim]) -> Orders:
@@ -108,6 +112,43 @@ async def test_what_a_worker_has_done_is_asked_about_no_more(delivery: Delivery)
         assert stream.given() == [claim]
         delivery.finished(claim)
         assert stream.given() == []
+
+
+async def test_what_a_worker_has_done_is_looked_for_no_more(
+    store: Assignments, delivery: Delivery
+) -> None:
+    async with delivery.open("w-0") as stream:
+        one = store.add(stream)
+        again = replace(one, generation=2)
+        for given in (one, again):
+            stream.put(given)
+            stream.put(given)
+        assert (stream.look(), _count(stream)) == ({one.workload_id: 2}, 2)
+        stream.settle({}, ())
+        for ended in (1, 2):
+            assert stream.look()
+            stream.settle({}, ())
+            delivery.finished(Claim(one.workload_id, "w-0", ended))
+        assert stream.look() == {}
+
+
+async def test_what_ended_while_it_was_looked_for_is_not_sent_again(
+    store: Assignments, delivery: Delivery
+) -> None:
+    async with delivery.open("w-0") as stream:
+        store.found.clear()
+        one = store.add(stream)
+        looks = store.looks
+        delivery.wake("w-0")
+        await eventually(lambda: store.looks > looks)
+        stream.put(one)
+        store.waiting.clear()
+        delivery.finished(Claim(one.workload_id, "w-0", one.generation))
+        looks = store.looks
+        store.found.set()
+        await eventually(lambda: store.looks > looks)
+        assert _count(stream) == 1
+        await eventually(lambda: not stream.look())
 
 
 async def test_everything_at_work_is_asked_about_in_parts(

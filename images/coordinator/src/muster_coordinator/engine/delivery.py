@@ -50,7 +50,9 @@ class Stream:
     def __init__(self, worker_id: str, holding: Sequence[Claim] = ()) -> None:
         self.worker_id = worker_id
         self.id = uuid.uuid4()
-        self.delivered: dict[UUID, int] = {}
+        # What may still wait for its beginning, as far as it is known here.
+        self._delivered: dict[UUID, int] = {}
+        self._looking = False
         self._given = {claim.workload_id: claim.generation for claim in holding}
         self._told: set[Cancel | Pause] = set()
         self._draining = False
@@ -59,9 +61,9 @@ class Stream:
 
     def put(self, assignment: Assignment) -> None:
         """Send one assignment, once."""
-        if self.delivered.get(assignment.workload_id) == assignment.generation:
+        if self._delivered.get(assignment.workload_id) == assignment.generation:
             return
-        self.delivered[assignment.workload_id] = assignment.generation
+        self._delivered[assignment.workload_id] = assignment.generation
         self._given[assignment.workload_id] = assignment.generation
         self._say(assignment)
 
@@ -77,16 +79,24 @@ class Stream:
             self._draining = True
             self._say(Drain())
 
+    def look(self) -> Mapping[UUID, int]:
+        """What was delivered, to be settled once it is known what of it waits."""
+        self._looking = True
+        return dict(self._delivered)
+
     def settle(self, looked_at: Mapping[UUID, int], waiting: Collection[UUID]) -> None:
         """Of `looked_at`, which was delivered, only `waiting` still waits for its beginning."""
+        self._looking = False
         for workload_id, generation in looked_at.items():
-            if workload_id not in waiting and self.delivered.get(workload_id) == generation:
-                del self.delivered[workload_id]
+            if workload_id not in waiting:
+                _drop(self._delivered, workload_id, generation)
 
     def finished(self, workload_id: UUID, generation: int) -> None:
         """The worker's report that ended an assignment was taken in."""
-        if self._given.get(workload_id) == generation:
-            del self._given[workload_id]
+        _drop(self._given, workload_id, generation)
+        # A look under way may have found it waiting, before its end.
+        if not self._looking:
+            _drop(self._delivered, workload_id, generation)
 
     def given(self) -> list[Claim]:
         """The assignments that may be at work here."""
@@ -100,9 +110,7 @@ class Stream:
         for claim in looked_at:
             if claim.workload_id in held:
                 continue
-            # It may have been given anew meanwhile.
-            if self._given.get(claim.workload_id) == claim.generation:
-                del self._given[claim.workload_id]
+            _drop(self._given, claim.workload_id, claim.generation)
         self._told = {one for one in self._told if one.workload_id in self._given}
 
     def end(self) -> None:
@@ -290,7 +298,7 @@ class Delivery:
         streams = {one: self._streams[one] for one in woken if one in self._streams}
         if not streams:
             return
-        known = {worker_id: dict(stream.delivered) for worker_id, stream in streams.items()}
+        known = {worker_id: stream.look() for worker_id, stream in streams.items()}
         found = await self._assignments.deliverable(
             streams.keys(),
             {key: value for delivered in known.values() for key, value in delivered.items()},
@@ -371,6 +379,12 @@ class _Looks:
                 log.warning("delivery waits for the database", extra={"error": str(error)})
                 await asyncio.sleep(backoff.after(failures))
                 failures += 1
+
+
+def _drop(generations: dict[UUID, int], workload_id: UUID, generation: int) -> None:
+    """Forget an assignment, unless its workload was given anew meanwhile."""
+    if generations.get(workload_id) == generation:
+        del generations[workload_id]
 
 
 def _parts(claims: Sequence[Claim]) -> Iterator[Sequence[Claim]]:
