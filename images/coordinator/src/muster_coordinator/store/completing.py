@@ -53,10 +53,8 @@ SELECT now() AS at,
        CASE WHEN (SELECT count(*) FROM moved) < $7
             THEN ARRAY (SELECT id FROM moved) END AS those,
        (SELECT pg_notify('muster_work', '') FROM moved LIMIT 1),
-       (SELECT count(pg_notify('muster_done', ids))
-        FROM (SELECT string_agg(id::text, ' ') AS ids
-              FROM (SELECT id, row_number() OVER () / 200 AS part FROM moved) AS done
-              GROUP BY part) AS told)
+       (SELECT count(pg_notify('muster_done', array_to_string(ids[first : first + 199], ' ')))
+        FROM told CROSS JOIN generate_series(1, cardinality(ids), 200) AS first)
 """
 
 
