@@ -87,8 +87,7 @@ async def test_a_leader_that_was_followed_gives_nothing_away(made: Parts) -> Non
         assert epoch is not None
         await made.leadership.take_epoch("another")
         batch = _new(1)
-        chosen = {batch[0].id: hand.name}
-        assert await made.leadership.hand_over(epoch, batch, chosen, 60.0) == []
+        assert await made.leadership.hand_over(epoch, batch, [hand.name], 60.0) == []
         assert await _states(made, [batch[0].id]) == {State.PENDING}
 
 
@@ -98,8 +97,7 @@ async def test_a_worker_that_lied_meanwhile_is_given_nothing(made: Parts) -> Non
         assert epoch is not None
         await made.workers.quarantine(hand.name, "it lied", 60.0)
         batch = _new(1)
-        chosen = {batch[0].id: hand.name}
-        assert await made.leadership.hand_over(epoch, batch, chosen, 60.0) == []
+        assert await made.leadership.hand_over(epoch, batch, [hand.name], 60.0) == []
         assert await _states(made, [batch[0].id]) == {State.PENDING}
         assert held([hand]) == {hand.name: []}
 

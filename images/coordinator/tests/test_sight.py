@@ -45,8 +45,7 @@ async def test_all_that_waits_is_seen_in_the_order_of_the_queue(dsn: str) -> Non
         urgent = NewWorkload(new_id(), NEED, b"{}", priority=900, customer_id=customer.id)
         async with made.worker(capacity=2) as hand:
             held = NewWorkload(new_id(), NEED, b"{}", customer_id=customer.id)
-            chosen = {held.id: hand.name}
-            assert len(await made.leadership.hand_over(epoch, [held], chosen, 60.0)) == 1
+            assert len(await made.leadership.hand_over(epoch, [held], [hand.name], 60.0)) == 1
             await _store(made, first, second, urgent)
             sight = await _seen(made)
         assert sight is not None

@@ -145,18 +145,15 @@ class Leader:
             if vacancy is None:
                 return False
             kind, holding = vacancy
-            workers = await self._roster.holding(holding)
+            known = await self._roster.holding(holding)
             # They differ in nothing that matters here, so that one stands for all.
             alike = Candidate(first.id, kind.need, State.PENDING, customer_id=first.customer_id)
-            placements = self._place([alike] * len(batch), [kind], workers)
+            placements = self._place([alike] * len(batch), [kind], known)
             if not placements:
                 return False
-            chosen = {
-                one.id: placement.worker_id
-                for one, placement in zip(batch, placements, strict=False)
-            }
-            moved = await self._store.hand_over(epoch, batch, chosen, self._settings.lease)
-            if len(moved) < len(chosen):
+            workers = [placement.worker_id for placement in placements]
+            moved = await self._store.hand_over(epoch, batch, workers, self._settings.lease)
+            if len(moved) < len(workers):
                 self._roster.doubt()
         self._tell(moved)
         return True

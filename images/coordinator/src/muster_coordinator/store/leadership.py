@@ -1,8 +1,7 @@
 """What only the leader writes, each write fenced by its epoch; see `engine.ports.LeaderStore`."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import asyncpg
 
@@ -221,12 +220,12 @@ class PostgresLeadership:
         return await waiting.vacant(self._database, one)
 
     async def hand_over(
-        self, epoch: int, batch: Sequence[NewWorkload], chosen: Mapping[UUID, str], lease: float
+        self, epoch: int, batch: Sequence[NewWorkload], workers: Sequence[str], lease: float
     ) -> list[Moved]:
         """See `LeaderStore.hand_over`."""
         leading = Leading(epoch, self._here)
         return await submissions.hand_over(
-            self._database, self._witnesses, batch, chosen, leading, lease
+            self._database, self._witnesses, batch, workers, leading, lease
         )
 
     async def _give(

@@ -16,3 +16,13 @@ def uuids(values: Iterable[UUID]) -> str:
 def integers(values: Iterable[int]) -> str:
     """For a parameter `$1::text::bigint[]`, or of another type of integers."""
     return "{" + ",".join([str(value) for value in values]) + "}"
+
+
+def numbered(names: Iterable[str]) -> tuple[list[str], str]:
+    """Names, each once, and the numbers among these, from 1, of all names.
+
+    For parameters `$1::text[]` and `$2::text::bigint[]`.
+    """
+    numbers: dict[str, int] = {}
+    places = integers([numbers.setdefault(name, len(numbers) + 1) for name in names])
+    return list(numbers), places

@@ -1,10 +1,9 @@
 """The statements that store new work: as it waits, or together with its first assignment."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
-from uuid import UUID
 
 import asyncpg
 
@@ -14,7 +13,7 @@ from muster_coordinator.engine.model import Assignment, Held, Moved, NewWorkload
 from muster_coordinator.engine.scheduling.aging import POINTS_PER_SECOND, rank
 from muster_coordinator.engine.states import State
 from muster_coordinator.store.database import Database
-from muster_coordinator.store.literals import uuids
+from muster_coordinator.store.literals import numbered, uuids
 from muster_coordinator.store.transitions import Leading
 from muster_coordinator.store.witnesses import Witnesses
 
@@ -64,12 +63,14 @@ SELECT pg_notify('muster_work', '')
 """
 
 # Two steps in one. What was meant for a worker that went, or by a leader that was followed, waits
-# like any other; the epoch that held holds to the end of the transaction.
+# like any other; the epoch that held holds to the end of the transaction. Workers are named once
+# and chosen by their numbers; what is left when there are no more of these waits, too.
 _HAND_OVER = f"""
 WITH new AS ({{new}}), able AS MATERIALIZED (
-    SELECT id AS worker_id, replica_id FROM workers
-    WHERE id = ANY ($20::text[]) AND status = 'ACTIVE' AND stream_id IS NOT NULL
-      AND EXISTS (SELECT FROM leader_epoch WHERE epoch = $21 FOR SHARE)
+    SELECT id AS worker_id, number, replica_id
+    FROM unnest($20::text[]) WITH ORDINALITY AS named (id, number) JOIN workers USING (id)
+    WHERE status = 'ACTIVE' AND stream_id IS NOT NULL
+      AND EXISTS (SELECT FROM leader_epoch WHERE epoch = $22 FOR SHARE)
 ), numbered AS MATERIALIZED (
     SELECT nextval('audit_events_seq') AS submitted, nextval('audit_events_seq') AS scheduled
 ), submitted AS (
@@ -79,10 +80,10 @@ WITH new AS ({{new}}), able AS MATERIALIZED (
            CASE WHEN able.worker_id IS NULL THEN 'PENDING' ELSE 'SCHEDULED' END,
            (able.worker_id IS NOT NULL)::int, able.worker_id,
            CASE WHEN able.worker_id IS NOT NULL THEN now() END,
-           CASE WHEN able.worker_id IS NOT NULL THEN now() + make_interval(secs => $22) END,
+           CASE WHEN able.worker_id IS NOT NULL THEN now() + make_interval(secs => $23) END,
            CASE WHEN able.worker_id IS NULL THEN ARRAY[(SELECT submitted FROM numbered)]
                 ELSE (SELECT ARRAY[submitted, scheduled] FROM numbered) END
-    FROM new LEFT JOIN able ON able.worker_id = new.chosen
+    FROM new LEFT JOIN able ON able.number = new.chosen
     RETURNING id, customer_id, worker_id
 ), told AS (
     SELECT customer_id, array_agg(id) AS ids,
@@ -97,14 +98,14 @@ WITH new AS ({{new}}), able AS MATERIALIZED (
     FROM told CROSS JOIN numbered
     UNION ALL
     SELECT numbered.scheduled, customer_id, given, worker_ids, 'leader', 'workload.scheduled',
-           'PENDING', 'SCHEDULED', 1, $21
+           'PENDING', 'SCHEDULED', 1, $22
     FROM told CROSS JOIN numbered WHERE given IS NOT NULL
 )
 SELECT now() AS at,
        (SELECT array_agg(id) FROM submitted WHERE worker_id IS NULL) AS waiting,
        (SELECT pg_notify('muster_work', '') FROM submitted WHERE worker_id IS NULL LIMIT 1),
        (SELECT count(pg_notify('muster_assigned', worker_id)) FROM able
-        WHERE replica_id IS DISTINCT FROM $23)
+        WHERE replica_id IS DISTINCT FROM $24)
 """
 
 
@@ -116,7 +117,7 @@ def _statements(query: str, array: str = "", name: str = "") -> tuple[str, str]:
 
 
 _SUBMITS = _statements(_SUBMIT)
-_HAND_OVERS = _statements(_HAND_OVER, ", $20::text[]", ", chosen")
+_HAND_OVERS = _statements(_HAND_OVER, ", $21::text::bigint[]", ", chosen")
 
 _KIND = attrgetter(
     *("customer_id", "requirement", "priority", "weight", "max_retries", "request_id"),
@@ -142,21 +143,21 @@ async def hand_over(
     database: Database,
     witnesses: Witnesses,
     batch: Sequence[NewWorkload],
-    chosen: Mapping[UUID, str],
+    workers: Sequence[str],
     leading: Leading,
     lease: float,
 ) -> list[Moved]:
-    """Store a batch, and that its workers were `chosen`, for `lease` seconds; what they got."""
+    """Store a batch, and that its first have these workers, for `lease` seconds; what they got."""
     query, arguments = _with_arguments(_HAND_OVERS, batch, witnesses)
-    workers = [chosen.get(one.id) for one in batch]
-    row = await _once(database, query, *arguments, workers, leading.epoch, lease, leading.here)
+    leader = (leading.epoch, lease, leading.here)
+    row = await _once(database, query, *arguments, *numbered(workers), *leader)
     if row is None:
         return []
     waiting = frozenset(row["waiting"] or ())
     return [
         _given(one, worker_id, row["at"])
-        for one, worker_id in zip(batch, workers, strict=True)
-        if worker_id is not None and not (waiting and one.id in waiting)
+        for one, worker_id in zip(batch, workers, strict=False)
+        if not (waiting and one.id in waiting)
     ]
 
 

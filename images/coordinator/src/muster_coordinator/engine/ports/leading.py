@@ -1,10 +1,9 @@
 """What the leader needs."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
 from muster_coordinator.engine.model import Held, Holding, Move, Moved, NewWorkload
 from muster_coordinator.engine.ports.workers import Recover
@@ -93,9 +92,11 @@ class LeaderStore(Protocol):
         ...
 
     async def hand_over(
-        self, epoch: int, batch: Sequence[NewWorkload], chosen: Mapping[UUID, str], lease: float
+        self, epoch: int, batch: Sequence[NewWorkload], workers: Sequence[str], lease: float
     ) -> list[Moved]:
-        """Store new workloads, those with a chosen worker as scheduled on it; what workers got.
+        """Store new workloads, the first of them as scheduled on `workers`, a worker for each.
+
+        What these got.
 
         All are stored, and wait where a newer epoch has begun, or their worker can't have them.
         """
