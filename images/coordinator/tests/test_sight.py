@@ -1,15 +1,17 @@
 """Scheduling where little waits: all of it is seen at once, and workers are remembered."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from muster_coordinator.engine.identity import new_id
-from muster_coordinator.engine.model import NewWorkload, Requirement, Share
+from muster_coordinator.engine.model import NewWorkload, Requirement, Result, Share
 from muster_coordinator.engine.ports import Sight
 from muster_coordinator.engine.scheduling import Placement
+from muster_coordinator.store import waiting
 from muster_coordinator.store.queue import PostgresQueue
 
 from .parts import NEED, Parts, Settings, parts
@@ -72,6 +74,26 @@ async def test_more_than_a_little_is_not_looked_at(dsn: str) -> None:
         await _store(made, *(NewWorkload(new_id(), NEED, b"{}") for _ in range(4)))
         assert await made.leadership.assign_few(1, 3, _refuse, 60.0) is None
         assert await _seen(made, most=4) is not None
+
+
+async def test_what_has_ended_is_read_once(dsn: str) -> None:
+    async with parts(dsn) as made, made.worker(capacity=300) as hand:
+        epoch, _ = await made.leadership.take_epoch("c-0")
+        batch = [NewWorkload(new_id(), NEED, b"{}") for _ in range(300)]
+        moved = await made.leadership.hand_over(epoch, batch, [hand.name] * 300, 60.0)
+        seen = [one.held for one in moved if one.held]
+        assert len(await made.assignments.complete(seen, [Result(0)] * 300)) == 300
+        first, second = [await _pages(made) for _ in range(2)]
+        assert second < first / 3
+
+
+async def _pages(made: Parts) -> int:
+    """How many pages of the database are looked at, to see what workers hold."""
+    explained = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {waiting._VACANT}"
+    row = await made.database.fetchrow(explained, "default", NEED.pool)
+    assert row is not None
+    pages: int = json.loads(row[0])[0]["Plan"]["Shared Hit Blocks"]
+    return pages
 
 
 async def _refuse(_sight: Sight) -> Sequence[Placement]:

@@ -58,6 +58,10 @@ SERVER_SETTINGS = {
     # Plans are kept. One that was made while a table was small must not read all of it for a few of
     # its rows when it has grown; where there is no index to use, this changes nothing.
     "enable_seqscan": "off",
+    # Each workload leaves dead entries in the indexes of what waits and of what is held. A scan of
+    # an index marks those that it meets, so that the next one passes over them; a bitmap does not,
+    # and reads all of them, with their pages, again and again until they are vacuumed.
+    "enable_bitmapscan": "off",
 }
 
 
