@@ -84,15 +84,17 @@ async def test_a_replica_that_is_cut_off_changes_nothing_any_more(
                 fenced = 'coordinator_fenced_writes_total{kind="generation"}'
                 assert await cut.metric(fenced) == 1
     traces = "SELECT worker_id, generation FROM audit WHERE event = 'report.fenced'"
-    assert await rows(dsn, traces) == [("w-0", 1)]
+    assert ("w-0", held.generation) in await rows(dsn, traces)
     done = (
         "SELECT worker_id, generation, epoch IS NULL FROM audit WHERE event = 'workload.completed'"
     )
-    assert await rows(dsn, done) == [("w-1", 2, True)]
-    # On a slow machine a leader may lose its Lease and win it again.
+    [(worker, generation, reported)] = await rows(dsn, done)
+    assert (worker, reported) == ("w-1", True)
+    assert generation > held.generation
+    # On a slow machine a leader may lose its Lease and win it again, and give more than twice.
     given = "SELECT epoch FROM audit WHERE event = 'workload.scheduled' ORDER BY seq"
     epochs = [epoch for (epoch,) in await rows(dsn, given)]
-    assert len(epochs) == 2
+    assert len(epochs) >= 2
     assert epochs == sorted(epochs)
 
 
