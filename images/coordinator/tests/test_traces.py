@@ -1,8 +1,8 @@
 """One trace follows a task from its submission to the accepted proof, through both processes."""
 
+import asyncio
 import json
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -91,21 +91,20 @@ async def test_a_collector_that_is_away_hinders_nothing(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    # For so long the library tries to send.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
     await prepare(dsn)
     with process(dsn, settings(), tmp_path / "home") as coordinator:
         replica = await coordinator.serving()
         async with worker_process(replica, tmp_path) as worker:
             task_id = await _submitted(replica, {"a": 1, "b": 2}, CLIENT)
             assert (await replica.ends(task_id))["status"] == "completed"
-            begun = time.monotonic()
             worker.send_signal(signal.SIGTERM)
-            assert await worker.wait() == 0
-            assert time.monotonic() - begun < 15
+            async with asyncio.timeout(60):
+                assert await worker.wait() == 0
         await replica.close()
-        begun = time.monotonic()
         coordinator.send(signal.SIGTERM)
         assert await coordinator.exit_status() == 0
-        assert time.monotonic() - begun < 20
 
 
 async def test_without_a_collector_the_clients_trace_still_reaches_the_worker(
