@@ -42,7 +42,7 @@ time.sleep(600)
 """
 
 
-def until(condition: Callable[[], bool], deadline: float = 20.0) -> None:
+def until(condition: Callable[[], bool], deadline: float = 60.0) -> None:
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end

@@ -74,7 +74,7 @@ def test_what_a_killed_run_had_started_is_ended(tmp_path: Path) -> None:
         assert orphan.stdout is not None
         assert orphan.stdout.readline() == "begun\n"
         Cache(tmp_path).get("tool", "v1", write_answer)
-        assert orphan.wait(timeout=10) == -signal.SIGKILL
+        assert orphan.wait(timeout=60) == -signal.SIGKILL
 
 
 def build_slowly(root: Path) -> None:
@@ -92,7 +92,7 @@ def test_two_runs_at_once_build_once(tmp_path: Path) -> None:
     for run in runs:
         run.start()
     for run in runs:
-        run.join(timeout=20)
+        run.join(timeout=120)
         assert run.exitcode == 0
     assert len(list(tmp_path.glob("built-by-*"))) == 1
 

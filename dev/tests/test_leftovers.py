@@ -49,7 +49,7 @@ def test_every_process_of_a_control_group_is_killed(tmp_path: Path) -> None:
             (group / "cgroup.procs").write_text(f"{one.pid}\n")
             (group / "container" / "cgroup.procs").write_text(f"{two.pid}\n")
         assert control_groups.kill("muster-x", tmp_path) == 2
-        assert one.wait(timeout=10) == two.wait(timeout=10) == -signal.SIGKILL
+        assert one.wait(timeout=60) == two.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_the_groups_of_another_name_are_left_alone(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from e2e.jepsen.workloads import (
 from muster_testing.waiting import eventually
 
 _SET, _COUNTER = "set", "counter"
-_HEALING_SECONDS = 30.0
+_HEALING_SECONDS = 120.0
 
 
 @dataclass(slots=True)

@@ -378,4 +378,4 @@ async def test_busy_workers_cost_more_to_delete(
 
 
 async def test_an_operator_stops_when_it_is_told_to(operator: Replica) -> None:
-    await asyncio.wait_for(operator.close(), 20)
+    await asyncio.wait_for(operator.close(), 60)

@@ -215,7 +215,7 @@ class WorkerProcess:
         return self._process.returncode is None
 
     async def ended(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self._process.wait()
 
 

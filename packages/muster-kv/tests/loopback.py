@@ -63,7 +63,7 @@ async def connected(
     client = NodeClient("127.0.0.1", port, identity, options=options)
     client.start()
     try:
-        await client.ready(5)
+        await client.ready(30)
         yield client
     finally:
         await client.close()

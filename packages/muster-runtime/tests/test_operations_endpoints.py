@@ -42,7 +42,7 @@ async def ops(process: Process) -> AsyncIterator[httpx.AsyncClient]:
     )
     async with server:
         base = f"http://127.0.0.1:{server.bound_port}"
-        async with httpx.AsyncClient(base_url=base, timeout=5) as client:
+        async with httpx.AsyncClient(base_url=base, timeout=60) as client:
             yield client
 
 

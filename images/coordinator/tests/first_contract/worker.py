@@ -21,10 +21,12 @@ from muster_proving import load_proving_key, parse_circuit
 
 WORKER = "first-worker"
 EVERY_SECONDS = 10.0
+# A machine may be slow.
+CALL_SECONDS = 30.0
 
 PINGS = (
     ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # This library would fall silent after two pings; others do not.
     ("grpc.http2.max_pings_without_data", 0),
@@ -66,7 +68,7 @@ class Worker:
                 max_concurrent_tasks=1,
                 capabilities={"circuits": "merkle,range,addition"},
             ),
-            timeout=5,
+            timeout=CALL_SECONDS,
         )
         say("registered", success=answer.success, message=answer.message)
         threading.Thread(target=self._beat, daemon=True).start()
@@ -84,17 +86,17 @@ class Worker:
             time.sleep(EVERY_SECONDS)
             beat = self.pb.HeartbeatRequest(worker_id=WORKER, timestamp=int(time.time()))
             try:
-                say("beat", success=self.stub.SendHeartbeat(beat, timeout=3).success)
+                say("beat", success=self.stub.SendHeartbeat(beat, timeout=CALL_SECONDS).success)
             except grpc.RpcError as error:
                 say("broken", error=str(error))
 
     def _handle(self, number: int, task: Any) -> None:
         say("assigned", task_id=task.task_id, circuit=task.circuit_type)
         mine = {"task_id": task.task_id, "worker_id": WORKER}
-        self.stub.StartTask(self.pb.StartTaskRequest(**mine), timeout=5)
+        self.stub.StartTask(self.pb.StartTaskRequest(**mine), timeout=CALL_SECONDS)
         if number == 0:
             failure = self.pb.TaskFailureRequest(error_message="a hiccup", **mine)
-            say("failed", success=self.stub.ReportFailure(failure, timeout=5).success)
+            say("failed", success=self.stub.ReportFailure(failure, timeout=CALL_SECONDS).success)
             return
         bundle = self.prover.prove(json.loads(task.input_data_json))
         completion = self.pb.TaskCompletionRequest(
@@ -103,7 +105,7 @@ class Worker:
             duration_ms=bundle.duration_ms,
             **mine,
         )
-        answer = self.stub.ReportCompletion(completion, timeout=5)
+        answer = self.stub.ReportCompletion(completion, timeout=CALL_SECONDS)
         say("completed", success=answer.success, message=answer.message)
 
 

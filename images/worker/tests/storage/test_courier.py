@@ -37,7 +37,7 @@ async def test_a_full_disk_is_no_failure_of_who_brings_hints(
         tls=None,
     )
     running = asyncio.create_task(courier.run())
-    await asyncio.wait_for(tried.wait(), 10)
+    await asyncio.wait_for(tried.wait(), 60)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     (said,) = {(record.levelno, record.message) for record in caplog.records}

@@ -67,7 +67,7 @@ async def test_without_space_writes_are_refused_until_there_is_some(
         async def again() -> bool:
             return await written("after")
 
-        await eventually(again, deadline=30, what="writes taken again")
+        await eventually(again, what="writes taken again")
         node.kill()
     await node.start()
     async with talking(node) as talk:
