@@ -1,7 +1,6 @@
 """Clients that write one after the other, as fast as they are answered."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -28,7 +27,6 @@ class Load:
         self.done = [0] * writers
         self.failed: list[str] = []
         self.written: dict[str, bytes] = {}
-        self.slowest = 0.0
 
     async def __aenter__(self) -> Self:
         self._tasks = [
@@ -52,13 +50,11 @@ class Load:
         while True:
             number += 1
             key, value = f"w{writer}/{number % 50}", b"%d" % number
-            begun = time.monotonic()
             try:
                 answer = await client.write(key, value, tenant=self._tenant)
             except grpc.aio.AioRpcError as error:
                 self.failed.append(str(error.code()))
                 continue
-            self.slowest = max(self.slowest, time.monotonic() - begun)
             if answer.success:
                 self.written[key] = value
                 self.done[writer] += 1

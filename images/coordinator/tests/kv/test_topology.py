@@ -31,9 +31,10 @@ VIRTUAL_NODES = 8
 ZONES = {"s-0": "a", "s-1": "b", "s-2": "b", "s-3": "c"}
 # Failed writes must not be mended by hints: topology and repair are to do it.
 SETTINGS: dict[str, dict[str, Any]] = {
+    # The lock goes with its connection, so that who is slow may keep it.
     "leader_election": {
-        "lease_duration": "3s",
-        "renew_deadline": "2s",
+        "lease_duration": "60s",
+        "renew_deadline": "30s",
         "retry_period": "200ms",
     },
     "consistency": {"hint_queue": 0, "write_timeout": "5s", "read_timeout": "3s"},
