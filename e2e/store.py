@@ -8,7 +8,6 @@ import os
 import shlex
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -94,6 +93,15 @@ class Store:
             if each["regarding"].get("name") == self.name and each["reason"] == reason
         ]
 
+    def tells(self, reason: str, words: str) -> None:
+        """Wait until an Event about it says something; it comes after the status that it is of."""
+        eventually_sync(
+            lambda: any(words in each for each in self.events(reason)),
+            deadline=60,
+            every=0.5,
+            what=f"an Event of {reason}",
+        )
+
     @contextlib.contextmanager
     def watched(self) -> Iterator[list[dict[str, Any]]]:
         """Every status that it has meanwhile, in order; to be looked at afterwards."""
@@ -134,15 +142,13 @@ class Client:
 
     Args:
         acknowledged: keys of which a write was acknowledged.
-        slowest: seconds that a write took at most, with all its tries.
     """
 
     stub: "CoordinatorServiceAsyncStub"
     acknowledged: list[str] = field(default_factory=list)
-    slowest: float = 0.0
 
     async def write(self, key: str) -> None:
-        """Write a key's value until that is acknowledged, within half a minute."""
+        """Write a key's value until that is acknowledged, within a minute."""
         request = kv_pb2.WriteKeyValueRequest(
             tenant_id=TENANT,
             key=key,
@@ -155,9 +161,7 @@ class Client:
             answer = await _answer(self.stub.WriteKeyValue(request, timeout=10))
             return _done(answer)
 
-        began = time.monotonic()
-        await eventually(written, deadline=30, what=f"{key} is written")
-        self.slowest = max(self.slowest, time.monotonic() - began)
+        await eventually(written, what=f"{key} is written")
         self.acknowledged.append(key)
 
     async def read_all(self) -> None:

@@ -50,6 +50,9 @@ async def test_a_pool_without_work_has_no_workers_until_there_is_some(
             tasks = await _prove(api, count)
             assert {task["status"] for task in tasks} == {"completed"}
             await _sleeps(fleet)
-    events = fleet.cluster.list("events.events.k8s.io", fleet.namespace)
-    reasons = {each["reason"] for each in events}
-    assert {"ScaledFromZero", "ScaledToZero"} <= reasons
+
+    def told() -> bool:
+        events = fleet.cluster.list("events.events.k8s.io", fleet.namespace)
+        return {"ScaledFromZero", "ScaledToZero"} <= {each["reason"] for each in events}
+
+    await eventually(lambda: asyncio.to_thread(told), every=1, what="Events about it")
