@@ -67,14 +67,14 @@ async def test_strangers_are_hung_up_on(caplog: pytest.LogCaptureFixture) -> Non
                 writer.write(data)
             if draw.random() < 0.3:
                 writer.write_eof()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 try:
                     while await reader.read(65536):
                         pass
                 except ConnectionError:
                     pass
             writer.close()
-        assert await client.request(Get(b"x"), 5) == Found(b"x")
+        assert await client.request(Get(b"x"), 30) == Found(b"x")
         lines = [record for record in caplog.records if record.name == "muster_kv.wire.peer"]
         assert len(lines) <= strangers
         assert {record.levelname for record in caplog.records} == {"WARNING"}
@@ -89,14 +89,14 @@ async def test_a_friend_that_goes_mad_is_hung_up_on(caplog: pytest.LogCaptureFix
             body = draw.randbytes(draw.randrange(1, 80))
             kind = draw.choice([Kind.REQUESTS, Kind.PING, Kind.HELLO, Kind.PROOF, Kind.REPLIES])
             writer.write(struct.pack(">IB", len(body) + 1, kind) + body)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 try:
                     while await reader.read(65536):
                         pass
                 except ConnectionError:
                     pass
             writer.close()
-        assert len([r for r in caplog.records if r.getMessage() == "connection ended"]) == 100
+        await eventually(lambda: caplog.messages.count("connection ended") == 100)
         assert not [record for record in caplog.records if record.exc_info]
 
 
@@ -150,12 +150,12 @@ class TestHandshake:
             serving(echo, identity=node) as server,
             connected(server.port, identity=coordinator) as client,
         ):
-            assert await client.request(Get(b"x"), 5) == Found(b"x")
+            assert await client.request(Get(b"x"), 30) == Found(b"x")
 
     async def test_who_says_nothing_is_hung_up_on(self) -> None:
         async with serving(echo, limits=Limits(hello_timeout=0.05)) as server:
             reader, _ = await asyncio.open_connection("127.0.0.1", server.port)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 assert await reader.read() == b""
 
     async def test_only_so_many_connections(self) -> None:
