@@ -1,6 +1,5 @@
 """The workload type `http`: real requests to a real server."""
 
-import socket
 import ssl
 import threading
 import time
@@ -14,6 +13,7 @@ import pytest
 from muster_sdk import Failed, InvalidInput
 from muster_sdk.testing import run
 from muster_testing.authority import Authority
+from muster_testing.ports import free_port
 from muster_worker.workloads.addresses import Addresses, networks
 from muster_worker.workloads.http_request import Http
 
@@ -120,19 +120,15 @@ def test_a_response_beyond_the_limit_fails_for_good(server: str) -> None:
 
 @pytest.mark.integration
 def test_a_response_that_drips_ends_with_the_deadline(server: str) -> None:
-    begun = time.monotonic()
     with pytest.raises(Failed, match=r"no answer within 0\.3 s") as failed:
         _ask({"url": f"{server}/drip", "timeout_seconds": 0.3})
-    assert time.monotonic() - begun < 10
     assert failed.value.transient
 
 
 @pytest.mark.integration
 def test_a_server_that_is_not_there_fails_for_now() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
     with pytest.raises(Failed, match="ConnectionRefusedError") as failed:
-        _ask({"url": f"http://127.0.0.1:{port}/"})
+        _ask({"url": f"http://127.0.0.1:{free_port()}/"})
     assert failed.value.transient
 
 

@@ -20,7 +20,7 @@ async def test_an_idle_worker_says_goodbye(
     worker.send(signal.SIGTERM)
     assert await worker.ended() == 0
     assert coordinator.deregistered == ["worker-1"]
-    assert coordinator.streams == {}
+    await eventually(lambda: coordinator.streams == {}, what="stream closed")
 
 
 async def test_what_waits_is_released_at_once_and_what_runs_is_finished(

@@ -13,7 +13,7 @@ from muster_worker.workloads.sleep import Sleep
 def test_it_sleeps_and_tells_how_far_it_is() -> None:
     bench = Bench()
     result = run(Sleep(), {"seconds": 0.12}, context=bench).result
-    assert 0.12 <= result["slept_seconds"] < 5
+    assert result["slept_seconds"] >= 0.12
     assert result["resumed_at_seconds"] == 0
     assert [percent for percent, _ in bench.reports] == sorted(p for p, _ in bench.reports)
 
