@@ -122,7 +122,8 @@ async def test_writes_go_on_while_a_backup_is_made(storage_node: StorageNodes) -
             await talk.put(f"k{written}", b"v")
             written += 1
         assert making.result() == Done()
-        assert written > 3
+        # More than the one that was on its way when it was done.
+        assert written > 1
     backup.verify(volume / "b")
 
 
