@@ -26,9 +26,9 @@ ip link set out1 up
 ip addr add 192.0.2.2/24 dev out0
 ip link set out0 up
 ip route add default via 192.0.2.1
-unshare --net sleep 60 &
+unshare --net sleep 600 &
 node=$!
-sleep 0.2
+until [ "$(readlink /proc/$node/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do sleep 0.01; done
 ip link add v0 type veth peer name eth0 netns $node
 ip link set v0 master muster-abcdef up
 in_node() { nsenter --target $node --net "$@"; }
@@ -54,7 +54,7 @@ for address in ("192.0.2.1", "10.96.0.1", "172.29.0.1"):
 def in_own_network(*argv: str) -> str:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = ["unshare", "--net", "--mount", *argv]
-    done = subprocess.run(run, check=False, capture_output=True, text=True, env=env, timeout=60)
+    done = subprocess.run(run, check=False, capture_output=True, text=True, env=env, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
