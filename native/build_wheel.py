@@ -1,6 +1,7 @@
 """Builds the wheel of a crate with its pinned dependencies: build_wheel.py --out DIR.
 
-The crate is muster_native, or that of --crate: native/front is muster_front.
+The crate is muster_native, or that of --crate: native/front is muster_front, native/records is
+muster_records.
 
 Needs cargo and maturin (on PATH, or beside the Python that runs this). Everything that the build
 leaves behind goes to --target-dir: by default $CARGO_TARGET_DIR or a folder in Muster's cache.

@@ -8,7 +8,7 @@ this machine's cargo uses by default; `cargo --locked` refuses to build if the t
     python3 native/lockfile.py restore    before a build (build_wheel.py does it)
     python3 native/lockfile.py pin        after `cargo update` or a change to Cargo.toml
 
-Both take the folder of another crate as a second argument: native/front has pins of its own.
+Both take the folder of another crate as a second argument: native/front and native/records have pins of their own.
 """
 
 import json
@@ -55,7 +55,8 @@ def default_registry(crate: Path = NATIVE) -> str:
     command = ["cargo", "metadata", "--no-deps", "--format-version=1"]
     done = subprocess.run(command, cwd=crate, check=True, capture_output=True, timeout=60)
     dependencies = json.loads(done.stdout)["packages"][0]["dependencies"]
-    return str(dependencies[0]["source"])
+    # A crate of our own beside this one comes from no registry.
+    return str(next(one["source"] for one in dependencies if one["source"]))
 
 
 def restore(crate: Path = NATIVE) -> None:

@@ -9,7 +9,8 @@ own=()
 for project in packages/*/pyproject.toml operator/pyproject.toml images/*/pyproject.toml cli/pyproject.toml; do
   own+=(--no-emit-package "$(sed -n 's/^name = "\(.*\)"/\1/p' "$project" | head -1)")
 done
-own+=(--no-emit-package muster-native --no-emit-package muster-front)
+own+=(--no-emit-package muster-native --no-emit-package muster-front \
+  --no-emit-package muster-records)
 
 pin() { # OUT INPUT...
   local out=$1; shift

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 NATIVE = "muster-native"
 # Those in Rust, and what they are called where it is said that they are compiled.
-COMPILED = {NATIVE: "the prover", "muster-front": "the store's front"}
+COMPILED = {
+    NATIVE: "the prover",
+    "muster-records": "the store's records",
+    "muster-front": "the store's front",
+}
 _FOLDERS = ("packages/*", "operator", "images/*", "cli", "dev", "native", "native/*")
 _NAME = re.compile(r'^name = "(muster-[a-z-]+)"', re.MULTILINE)
 _NEEDS = re.compile(r'"(muster-[a-z]+)(?:\[[a-z,]*\])?==')
+_LINKED = re.compile(r'^muster-[a-z]+ = \{ path = "([^"]+)" \}', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,13 @@ def closure(projects: Mapping[str, Project], name: str) -> list[Project]:
     return [found[wanted] for wanted in sorted(found)]
 
 
+def crates(folder: Path) -> list[Path]:
+    """Return the folder of a crate, and those of our crates that are compiled into it."""
+    manifest = (folder / "Cargo.toml").read_text(encoding="utf-8")
+    linked = [folder / path for path in _LINKED.findall(manifest)]
+    return [folder, *(path.resolve() for path in linked)]
+
+
 def sources(project: Project) -> list[Path]:
     """Return the files of a package's wheel: all but its tests and packages within it."""
     others = [file.parent for file in project.folder.glob("*/pyproject.toml")]
@@ -71,14 +83,15 @@ def sources(project: Project) -> list[Path]:
 
 
 def digest(projects: Iterable[Project]) -> str:
-    """Hash the sources of some packages."""
-    return cache.digest(
-        *(
-            part
-            for project in projects
-            for part in (project.name, cache.digest_files(project.folder, sources(project)))
-        )
-    )
+    """Hash the sources of some packages, with all that is compiled into them."""
+    parts = []
+    for project in projects:
+        parts += [project.name, cache.digest_files(project.folder, sources(project))]
+        if (project.folder / "Cargo.toml").exists():
+            for folder in crates(project.folder)[1:]:
+                code = [*sorted((folder / "src").rglob("*.rs")), folder / "Cargo.toml"]
+                parts.append(cache.digest_files(folder, code))
+    return cache.digest(*parts)
 
 
 def _in_wheel(project: Project, path: Path) -> bool:

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muster_dev import apt, cache, shell
+from muster_dev import apt, cache, projects, shell
 from muster_dev.errors import SetupError
 
 if TYPE_CHECKING:
     from muster_dev.workspace import Workspace
 
 # Folders of crates, each with its own pins.
-CRATES = ("native", "native/front")
+CRATES = ("native", "native/records", "native/front")
 _STRICT = ("--locked", "--all-targets", "--all-features", "--", "-D", "warnings")
 _COMPONENTS = "Run `rustup component add clippy rustfmt`, or install what your system calls them."
 
@@ -59,12 +59,13 @@ def checks(work: Workspace) -> dict[str, list[str]]:
 
 def passed(work: Workspace, crate: str) -> Path:
     """Return the file that is there when a crate's own tests passed on these very sources."""
-    folder = work.paths.repo / crate
-    code = [file for part in ("src", "tests") for file in (folder / part).rglob("*.rs")]
-    sources = [*code, folder / "Cargo.toml", folder / "Cargo.pins"]
     compiler = shell.output([work.bootstrap.cargo(), "--version"])
-    key = cache.digest(compiler, cache.digest_files(folder, sources))
-    return work.paths.cache / "rust-tests" / key
+    parts = [compiler]
+    for folder in projects.crates(work.paths.repo / crate):
+        code = [file for part in ("src", "tests") for file in (folder / part).rglob("*.rs")]
+        sources = [*code, folder / "Cargo.toml", folder / "Cargo.pins"]
+        parts.append(cache.digest_files(folder, sources))
+    return work.paths.cache / "rust-tests" / cache.digest(*parts)
 
 
 def compiled_tests(work: Workspace, crate: str) -> list[str]:

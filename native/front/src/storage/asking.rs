@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::hub::{Ended, Event, Hub, Listener, Target};
-use super::messages::{code, failed, Body};
+use muster_records::messages::{code, failed, Body};
 
 /// Who said what, in the order in which it came, and how many of them said what was asked for.
 #[derive(Debug, Default)]

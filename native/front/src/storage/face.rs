@@ -19,7 +19,7 @@ use super::asking::{Answers, Asking};
 use super::hello::Identity;
 use super::hub::{Ended, Event, Hub, Listener, Target};
 use super::link::{Manners, Place};
-use super::messages::Body;
+use muster_records::messages::Body;
 use super::quorum::{self, one, Group, Quorum, Set};
 use super::spread::{Ending, Spread, Verdict, Way};
 use super::{keep, tls, Storage};

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use ring::hmac;
 
-use super::pack::{Malformed, Pack, Reader};
+use muster_records::pack::{Malformed, Pack, Reader};
 
 pub const PROTOCOL: u64 = 1;
 pub const NONCE_BYTES: usize = 16;

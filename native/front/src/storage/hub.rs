@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::asking::{Answers, Asking};
-use super::messages::{code, Body, Failure};
+use muster_records::messages::{code, Body, Failure};
 use super::node::{micros, Node, Outbox};
 use super::spread::{Ending, Spread};
 use super::wheel::Wheel;

@@ -15,10 +15,10 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 
-use super::frames::{self, frame, kind, MAX_FRAME_BYTES};
+use muster_records::frames::{self, frame, kind, MAX_FRAME_BYTES};
 use super::hello::{self, Challenge, Identity, MAX_HELLO_BYTES, NONCE_BYTES};
-use super::messages;
-use super::pack::{Malformed, Pack, Reader};
+use muster_records::messages;
+use muster_records::pack::{Malformed, Pack, Reader};
 use super::Storage;
 use crate::race::{race, Either};
 

@@ -2,21 +2,18 @@
 //!
 //! All of it happens on one thread, but what is asked may be asked from any. `hub` knows who waits
 //! for what and is entered by one at a time; `link` reads and writes. Requests that are made while
-//! a connection is busy go in one frame. The other end is `muster_kv.wire.server`.
+//! a connection is busy go in one frame. The other end is `muster_kv.wire.server`; what is said is in
+//! `muster_records`.
 
 pub mod asking;
 #[cfg(feature = "python")]
 pub mod face;
-pub mod frames;
 pub mod hello;
 pub mod hub;
 pub mod link;
-pub mod messages;
 pub mod node;
-pub mod pack;
 pub mod patience;
 pub mod quorum;
-pub mod record;
 pub mod spread;
 #[cfg(test)]
 mod tests;

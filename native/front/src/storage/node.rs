@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::frames::{self, kind, FULL_FRAME_BYTES, HEAD_BYTES};
+use muster_records::frames::{self, kind, FULL_FRAME_BYTES, HEAD_BYTES};
 use super::hub::Target;
-use super::messages::{code, Body, Failure};
-use super::pack::Pack;
+use muster_records::messages::{code, Body, Failure};
+use muster_records::pack::Pack;
 use super::patience::Patience;
 
 const MOST_IN_FLIGHT: usize = 8192;
@@ -179,7 +179,7 @@ mod tests {
     use bytes::{Bytes, BytesMut};
 
     use super::*;
-    use crate::storage::pack::Reader;
+    use muster_records::pack::Reader;
 
     fn node() -> Node {
         let mut node = Node::new("n".into(), "n:1".into());

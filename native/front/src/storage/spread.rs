@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::hub::{Ended, Event, Hub, Listener, Target};
-use super::messages::{code, outcome, Body, Failure, Reply, Took};
+use muster_records::messages::{code, outcome, Body, Failure, Reply, Took};
 use super::quorum::{one, Quorum, Set, State};
-use super::record;
+use muster_records::plain as record;
 
 const LEAST: Duration = Duration::from_millis(1);
 

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::asking::{Answers, Asking};
-use super::frames::{cut, MAX_FRAME_BYTES};
+use muster_records::clock::Dot;
+use muster_records::frames::{cut, MAX_FRAME_BYTES};
 use super::hub::{Ended, Event, Hub, Listener};
-use super::messages::{code, Body, Failure};
-use super::pack::{Pack, Reader};
+use muster_records::messages::{code, Body, Failure};
+use muster_records::pack::{Pack, Reader};
+use muster_records::record::{encode, Record, Version};
 use super::quorum::{Group, Quorum, Set};
 use super::spread::{Ending, Spread, Verdict, Way};
 
@@ -144,16 +146,15 @@ impl World {
     }
 }
 
-fn record() -> Vec<u8> {
-    let mut data = vec![1];
-    data.array(4).array(1);
-    data.array(5).array(2).text("n#1").uint(1).bin(b"v").uint(5).bin(&[7; 16]).uint(0);
-    data.packed(&[0x80]).array(0).bin(b"");
-    let mut checksum = crc32fast::Hasher::new();
-    checksum.update(SLOT);
-    checksum.update(&data);
-    data.extend_from_slice(&checksum.finalize().to_be_bytes());
-    data
+fn record() -> Bytes {
+    let version = Version {
+        dot: Dot { actor: "n#1".into(), counter: 1 },
+        value: Some("v".into()),
+        timestamp_us: 5,
+        op: [7; 16],
+        expires_at_us: 0,
+    };
+    encode(&Record { versions: vec![version], ..Record::default() }, SLOT)
 }
 
 fn took(outcome: u64) -> Bytes {
@@ -328,7 +329,7 @@ fn a_record_that_is_made_already_is_merged_by_all_that_have_it_not() {
     let mut world = World::new(3);
     let spread = Spread::new(world.way(3, None), Listener::Events);
     let number = world.hub.spread(spread, |spread, hub, number| {
-        spread.merge(hub, number, record().into(), (0, Bytes::from_static(&[0x80])), 0b1);
+        spread.merge(hub, number, record(), (0, Bytes::from_static(&[0x80])), 0b1);
     });
     assert!(world.sent(0).is_empty());
     world.says(2, MERGE, refusal(NOT_READY));

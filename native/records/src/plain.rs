@@ -1,11 +1,9 @@
-//! What can be seen of a record without joining it to another; see `muster_kv.record`.
+//! What can be seen of a record's bytes without reading all of it.
 
 use bytes::Bytes;
 
-use super::pack::{Malformed, Reader};
-
-const FORMAT: u8 = 1;
-const CHECKSUM_BYTES: usize = 4;
+use crate::pack::{Malformed, Reader};
+use crate::record::{self, Corrupt};
 
 /// The one value of a record that has no other version.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,19 +14,8 @@ pub struct Single {
     pub context: Bytes,
 }
 
-/// The body of the record of the key at `slot`; an error where it is damaged or another key's.
 fn body(data: &Bytes, slot: &[u8]) -> Result<Reader, Malformed> {
-    let end = data.len().saturating_sub(CHECKSUM_BYTES);
-    if end <= 1 || data[0] != FORMAT {
-        return Err(Malformed(format!("a record of {} bytes is none of ours", data.len())));
-    }
-    let mut checksum = crc32fast::Hasher::new();
-    checksum.update(slot);
-    checksum.update(&data[..end]);
-    if checksum.finalize().to_be_bytes() != data[end..] {
-        return Err(Malformed("a record fails its checksum".into()));
-    }
-    Ok(Reader::new(data.slice(1..end)))
+    record::body(data, slot).map_err(|Corrupt(why)| Malformed(why))
 }
 
 /// How many versions a record has.
@@ -64,7 +51,8 @@ pub fn single(data: &Bytes, slot: &[u8], now_us: u64) -> Option<Single> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::pack::Pack;
+    use crate::pack::Pack;
+    use crate::record::FORMAT;
 
     const SLOT: &[u8] = b"slot";
 

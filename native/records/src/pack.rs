@@ -61,8 +61,7 @@ impl Reader {
 
     /// Bytes, or nothing where there is a nil.
     pub fn bin_or_nil(&mut self) -> Result<Option<Bytes>, Malformed> {
-        if self.data.get(self.at) == Some(&Marker::Null.to_u8()) {
-            self.at += 1;
+        if self.nil() {
             return Ok(None);
         }
         self.bin().map(Some)
@@ -72,6 +71,43 @@ impl Reader {
     pub fn text(&mut self) -> Result<Bytes, Malformed> {
         let length = self.read(|rest| decode::read_str_len(rest))?;
         self.take(length as usize)
+    }
+
+    /// The bytes of a text that is UTF-8.
+    pub fn utf8(&mut self) -> Result<Bytes, Malformed> {
+        let text = self.text()?;
+        match std::str::from_utf8(&text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(Malformed(format!("a text is not UTF-8: {error}"))),
+        }
+    }
+
+    pub fn flag(&mut self) -> Result<bool, Malformed> {
+        self.read(|rest| decode::read_bool(rest))
+    }
+
+    /// Whether a nil is here; passes over it.
+    pub fn nil(&mut self) -> bool {
+        let found = self.data.get(self.at) == Some(&Marker::Null.to_u8());
+        self.at += usize::from(found);
+        found
+    }
+
+    /// How many elements the array has that begins here: at least so many.
+    pub fn fields(&mut self, least: usize) -> Result<usize, Malformed> {
+        let count = self.array()?;
+        if count < least {
+            return Err(Malformed(format!("an array of {count} elements, where {least} are needed")));
+        }
+        Ok(count)
+    }
+
+    /// Passes over the elements of an array of `count` behind those that are known.
+    pub fn rest(&mut self, count: usize, known: usize) -> Result<(), Malformed> {
+        for _ in known..count {
+            self.skip()?;
+        }
+        Ok(())
     }
 
     /// The bytes of the next value, whatever it is.
@@ -147,9 +183,12 @@ fn head(rest: &mut &[u8]) -> Result<(usize, usize), Malformed> {
 /// Writes values to a buffer in memory, which takes anything.
 pub trait Pack {
     fn array(&mut self, length: usize) -> &mut Self;
+    fn map(&mut self, pairs: usize) -> &mut Self;
     fn uint(&mut self, number: u64) -> &mut Self;
     fn bin(&mut self, bytes: &[u8]) -> &mut Self;
     fn text(&mut self, text: &str) -> &mut Self;
+    /// A text whose bytes are known to be UTF-8.
+    fn utf8(&mut self, text: &[u8]) -> &mut Self;
     fn flag(&mut self, flag: bool) -> &mut Self;
     fn nil(&mut self) -> &mut Self;
     /// Something that is packed already.
@@ -159,6 +198,11 @@ pub trait Pack {
 impl Pack for Vec<u8> {
     fn array(&mut self, length: usize) -> &mut Self {
         let _never = rmp::encode::write_array_len(self, u32::try_from(length).unwrap_or(u32::MAX));
+        self
+    }
+
+    fn map(&mut self, pairs: usize) -> &mut Self {
+        let _never = rmp::encode::write_map_len(self, u32::try_from(pairs).unwrap_or(u32::MAX));
         self
     }
 
@@ -175,6 +219,11 @@ impl Pack for Vec<u8> {
     fn text(&mut self, text: &str) -> &mut Self {
         let _never = rmp::encode::write_str(self, text);
         self
+    }
+
+    fn utf8(&mut self, text: &[u8]) -> &mut Self {
+        let _never = rmp::encode::write_str_len(self, u32::try_from(text.len()).unwrap_or(u32::MAX));
+        self.packed(text)
     }
 
     fn flag(&mut self, flag: bool) -> &mut Self {

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
-use super::pack::{Malformed, Pack, Reader};
+use crate::clock::Clock;
+use crate::pack::{Malformed, Pack, Reader};
 
-mod tag {
+pub(crate) mod tag {
     pub const TAKE: u64 = 1;
     pub const MERGE: u64 = 2;
     pub const GET: u64 = 4;
@@ -18,9 +19,13 @@ mod tag {
 pub mod code {
     pub const INTERNAL: i64 = 1;
     pub const STALE_RING: i64 = 2;
+    pub const NOT_READY: i64 = 3;
+    pub const DISK_FULL: i64 = 4;
     pub const TOO_LARGE: i64 = 5;
+    pub const CORRUPT: i64 = 6;
     pub const OVERLOADED: i64 = 7;
     pub const INVALID: i64 = 8;
+    pub const DEADLINE: i64 = 9;
     pub const UNAVAILABLE: i64 = 10;
     pub const BROKEN: i64 = 11;
     pub const TIMEOUT: i64 = 12;
@@ -32,9 +37,15 @@ pub mod outcome {
     pub const CONFLICT: u64 = 2;
 }
 
-/// Records are client writes, which come before others.
-const CAUSE_WRITE: u64 = 0;
-const ENVELOPE_BYTES: usize = 64;
+/// Why records are merged; see `muster_kv.wire.messages.Cause`.
+pub mod cause {
+    /// They are client writes, which come before others.
+    pub const WRITE: u64 = 0;
+    pub const STREAM: u64 = 3;
+}
+
+/// What a request or an answer counts for beside what it carries.
+pub const ENVELOPE_BYTES: usize = 64;
 
 /// A request, but for its number, deadline and ring.
 #[derive(Debug, Clone)]
@@ -76,7 +87,7 @@ impl Body {
                 to.array(5).uint(tag::TAKE).bin(slot).packed(intent).bin(base).flag(*unsynced)
             }
             Self::Merge { slot, record, unsynced } => {
-                to.array(5).uint(tag::MERGE).bin(slot).bin(record).uint(CAUSE_WRITE).flag(*unsynced)
+                to.array(5).uint(tag::MERGE).bin(slot).bin(record).uint(cause::WRITE).flag(*unsynced)
             }
             Self::Get { slot } => to.array(2).uint(tag::GET).bin(slot),
             Self::Packed(body) => to.packed(body),
@@ -94,9 +105,14 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(code: i64, detail: &str) -> Self {
-        let mut packed = Vec::with_capacity(detail.len() + 8);
-        packed.array(4).uint(tag::FAILURE).uint(code.unsigned_abs()).text(detail).uint(0);
-        Self { code, ring_version: 0, packed: packed.into() }
+        Self::of_ring(code, detail, 0)
+    }
+
+    /// One that says which ring the node has.
+    pub fn of_ring(code: i64, detail: &str, ring_version: u64) -> Self {
+        let mut packed = Vec::with_capacity(detail.len() + 16);
+        packed.array(4).uint(tag::FAILURE).uint(code.unsigned_abs()).text(detail).uint(ring_version);
+        Self { code, ring_version, packed: packed.into() }
     }
 
     /// Whether the request may have been done.
@@ -112,6 +128,28 @@ pub struct Took {
     pub outcome: u64,
     /// A packed map.
     pub clock: Bytes,
+}
+
+/// The packed answer to a take; `clock` is for its writer.
+pub fn took(record: &[u8], outcome: u64, clock: &Clock) -> Bytes {
+    let mut packed = Vec::with_capacity(record.len() + 64);
+    packed.array(4).uint(tag::TOOK).bin(record).uint(outcome);
+    clock.write(&mut packed);
+    packed.into()
+}
+
+/// The packed answer to a merge: how many records were news.
+pub fn merged(changed: u64) -> Bytes {
+    let mut packed = Vec::with_capacity(4);
+    packed.array(2).uint(tag::MERGED).uint(changed);
+    packed.into()
+}
+
+/// The packed answer to a question for a record; empty where there is none.
+pub fn found(record: &[u8]) -> Bytes {
+    let mut packed = Vec::with_capacity(record.len() + 8);
+    packed.array(2).uint(tag::FOUND).bin(record);
+    packed.into()
 }
 
 /// An answer; what nobody here looks into stays packed.
