@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster_kv.clock import EMPTY, Dot, descends
-from muster_kv.memory import DEAD_LIMIT
 from muster_kv.merging import (
+    DEAD_LIMIT,
     Intent,
     Outcome,
     OverclaimError,
+    clock_of,
     knows,
     lww_record,
     merge,
     take,
-    written_clock,
 )
 from muster_kv.ops import fresh_op, op_of
 from muster_kv.reading import shown, siblings
@@ -221,7 +221,7 @@ class TestWrittenClock:
     def test_replacing_by_it_never_drops_what_was_not_seen(self, history: list[Step]) -> None:
         for record in replay(history):
             for version in record.versions:
-                told = written_clock(record.versions, version.dot, record.context, EMPTY)
+                told = clock_of(Record(record.versions, record.context), version.op)
                 assert descends(record.context, told)
                 others = [other for other in record.versions if other.op != version.op]
                 kept = take(record, write(10**9, context=told), "new").record

@@ -1,11 +1,10 @@
 """What is forgotten, and what never is."""
 
 from muster_kv.clock import Dot
-from muster_kv.memory import LWW
-from muster_kv.merging import Intent, merge, take
+from muster_kv.merging import LWW, Intent, merge, take
 from muster_kv.ops import fresh_op
 from muster_kv.record import Applied, Record, Version
-from muster_kv.tombstones import CLOCK_LIMIT, died_at, is_dead, purge
+from muster_kv.tombstones import CLOCK_LIMIT, is_dead, purge
 
 
 def version(actor: str, value: bytes | None, at: int, end: int = 0) -> Version:
@@ -31,7 +30,6 @@ def test_a_record_of_old_tombstones_goes_whole() -> None:
 
 def test_an_expired_value_dies_when_it_expires() -> None:
     value = version("a", b"1", 1, end=50)
-    assert died_at(value) == 50
     assert value.shown(49)
     assert not value.shown(50)
     record = Record((value,), {"a": 1})

@@ -1,13 +1,14 @@
 """Dots and version vectors: who knew what when a write was made.
 
 Preguiça et al., "Dotted Version Vectors" (2010); Almeida et al., "Scalable and Accurate Causality
-Tracking for Eventually Consistent Stores" (DAIS 2014).
+Tracking for Eventually Consistent Stores" (DAIS 2014). The rules are those of `muster_records`.
 """
 
 from collections.abc import Mapping
 from enum import Enum
 
 import msgspec
+import muster_records
 
 # Actor -> greatest counter. An entry (a, n) says that every write with a dot (a, m), m <= n, is
 # known: it is at hand, or was replaced. Never changed in place.
@@ -32,39 +33,29 @@ class Order(Enum):
     CONCURRENT = "concurrent"
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[str, int]).decode
+_ORDERS = {-1: Order.BEFORE, 0: Order.EQUAL, 1: Order.AFTER, None: Order.CONCURRENT}
+
+
 def covers(clock: VectorClock, dot: Dot) -> bool:
     """Tell whether `clock` knows the write named `dot`."""
     return clock.get(dot.actor, 0) >= dot.counter
 
 
-def descends(clock: VectorClock, other: VectorClock) -> bool:
-    """Tell whether `clock` knows all that `other` knows."""
-    if clock is other:
-        return True
-    return all(clock.get(actor, 0) >= counter for actor, counter in other.items())
-
-
 def compare(clock: VectorClock, other: VectorClock) -> Order:
     """Return how `clock` stands to `other`; an entry of 0 is the same as none."""
-    after, before = descends(clock, other), descends(other, clock)
-    if after and before:
-        return Order.EQUAL
-    if after:
-        return Order.AFTER
-    return Order.BEFORE if before else Order.CONCURRENT
+    return _ORDERS[muster_records.compare(_encode(clock), _encode(other))]
+
+
+def descends(clock: VectorClock, other: VectorClock) -> bool:
+    """Tell whether `clock` knows all that `other` knows."""
+    return compare(clock, other) in {Order.AFTER, Order.EQUAL}
 
 
 def join(clock: VectorClock, other: VectorClock) -> VectorClock:
     """Return the least clock that knows what either knows."""
-    if clock is other or not other:
-        return clock
-    if not clock:
-        return other
-    joined = dict(clock)
-    for actor, counter in other.items():
-        if joined.get(actor, 0) < counter:
-            joined[actor] = counter
-    return joined
+    return _decode(muster_records.join(_encode(clock), _encode(other)))
 
 
 def increment(clock: VectorClock, actor: str, *, floor: int = 0) -> Dot:
@@ -73,7 +64,7 @@ def increment(clock: VectorClock, actor: str, *, floor: int = 0) -> Dot:
     Its counter is above the clock's and above `floor`, the greatest counter that the actor may have
     used in records that it has forgotten. Gaps are harmless, a counter used twice is not.
     """
-    return Dot(actor, max(clock.get(actor, 0), floor) + 1)
+    return Dot(actor, muster_records.increment(_encode(clock), actor, floor))
 
 
 def increment_from(clock: VectorClock, actor: str, *, floor: int = 0) -> VectorClock:
@@ -83,4 +74,4 @@ def increment_from(clock: VectorClock, actor: str, *, floor: int = 0) -> VectorC
 
 def with_dot(clock: VectorClock, dot: Dot) -> VectorClock:
     """Return `clock` with `dot` known."""
-    return clock if covers(clock, dot) else {**clock, dot.actor: dot.counter}
+    return join(clock, {dot.actor: dot.counter})

@@ -20,8 +20,3 @@ def op_of(tenant: str, key: str, idempotency_key: str) -> bytes:
 def fresh_op(randomness: bytes) -> bytes:
     """Return the name of an operation without an idempotency key, from 16 random bytes."""
     return bytes([randomness[0] & ~_REMEMBERED]) + randomness[1:OP_BYTES]
-
-
-def is_remembered(op: bytes) -> bool:
-    """Tell whether the operation has an idempotency key."""
-    return op[0] >= _REMEMBERED

@@ -6,19 +6,29 @@ slot as wrong as a damaged one.
 """
 
 import hashlib
-import zlib
 
 import msgspec
+from muster_records import CorruptRecordError, check, seal, value_digest
 
 from muster_kv.clock import EMPTY, Dot, VectorClock
 
-FORMAT = 1
-_HEAD = bytes([FORMAT])
+__all__ = [
+    "ABSENT",
+    "Applied",
+    "CorruptRecordError",
+    "Record",
+    "Version",
+    "check",
+    "decode",
+    "encode",
+    "fingerprint",
+    "pack",
+    "unpack",
+    "value_digest",
+]
+
+_HEAD_BYTES = 1
 _CHECKSUM_BYTES = 4
-
-
-class CorruptRecordError(Exception):
-    """A record's bytes are damaged, or another key's. Names the key by hash, never its value."""
 
 
 class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -63,7 +73,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     each other, or that one operation was taken twice. `context` knows every write ever seen here.
     `applied` is sorted by op, digest and dot. `dead` are the ops last replaced here: entries of 24
     bytes (timestamp of what replaced it, big-endian; op), the greatest first, at most
-    `memory.DEAD_LIMIT`.
+    `merging.DEAD_LIMIT`.
     """
 
     versions: tuple[Version, ...] = ()
@@ -78,17 +88,19 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
 
 
-def value_digest(value: bytes | None) -> bytes:
-    """Return 16 bytes that tell values apart; a tombstone's differ from every value's."""
-    if value is None:
-        return bytes(16)
-    return hashlib.sha256(value).digest()[:16]
+def pack(record: Record) -> bytes:
+    """Return the record as `muster_records` takes it."""
+    return _encoder.encode(record)
+
+
+def unpack(packed: bytes) -> Record:
+    """Return what `pack` packed."""
+    return _decoder.decode(packed)
 
 
 def encode(record: Record, slot: bytes) -> bytes:
     """Return the bytes of the record of the key at `slot`."""
-    body = _HEAD + _encoder.encode(record)
-    return body + zlib.crc32(body, zlib.crc32(slot)).to_bytes(_CHECKSUM_BYTES, "big")
+    return seal(pack(record), slot)
 
 
 def decode(data: bytes, slot: bytes) -> Record:
@@ -100,23 +112,10 @@ def decode(data: bytes, slot: bytes) -> Record:
         return ABSENT
     check(data, slot)
     try:
-        return _decoder.decode(memoryview(data)[1:-_CHECKSUM_BYTES])
+        return _decoder.decode(memoryview(data)[_HEAD_BYTES:-_CHECKSUM_BYTES])
     except msgspec.MsgspecError as error:
-        raise CorruptRecordError(f"{_where(slot)} is not a record: {error}") from error
-
-
-def check(data: bytes, slot: bytes) -> None:
-    """Raise CorruptRecordError unless the bytes are whole and belong to `slot`.
-
-    Cheaper than `decode`, for bytes that are only passed on.
-    """
-    if len(data) <= 1 + _CHECKSUM_BYTES:
-        raise CorruptRecordError(f"{_where(slot)} has {len(data)} bytes, too few for a record")
-    expected = int.from_bytes(data[-_CHECKSUM_BYTES:], "big")
-    if zlib.crc32(memoryview(data)[:-_CHECKSUM_BYTES], zlib.crc32(slot)) != expected:
-        raise CorruptRecordError(f"{_where(slot)} fails its checksum")
-    if data[0] != FORMAT:
-        raise CorruptRecordError(f"{_where(slot)} has format {data[0]}, expected {FORMAT}")
+        name = hashlib.sha256(slot).hexdigest()[:16]
+        raise CorruptRecordError(f"the record of key {name} is not a record: {error}") from error
 
 
 def fingerprint(record: Record) -> bytes:
@@ -134,7 +133,3 @@ def fingerprint(record: Record) -> bytes:
         )
     )
     return hashlib.blake2b(body, digest_size=16).digest()
-
-
-def _where(slot: bytes) -> str:
-    return f"the record of key {hashlib.sha256(slot).hexdigest()[:16]}"
