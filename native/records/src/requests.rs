@@ -221,6 +221,11 @@ impl Batch {
         self.weight
     }
 
+    /// Where the requests came from.
+    pub fn connections(&self) -> impl Iterator<Item = u64> + '_ {
+        self.requests.iter().map(|request| request.connection)
+    }
+
     /// How many takes, merges and look-ups there are.
     pub fn kinds(&self) -> (u64, u64, u64) {
         let mut kinds = (0, 0, 0);

@@ -104,9 +104,9 @@ class Metrics:
         """Requests of one operation were answered, well or not."""
         self._requests.labels(operation).inc(count)
 
-    def refused(self, code: str) -> None:
-        """A request was refused."""
-        self._errors.labels(code).inc()
+    def refused(self, code: str, count: int = 1) -> None:
+        """Requests were refused."""
+        self._errors.labels(code).inc(count)
 
     def hints_ended(self, outcome: str, count: int) -> None:
         """Hints were `delivered`, `superseded`, `expired` or `dropped`."""
@@ -120,9 +120,9 @@ class Metrics:
         """The sweeper came to the end of a range."""
         self._passes.inc()
 
-    def corrupted(self) -> None:
-        """A record was found damaged."""
-        self._corrupt.inc()
+    def corrupted(self, count: int = 1) -> None:
+        """Records were found damaged."""
+        self._corrupt.inc(count)
 
     def committed(self, requests: int, seconds: float) -> None:
         """A batch is durable."""

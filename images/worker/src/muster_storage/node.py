@@ -14,12 +14,10 @@ from muster_kv.wire.messages import (
     Cause,
     Done,
     Failure,
-    Get,
     GetDigest,
     HintsWaiting,
     Item,
     Lookup,
-    Merge,
     MergeMany,
     NodeState,
     ReplyBody,
@@ -29,9 +27,9 @@ from muster_kv.wire.messages import (
     SetState,
     Stat,
     StoreHint,
-    Take,
 )
 from muster_kv.wire.peer import Call
+from muster_records import Batch, Rules
 from muster_storage import layout
 from muster_storage.disk import Fill, Thresholds, Usage, refusal
 from muster_storage.engine import Change, EngineCorruptError, EngineError, Family
@@ -44,9 +42,9 @@ from muster_storage.writes import Writes, hints_of, largest, slots_of
 
 log = logging.getLogger(__name__)
 
-WRITES = (Take, Merge, MergeMany, StoreHint)
-READS = (Get, GetDigest, Lookup)
-_OF_WHOLE = (Take, ScanRange, *READS)
+WRITES = (MergeMany, StoreHint)
+READS = (GetDigest, Lookup)
+_OF_WHOLE = (ScanRange, *READS)
 """What only a node can do that has all that it should."""
 _ALWAYS = (HintsWaiting, Stat, SetRing, SetState)
 """Answered in every state: what it takes to see to a node that does not serve."""
@@ -59,6 +57,7 @@ _NEXT = {
 
 Admin = Callable[[Any], Awaitable[ReplyBody]]
 _LATE = Failure(FailureCode.DEADLINE, "its turn came after the deadline; nothing was done")
+_UNFILLED = "the node has yet to be given its data"
 
 
 class NotDoneError(Exception):
@@ -150,6 +149,66 @@ class Node:
             self._metrics.answered(kind.__name__, count)
         return [answer for answer in answers if answer is not None]
 
+    async def write(self, batch: Batch) -> None:
+        """Answer plain writes, in their batch."""
+        batch.judge(self._rules(), _monotonic_us())
+        if batch.open:
+            try:
+                await self._store.write(self._plain_job(batch), units(len(batch), batch.weight))
+            except LaneFullError:
+                batch.fail(FailureCode.OVERLOADED, "too many writes wait")
+            except DiskFullError as error:
+                batch.fail(FailureCode.DISK_FULL, str(error))
+            except OverloadedError as error:
+                batch.fail(FailureCode.OVERLOADED, str(error))
+            except EngineError as error:
+                log.exception("a batch failed", extra={"requests": len(batch)})
+                batch.fail(FailureCode.INTERNAL, str(error))
+        self._tell(batch)
+
+    async def read(self, batch: Batch) -> None:
+        """Answer plain look-ups, in their batch."""
+        batch.judge(self._rules(), _monotonic_us())
+        if batch.open:
+            try:
+                await self._store.find(batch)
+            except LaneFullError:
+                batch.fail(FailureCode.OVERLOADED, "too many reads wait")
+            except EngineError as error:
+                log.exception("a lookup failed", extra={"requests": len(batch)})
+                batch.fail(FailureCode.INTERNAL, str(error))
+        self._tell(batch)
+
+    def _rules(self) -> Rules:
+        full = large = None
+        if self.fill is Fill.ALL:
+            full = refusal(self.fill, self.usage.percent, 0, self._thresholds)
+        elif self.fill is Fill.LARGE:
+            size = self._thresholds.large_value
+            reason = refusal(self.fill, self.usage.percent, size, self._thresholds)
+            large = None if reason is None else (size, reason)
+        return Rules(
+            not_ready=None if self.serving else f"the node is {self.situation}",
+            ring_version=self.ring.version,
+            unfilled=None if self._readable else _UNFILLED,
+            full=full,
+            large=large,
+        )
+
+    def _plain_job(self, batch: Batch) -> Job[None]:
+        def work(transaction: Transaction) -> None:
+            transaction.apply(batch, _monotonic_us())
+
+        sync = self._sync and batch.synced
+        return Job((), work, requests=len(batch), sync=sync, batch=batch)
+
+    def _tell(self, batch: Batch) -> None:
+        for operation, count in zip(("Take", "Merge", "Get"), batch.kinds, strict=True):
+            if count:
+                self._metrics.answered(operation, count)
+        for code, count in batch.failures:
+            self._metrics.refused(FailureCode(code).name, count)
+
     @staticmethod
     def _put(
         answers: list[ReplyBody | None], places: list[int], found: Sequence[ReplyBody]
@@ -169,7 +228,7 @@ class Node:
                 self.ring.version,
             )
         if call.ring_version and not self._readable and isinstance(body, _OF_WHOLE):
-            return self._failure(FailureCode.NOT_READY, "the node has yet to be given its data")
+            return self._failure(FailureCode.NOT_READY, _UNFILLED)
         if self.fill >= Fill.LARGE and isinstance(body, WRITES):
             # What is only kept for others, or could be had from others later, goes first.
             spare = isinstance(body, StoreHint) or getattr(body, "cause", None) is Cause.STREAM
@@ -311,3 +370,7 @@ class Node:
         for answer in answers:
             if isinstance(answer, Failure):
                 self._metrics.refused(answer.code.name)
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000

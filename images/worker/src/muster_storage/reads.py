@@ -10,8 +10,6 @@ from muster_kv.slots import tenant_of
 from muster_kv.wire.messages import (
     Digest,
     Failure,
-    Found,
-    Get,
     GetDigest,
     Item,
     Known,
@@ -21,12 +19,13 @@ from muster_kv.wire.messages import (
     ScanRange,
     Tenants,
 )
+from muster_records import Batch
 from muster_storage.engine import Engine, Family
 from muster_storage.layout import after
 from muster_storage.metrics import Metrics
 from muster_storage.writer import read_many
 
-Read = Get | GetDigest | Lookup
+Read = GetDigest | Lookup
 
 
 class Reads:
@@ -36,18 +35,26 @@ class Reads:
         self._engine = engine
         self._metrics = metrics
 
-    def batch(self, jobs: Sequence[Sequence[Read]]) -> list[list[ReplyBody] | Exception]:
-        """Answer all requests of all `jobs` with one look into the store."""
-        slots = list({body.slot: None for job in jobs for body in job})
+    def batch(
+        self, jobs: Sequence[Batch | Sequence[Read]]
+    ) -> list[list[ReplyBody] | Exception]:
+        """Answer all requests of all `jobs` with one look into the store; plain ones in place."""
+        asked = [
+            job.slots() if isinstance(job, Batch) else [body.slot for body in job] for job in jobs
+        ]
+        slots = list(dict.fromkeys(slot for each in asked for slot in each))
         held = dict(zip(slots, read_many(self._engine, Family.DATA, slots), strict=True))
-        return [[self._answer(body, held[body.slot] or b"") for body in job] for job in jobs]
+        answers: list[list[ReplyBody] | Exception] = []
+        for job, each in zip(jobs, asked, strict=True):
+            if isinstance(job, Batch):
+                self._metrics.corrupted(job.find(each, [held[slot] for slot in each]))
+                answers.append([])
+            else:
+                answers.append([self._answer(body, held[body.slot] or b"") for body in job])
+        return answers
 
     def _answer(self, body: Read, data: bytes) -> ReplyBody:
         try:
-            if isinstance(body, Get):
-                if data:
-                    check(data, body.slot)
-                return Found(data)
             record = decode(data, body.slot)
         except CorruptRecordError as error:
             self._metrics.corrupted()

@@ -110,6 +110,7 @@ class Service:
                 long_workers=_LONG_WORKERS,
             ),
             tls=server_context(config.tls),
+            plain=node,
         )
         self._node = node
         log.info(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from muster_kv.wire.messages import ReplyBody
+from muster_records import Batch, Recent
 from muster_storage.config import StorageConfig
 from muster_storage.disk import has_room, usage
 from muster_storage.engine import Engine, EngineClosedError, EngineError, Memory
@@ -16,7 +17,6 @@ from muster_storage.identity import Identity, claim
 from muster_storage.lane import Lane, LaneFullError
 from muster_storage.metrics import Metrics
 from muster_storage.reads import Read, Reads
-from muster_storage.recent import Recent
 from muster_storage.transaction import Transaction
 from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
@@ -70,7 +70,7 @@ class Store:
         self.reads = Reads(engine, metrics)
         most, queued = storage.max_batch, storage.max_queued
         self._writing = Lane[Job[Any], Any]("writer", self.writer, most=most, queued=queued)
-        self._reading = Lane[Sequence[Read], list[ReplyBody]](
+        self._reading = Lane[Batch | Sequence[Read], list[ReplyBody]](
             "reader", self.reads.batch, most=most, queued=queued
         )
         self._background = ThreadPoolExecutor(1, "background")
@@ -144,6 +144,14 @@ class Store:
             LaneFullError: too many wait.
         """
         return self._reading.submit(bodies, len(bodies))
+
+    def find(self, batch: Batch) -> "asyncio.Future[list[ReplyBody]]":
+        """Have plain look-ups answered, in their batch.
+
+        Raises:
+            LaneFullError: too many wait.
+        """
+        return self._reading.submit(batch, len(batch))
 
     async def keep_synced(self) -> None:
         """Have on disk, soon, what was acknowledged before it was there; for ever."""

@@ -1,12 +1,11 @@
 """One batch: the records as they become, request by request, and what has to be written for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from muster_kv.clock import VectorClock
 from muster_kv.ranges import TokenRange
-from muster_kv.record import ABSENT, CorruptRecordError, Record, decode, encode
-from muster_kv.slots import token_of
+from muster_kv.record import Record, encode
+from muster_records import Batch, Recent, Replica
 from muster_storage import horizon, layout
 from muster_storage.engine import Change, Family
 from muster_storage.horizon import Horizon
@@ -28,94 +27,97 @@ class Forgotten:
     horizon: Horizon
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """As whom the node makes dots, and as whom it would go on where some may be lost."""
+
+    identity: Identity
+    spare: Identity
+
+
 class Transaction:
     """What a batch sees and does. Nothing of it lasts unless its changes are written.
 
+    Records are `muster_records.Replica`'s; the rest is here.
+
     Args:
-        held: bytes of the records that the batch may touch, by slot; None where there is none.
-        known: those of them that are decoded already.
-        hints: the same of hints, by their keys.
+        replica: the records that the batch may touch.
+        hints: bytes of the hints that it may touch, by their keys; None where there is none.
         waiting: number of all hints, by node.
         now_us: the time of the whole batch, in microseconds since 1970.
     """
 
     def __init__(
         self,
-        held: Mapping[bytes, bytes | None],
-        known: dict[bytes, Record],
+        replica: Replica,
         hints: Mapping[bytes, bytes | None],
         waiting: Mapping[str, int],
-        identity: Identity,
+        names: Names,
         forgotten: Forgotten,
         now_us: int,
     ) -> None:
-        self._held = held
+        self._replica = replica
         self._hints_held = hints
-        self._data: dict[bytes, bytes | None] = {}
         self._hints: dict[bytes, bytes | None] = {}
         self._waiting = waiting
         self.hint_counts: dict[str, int] = {}
         """By how much the number of hints has changed, by node."""
         self._meta: list[Change] = []
-        self._records = known
-        self._identity = identity
+        self._names = names
         self._forgotten = forgotten
-        self.identity = identity
-        self.floor = forgotten.floor
         self.horizon = forgotten.horizon
         self.now_us = now_us
 
+    @property
+    def identity(self) -> Identity:
+        """As whom the node makes dots now."""
+        return self._names.spare if self._replica.renewed else self._names.identity
+
+    @property
+    def floor(self) -> int:
+        """The greatest counter of own dots in records that are forgotten by now."""
+        return self._replica.floor
+
+    @property
+    def corrupted(self) -> int:
+        """How many damaged records it has met."""
+        return self._replica.corrupted
+
+    def apply(self, batch: Batch, now_us: int) -> None:
+        """Do plain writes; `now_us` is the monotonic clock's, for their deadlines."""
+        batch.apply(self._replica, now_us)
+
     def data(self, slot: bytes) -> bytes | None:
         """The bytes of a record as they are now, whole or not; None where there is none."""
-        return self._data[slot] if slot in self._data else self._held[slot]
+        return self._replica.data(slot)
 
-    def record(self, slot: bytes) -> Record:
-        """A record as it is now.
+    def join(self, slot: bytes, data: bytes) -> bool:
+        """Join a record into the one that is held; tells whether that was news.
 
         Raises:
-            CorruptRecordError: its bytes are damaged.
+            CorruptRecordError: `data` is damaged.
         """
-        found = self._records.get(slot)
-        if found is None:
-            data = self.data(slot)
-            found = ABSENT if data is None else decode(data, slot)
-            self._records[slot] = found
-        return found
+        return self._replica.join(slot, data)
 
-    def put(self, slot: bytes, record: Record) -> bytes:
-        """Replace a record; returns its bytes."""
-        data = encode(record, slot)
-        self._records[slot] = record
-        self._data[slot] = data
-        return data
-
-    def put_whole(self, slot: bytes, record: Record, data: bytes) -> None:
-        """Replace a record by one that came as these bytes."""
-        self._records[slot] = record
-        self._data[slot] = data
+    def put(self, slot: bytes, record: Record) -> None:
+        """Replace a record."""
+        self._replica.replace(slot, encode(record, slot))
 
     def forget(self, slot: bytes) -> None:
         """Remove a record whose deletion everybody knows, or that is no longer this node's.
 
         This node may count on from 0 for the key, so no dot may be made up to those forgotten.
         """
-        try:
-            context: VectorClock = self.record(slot).context
-        except CorruptRecordError:
-            self.renew()
-        else:
-            self.floor = max(self.floor, context.get(self.identity.actor, 0))
-        self._records[slot] = ABSENT
-        self._data[slot] = None
+        self._replica.forget(slot)
 
     def forget_before(self, tokens: TokenRange, before_us: int) -> None:
         """Let what died before a moment be forgotten in a range, from this batch on."""
         self.horizon = self.horizon.raised(tokens, before_us)
+        self._replica.forget_before(self.horizon.steps)
 
     def renew(self) -> None:
         """Become another actor, as dots that this node has made may be lost; once a batch."""
-        if self.identity is self._identity:
-            self.identity = self._identity.renewed()
+        self._replica.renew()
 
     def hint(self, key: bytes) -> bytes | None:
         """A hint as it is now."""
@@ -135,31 +137,26 @@ class Transaction:
         """Write something about the node itself."""
         self._meta.append(change)
 
-    def written(self) -> Iterator[tuple[bytes, bytes | None, Record]]:
-        """The records that have changed: slot, bytes (None: removed), and decoded."""
-        for slot, data in self._data.items():
-            yield slot, data, self._records[slot]
+    def remember(self, recent: Recent) -> None:
+        """Once it is written, keep the records that it has changed."""
+        self._replica.remember(recent)
 
     @property
     def tokens(self) -> list[int]:
         """Where records have changed."""
-        return [token_of(slot) for slot in self._data]
+        return self._replica.tokens()
 
     def totals(self) -> tuple[int, int]:
         """By how much the number of records and their bytes have changed."""
-        keys = size = 0
-        for slot, data in self._data.items():
-            before = self._held[slot]
-            keys += (data is not None) - (before is not None)
-            size += len(data or b"") - len(before or b"")
-        return keys, size
+        return self._replica.totals()
 
     def changes(self) -> list[Change]:
         """All that has to be written, but for the totals."""
-        changes = [Change(Family.DATA, slot, data) for slot, data in self._data.items()]
+        data = Family.DATA
+        changes = [Change(data, slot, held) for slot, held in self._replica.changes()]
         changes += [Change(Family.HINTS, key, value) for key, value in self._hints.items()]
         changes += self._meta
-        if self.identity is not self._identity:
+        if self._replica.renewed:
             changes.append(self.identity.change)
         if self.floor != self._forgotten.floor:
             changes.append(Change(Family.META, layout.META_FLOOR, layout.pack_number(self.floor)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from muster_kv.record import Record
+from muster_records import Batch, Recent, Replica
 from muster_storage import horizon, layout
 from muster_storage.engine import (
     Change,
@@ -21,9 +21,8 @@ from muster_storage.engine import (
 from muster_storage.identity import Identity
 from muster_storage.marks import Marks
 from muster_storage.metrics import Metrics
-from muster_storage.recent import Recent
 from muster_storage.refusing import Refusing
-from muster_storage.transaction import DAMAGED, Forgotten, Transaction
+from muster_storage.transaction import DAMAGED, Forgotten, Names, Transaction
 from muster_storage.unsynced import Unsynced
 
 log = logging.getLogger(__name__)
@@ -45,8 +44,8 @@ class OverloadedError(Exception):
 class Job(Generic[R]):
     """Something to do with some records and hints, in one piece.
 
-    `apply` gets a transaction that knows the records of `slots` and the hints of `hints`, and
-    answers what the submitter gets once the changes are durable. It raises nothing.
+    `apply` gets a transaction that knows the records of `slots` and of `batch`, and the hints of
+    `hints`, and answers what the submitter gets once the changes are durable. It raises nothing.
 
     Without `sync` they are with the kernel then, and on disk a little later.
     """
@@ -56,6 +55,7 @@ class Job(Generic[R]):
     hints: Sequence[bytes] = ()
     requests: int = 1
     sync: bool = True
+    batch: Batch | None = None
 
 
 def read_many(engine: Engine, family: Family, keys: list[bytes]) -> list[bytes | None]:
@@ -106,6 +106,7 @@ class Writer:
         self._failed = False
         self.refusing = Refusing()
         self.identity = identity
+        self._spare = identity.renewed()
         self.marks = Marks()
         self.recent = Recent(0)
         """Records that need not be read; whoever has memory for some puts another here."""
@@ -132,6 +133,7 @@ class Writer:
         start = time.perf_counter()
         transaction = self._transaction(jobs)
         results: list[R | Exception] = [job.apply(transaction) for job in jobs]
+        self._metrics.corrupted(transaction.corrupted)
         changes = transaction.changes()
         unsynced = self.unsynced
         late = unsynced.some and unsynced.age >= self._sync_within
@@ -156,23 +158,26 @@ class Writer:
         return results
 
     def _transaction(self, jobs: "Sequence[Job[R]]") -> Transaction:
-        held: dict[bytes, bytes | None] = {}
-        known: dict[bytes, Record] = {}
-        missing = []
-        for slot in {slot: None for job in jobs for slot in job.slots}:
-            found = self.recent.get(slot)
-            if found is None:
-                missing.append(slot)
-            else:
-                held[slot], known[slot] = found
-        held.update(zip(missing, read_many(self._engine, Family.DATA, missing), strict=True))
+        names = Names(self.identity, self._spare)
+        replica = Replica(
+            names.identity.actor, names.spare.actor, self.floor, self.horizon.steps
+        )
+        slots: list[bytes] = []
+        for job in jobs:
+            slots += job.slots
+            if job.batch is not None:
+                slots += replica.recall(job.batch, self.recent)
+        missing = replica.missing(list(dict.fromkeys(slots)))
+        for slot, data in zip(
+            missing, read_many(self._engine, Family.DATA, missing), strict=True
+        ):
+            replica.load(slot, data)
         hints = list({key: None for job in jobs for key in job.hints})
         return Transaction(
-            held,
-            known,
+            replica,
             dict(zip(hints, read_many(self._engine, Family.HINTS, hints), strict=True)),
             self.hints,
-            self.identity,
+            names,
             Forgotten(self.floor, self.horizon),
             self._now_us(),
         )
@@ -194,7 +199,7 @@ class Writer:
                 self._engine.write([renewed.change])
             except EngineFullError as error:
                 raise DiskFullError(f"the disk is full: {error}") from error
-            self.identity = renewed
+            self.identity, self._spare = renewed, renewed.renewed()
         # Reading the log has written files of all that it held.
         self._failed = False
         self.refusing.over()
@@ -248,18 +253,15 @@ class Writer:
     def _written(self, transaction: Transaction, keys: int, size: int) -> None:
         self.keys += keys
         self.size += size
-        self.identity = transaction.identity
+        if transaction.identity is self._spare:
+            self.identity, self._spare = self._spare, self._spare.renewed()
         self.floor = transaction.floor
         self.horizon = transaction.horizon
         counts = self.hints
         for node, change in transaction.hint_counts.items():
             counts[node] = counts.get(node, 0) + change
         self.marks.committed(transaction.tokens)
-        for slot, data, record in transaction.written():
-            if data is None:
-                self.recent.drop(slot)
-            else:
-                self.recent.put(slot, data, record)
+        transaction.remember(self.recent)
 
 
 def _count_hints(engine: Engine) -> dict[str, int]:

@@ -1,23 +1,17 @@
-"""What each writing request does to the records of a batch."""
+"""What writing requests that are not plain do to the records and hints of a batch."""
 
 import contextlib
 
 from muster_kv.errors import FailureCode
-from muster_kv.limits import SIBLINGS, VALUE_BYTES
-from muster_kv.merging import Outcome, OverclaimError, merge, take
-from muster_kv.record import ABSENT, CorruptRecordError, Record, decode, encode
-from muster_kv.slots import token_of
-from muster_kv.tombstones import is_dead
+from muster_kv.merging import merge
+from muster_kv.record import CorruptRecordError, Record, decode, encode
 from muster_kv.wire.messages import (
     Done,
     Failure,
-    Merge,
     Merged,
     MergeMany,
     ReplyBody,
     StoreHint,
-    Take,
-    Took,
 )
 from muster_storage import layout
 from muster_storage.metrics import Metrics
@@ -25,13 +19,11 @@ from muster_storage.transaction import Transaction
 
 _CREATED_BYTES = 8
 
-Write = Take | Merge | MergeMany | StoreHint
+Write = MergeMany | StoreHint
 
 
 def slots_of(body: Write) -> list[bytes]:
     """The records that a request touches."""
-    if isinstance(body, Take | Merge):
-        return [body.slot]
     return [slot for slot, _ in body.items] if isinstance(body, MergeMany) else []
 
 
@@ -43,11 +35,7 @@ def hints_of(body: Write) -> list[bytes]:
 
 
 def largest(body: Write) -> int:
-    """Bytes of the largest value or record in a request."""
-    if isinstance(body, Take):
-        return len(body.intent.value or b"")
-    if isinstance(body, Merge):
-        return len(body.record)
+    """Bytes of the largest record in a request."""
     return max((len(data) for _, data in body.items), default=0)
 
 
@@ -75,77 +63,18 @@ class Writes:
     def apply(self, transaction: Transaction, body: Write) -> ReplyBody:
         """Do what `body` asks for; the answer holds once the transaction is durable."""
         try:
-            if isinstance(body, Take):
-                return self._take(transaction, body)
-            if isinstance(body, Merge):
-                return Merged(self._join(transaction, body.slot, body.record))
             if isinstance(body, MergeMany):
                 return self._merge_many(transaction, body)
             return self._store_hint(transaction, body)
         except CorruptRecordError as error:
             self._metrics.corrupted()
             return Failure(FailureCode.CORRUPT, str(error))
-        except OverclaimError as error:
-            return Failure(FailureCode.INVALID, str(error))
-
-    def _take(self, transaction: Transaction, body: Take) -> ReplyBody:
-        slot, intent = body.slot, body.intent
-        if intent.value is not None and len(intent.value) > VALUE_BYTES:
-            return Failure(
-                FailureCode.TOO_LARGE,
-                f"value: {len(intent.value)} bytes; allowed: at most {VALUE_BYTES}",
-            )
-        held = record = transaction.record(slot)
-        if body.base:
-            record = merge(held, decode(body.base, slot))
-        taken = take(record, intent, transaction.identity.actor, floor=transaction.floor)
-        if taken.outcome is not Outcome.NEW:
-            # What is answered must know the operation, which perhaps only `base` does.
-            if record != held:
-                return Took(transaction.put(slot, record), taken.outcome, taken.clock)
-            return Took(transaction.data(slot) or b"", taken.outcome, taken.clock)
-        if len(taken.record.versions) > SIBLINGS:
-            return Failure(
-                FailureCode.TOO_LARGE,
-                f"the key has {SIBLINGS} siblings; allowed: a write that replaces some of them",
-            )
-        return Took(transaction.put(slot, taken.record), taken.outcome, taken.clock)
 
     def _merge_many(self, transaction: Transaction, body: MergeMany) -> ReplyBody:
         # All or nothing, so that a damaged one is found before the first is applied.
         for slot, data in body.items:
             decode(data, slot)
-        return Merged(sum(self._join(transaction, slot, data) for slot, data in body.items))
-
-    def _join(self, transaction: Transaction, slot: bytes, data: bytes) -> int:
-        """Join a record into the one that is held; returns whether that was news."""
-        held = transaction.data(slot)
-        if held == data:
-            return 0
-        theirs = decode(data, slot)
-        try:
-            ours = transaction.record(slot)
-        except CorruptRecordError:
-            # What peers have is all that is left. Dots that only the damaged record knew must not
-            # be made again.
-            self._metrics.corrupted()
-            transaction.renew()
-            transaction.put_whole(slot, theirs, data)
-            return 1
-        if ours == ABSENT:
-            # Every replica had it, and this one has perhaps forgotten it.
-            if is_dead(theirs, transaction.horizon.at(token_of(slot))):
-                return 0
-            transaction.put_whole(slot, theirs, data)
-            return 1
-        joined = merge(ours, theirs)
-        if joined is theirs:
-            transaction.put_whole(slot, theirs, data)
-        elif joined is ours or joined == ours:
-            return 0
-        else:
-            transaction.put(slot, joined)
-        return 1
+        return Merged(sum(transaction.join(slot, data) for slot, data in body.items))
 
     def _store_hint(self, transaction: Transaction, body: StoreHint) -> ReplyBody:
         target = body.target

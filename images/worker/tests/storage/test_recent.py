@@ -9,9 +9,9 @@ from muster_kv.merging import take
 from muster_kv.record import decode, encode
 from muster_kv.slots import slot
 from muster_kv.wire.messages import Merge, Took
+from muster_records import Recent
 from muster_storage.engine import EngineError, EngineFullError
 from muster_storage.metrics import Metrics
-from muster_storage.recent import Recent
 from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, Writer
 

@@ -1,9 +1,11 @@
 """A batch is written whole, or nobody is told that it was."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from muster_kv.errors import FailureCode
@@ -11,7 +13,18 @@ from muster_kv.merging import Intent, Outcome, knows, lww_record, take
 from muster_kv.ops import fresh_op
 from muster_kv.record import ABSENT, decode, encode
 from muster_kv.slots import slot
-from muster_kv.wire.messages import Failure, Merge, Merged, ReplyBody, StoreHint, Take, Took
+from muster_kv.wire.frames import Requests, Unframer, decode_replies
+from muster_kv.wire.messages import (
+    Failure,
+    Merge,
+    Merged,
+    ReplyBody,
+    Request,
+    StoreHint,
+    Take,
+    Took,
+)
+from muster_records import Batch, Frame, Recent
 from muster_storage.engine import (
     Change,
     Engine,
@@ -24,7 +37,6 @@ from muster_storage.engine import (
 )
 from muster_storage.identity import Identity, new_identity, read_identity
 from muster_storage.metrics import Metrics
-from muster_storage.recent import Recent
 from muster_storage.transaction import Transaction
 from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
@@ -99,6 +111,21 @@ def writer(
     return writer
 
 
+def plain(body: Take | Merge) -> Batch:
+    """A request as it comes in a frame."""
+    batch = Batch()
+    frame = Frame(msgspec.msgpack.encode(Requests(0, [Request(1, 1, 0, body)])))
+    frame.put_writes(1, 0, batch)
+    return batch
+
+
+def answer_of(batch: Batch) -> ReplyBody:
+    [(_, data)] = batch.frames()
+    [(_, body)] = Unframer().feed(data)
+    [reply] = decode_replies(body)
+    return reply.body
+
+
 class Asked:
     """Has requests applied, each as a job of one batch."""
 
@@ -107,13 +134,22 @@ class Asked:
         self._writes = Writes(2, metrics)
         self._sync = sync
 
-    def __call__(self, *bodies: Write) -> list[ReplyBody]:
+    def __call__(self, *bodies: Write | Take | Merge) -> list[ReplyBody]:
         jobs = [self._job(body) for body in bodies]
-        answers = self._writer(jobs)
-        assert not any(isinstance(answer, Exception) for answer in answers)
-        return answers  # type: ignore[return-value]
+        found = self._writer(jobs)
+        assert not any(isinstance(answer, Exception) for answer in found)
+        answers: list[Any] = [
+            answer if job.batch is None else answer_of(job.batch)
+            for answer, job in zip(found, jobs, strict=True)
+        ]
+        return answers
 
-    def _job(self, body: Write) -> Job[ReplyBody]:
+    def _job(self, body: Write | Take | Merge) -> Job[Any]:
+        if isinstance(body, Take | Merge):
+            batch = plain(body)
+            done = partial(Transaction.apply, batch=batch, now_us=0)
+            return Job((), done, sync=self._sync, batch=batch)
+
         def work(transaction: Transaction) -> ReplyBody:
             return self._writes.apply(transaction, body)
 

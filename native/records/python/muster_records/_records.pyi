@@ -108,6 +108,11 @@ class Batch:
     def weight(self) -> int:
         """About how many bytes the requests have on the wire."""
     @property
+    def open(self) -> int:
+        """How many requests are not answered yet."""
+    def connections(self) -> set[int]:
+        """Where the requests came from."""
+    @property
     def synced(self) -> bool:
         """Whether any answer has to wait for the disk."""
     @property
@@ -155,8 +160,8 @@ class Replica:
     def __init__(
         self, actor: str, spare: str, floor: int, horizon: Sequence[tuple[int, int]]
     ) -> None: ...
-    def recall(self, batch: Batch, recent: Recent) -> None:
-        """Load what a batch asks about as far as it was written lately."""
+    def recall(self, batch: Batch, recent: Recent) -> list[bytes]:
+        """Load what a batch asks about as far as it was written lately; the slots of the rest."""
     def missing(self, slots: Sequence[bytes]) -> list[bytes]:
         """Those of the slots that are not loaded."""
     def load(self, slot: bytes, data: bytes | None) -> None:

@@ -1,6 +1,6 @@
 //! What a storage node does with whole batches; see `_records.pyi`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use pyo3::exceptions::{PyKeyError, PyValueError};
@@ -111,9 +111,19 @@ impl Batch {
         self.0.weight()
     }
 
+    /// How many are not answered yet.
+    #[getter]
+    fn open(&self) -> usize {
+        self.0.slots().count()
+    }
+
     #[getter]
     fn synced(&self) -> bool {
         self.0.synced()
+    }
+
+    fn connections(&self) -> HashSet<u64> {
+        self.0.connections().collect()
     }
 
     #[getter]
@@ -139,7 +149,7 @@ impl Batch {
     }
 
     fn slots<'py>(&self, py: Python<'py>) -> Vec<Packed<'py>> {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let fresh = self.0.slots().filter(|slot| seen.insert(*slot));
         fresh.map(|slot| PyBytes::new(py, slot)).collect()
     }
@@ -203,12 +213,15 @@ impl Replica {
         Self(replica::Replica::new(whom))
     }
 
-    fn recall(&mut self, batch: &Batch, recent: &Recent) {
-        for slot in batch.0.slots() {
-            if let Some(data) = recent.0.get(slot) {
-                self.0.load(slot.clone(), Some(data.clone()));
+    fn recall<'py>(&mut self, py: Python<'py>, batch: &Batch, recent: &Recent) -> Vec<Packed<'py>> {
+        let mut missing = HashSet::new();
+        for slot in batch.0.slots().filter(|slot| !self.0.has(slot)) {
+            match recent.0.get(slot) {
+                Some(data) => self.0.load(slot.clone(), Some(data.clone())),
+                None => _ = missing.insert(slot),
             }
         }
+        missing.into_iter().map(|slot| PyBytes::new(py, slot)).collect()
     }
 
     fn missing<'py>(&self, slots: Vec<Packed<'py>>) -> Vec<Packed<'py>> {

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from muster_kv.wire.messages import Reply, Request
+from muster_kv.wire.messages import Reply, Request, RequestBody
 
 HEAD_BYTES = 5
 # Above the largest value with its siblings; a frame that says more is not ours.
@@ -56,6 +56,7 @@ T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder(Requests)
+_request: msgspec.msgpack.Decoder[RequestBody] = msgspec.msgpack.Decoder(RequestBody)
 _replies = msgspec.msgpack.Decoder(list[Reply])
 
 
@@ -77,6 +78,14 @@ def decode_requests(body: memoryview) -> Requests:
     """Return the batch in the body of a REQUESTS frame; raises ProtocolError."""
     try:
         return _requests.decode(body)
+    except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
+        raise ProtocolError(f"requests: {error}") from error
+
+
+def decode_request(packed: bytes) -> RequestBody:
+    """Return one request that was taken out of a batch; raises ProtocolError."""
+    try:
+        return _request.decode(packed)
     except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
         raise ProtocolError(f"requests: {error}") from error
 

@@ -6,6 +6,8 @@ import secrets
 import time
 from typing import Protocol, cast
 
+from muster_records import Frame
+
 from muster_kv.errors import FailureCode
 from muster_kv.wire import hello
 from muster_kv.wire.frames import (
@@ -16,6 +18,7 @@ from muster_kv.wire.frames import (
     ProtocolError,
     Unframer,
     decode,
+    decode_request,
     decode_requests,
     frame,
     full_frames,
@@ -68,12 +71,21 @@ class Hub(Protocol):
     def take(self, calls: list[Call]) -> None:
         """Queue requests."""
 
+    @property
+    def keeps_packed(self) -> bool:
+        """Whether frames are taken apart by `take_plain`."""
+
+    def take_plain(self, peer: "Peer", frame: Frame, offset_us: int) -> None:
+        """Queue a frame's plain requests, whose deadlines are `offset_us` behind our clock."""
+
 
 class Peer(asyncio.Protocol):
     """A client's connection. Whatever is wrong in what it sends ends it, with one line logged."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        # The server's name for the connection; none has 0.
+        self.number = 0
         self._transport: asyncio.Transport | None = None
         self._unframer = Unframer(hello.MAX_HELLO_BYTES)
         self._offset = Offset()
@@ -82,6 +94,7 @@ class Peer(asyncio.Protocol):
         self._welcome = False
         self._patience: asyncio.TimerHandle | None = None
         self._replies: list[Reply] = []
+        self._frames: list[bytes] = []
         self._unread = 0
         self._paused = False
         self._over = False
@@ -114,11 +127,28 @@ class Peer(asyncio.Protocol):
         if self._unread > _UNREAD_BYTES:
             self._end("it does not read its answers")
 
+    def send(self, data: bytes) -> None:
+        """Send a frame of answers, when the client reads."""
+        if self._over:
+            return
+        self._frames.append(data)
+        if self._paused:
+            self._unread += len(data)
+            if self._unread > _UNREAD_BYTES:
+                self._end("it does not read its answers")
+        else:
+            self.flush()
+
     def flush(self) -> None:
         """Send the answers there are, unless the client is slow to read: then they gather."""
         if self._over or self._paused or self._transport is None:
             return
+        frames, self._frames = self._frames, []
+        for data in frames:
+            self._transport.write(data)
         replies, size, self._replies, self._unread = self._replies, self._unread, [], 0
+        if not replies:
+            return
         batches = [replies] if size <= FULL_FRAME_BYTES else full_frames(replies, _weight)
         for batch in batches:
             self._transport.write(frame(Kind.REPLIES, batch))
@@ -145,7 +175,7 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
         self._over = True
-        self._replies = []
+        self._replies, self._frames = [], []
         if self._patience is not None:
             self._patience.cancel()
         self._hub.forget(self)
@@ -177,7 +207,9 @@ class Peer(asyncio.Protocol):
             self.flush()
 
     def _take(self, kind: Kind, body: memoryview, received_us: int) -> None:
-        if kind is Kind.REQUESTS and self._welcome:
+        if kind is Kind.REQUESTS and self._welcome and self._hub.keeps_packed:
+            self._take_packed(body, received_us)
+        elif kind is Kind.REQUESTS and self._welcome:
             batch = decode_requests(body)
             self._offset.observe(batch.sent_us, received_us)
             ours = self._offset.ours(0)
@@ -202,6 +234,22 @@ class Peer(asyncio.Protocol):
             self._write(frame(Kind.WELCOME, None))
         else:
             raise ProtocolError(f"frame {kind.name} out of turn")
+
+    def _take_packed(self, body: memoryview, received_us: int) -> None:
+        try:
+            frame = Frame(bytes(body))
+        except ValueError as error:
+            raise ProtocolError(f"requests: {error}") from error
+        self._offset.observe(frame.sent_us, received_us)
+        ours = self._offset.ours(0)
+        self._hub.take_plain(self, frame, ours)
+        if others := frame.others():
+            self._hub.take(
+                [
+                    Call(self, number, decode_request(packed), ring, (deadline_us + ours) / 1e6)
+                    for number, deadline_us, ring, packed in others
+                ]
+            )
 
     def _meet(self, said: Hello, received_us: int) -> None:
         self._asked = hello.challenge(

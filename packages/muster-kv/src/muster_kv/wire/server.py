@@ -10,8 +10,10 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from typing import Protocol
 
 import msgspec
+from muster_records import Batch, Frame
 
 from muster_kv.errors import FailureCode
 from muster_kv.wire.hello import Identity
@@ -34,6 +36,19 @@ from muster_kv.wire.peer import Call, Peer
 log = logging.getLogger(__name__)
 
 Handler = Callable[[list[Call]], Awaitable[list[ReplyBody]]]
+
+
+class Plain(Protocol):
+    """Answers takes, merges and look-ups of single records, which stay packed, in their batch.
+
+    What is left unanswered is answered INTERNAL. Others come to the handler.
+    """
+
+    async def write(self, batch: Batch) -> None:
+        """Answer takes and merges; called before the handler gets what came with them."""
+
+    async def read(self, batch: Batch) -> None:
+        """Answer look-ups."""
 
 
 class Lane(Enum):
@@ -66,8 +81,11 @@ class Limits(msgspec.Struct, frozen=True):
 class Server:
     """Serves one port until it is closed."""
 
-    def __init__(self, handler: Handler, identity: Identity, limits: Limits) -> None:
+    def __init__(
+        self, handler: Handler, identity: Identity, limits: Limits, plain: Plain | None = None
+    ) -> None:
         self._handler, self.identity, self.limits = handler, identity, limits
+        self._plain = plain
         self._queues = {
             Lane.WRITE: _Queue(limits.max_batch),
             Lane.READ: _Queue(limits.max_batch),
@@ -77,7 +95,8 @@ class Server:
         self._long = self._queues[Lane.LONG]
         self._workers: list[asyncio.Task[None]] = []
         self._listening: asyncio.Server | None = None
-        self._peers: set[Peer] = set()
+        self._peers: dict[int, Peer] = {}
+        self._met = 0
         self._closing = False
 
     @property
@@ -94,7 +113,7 @@ class Server:
     @property
     def queued(self) -> int:
         """How many requests wait for the handler."""
-        return sum(len(queue.calls) for queue in self._queues.values())
+        return sum(queue.length for queue in self._queues.values())
 
     @property
     def connections(self) -> int:
@@ -107,7 +126,7 @@ class Server:
         self._listening = await loop.create_server(lambda: Peer(self), host, port, ssl=tls)
         lanes = [Lane.WRITE, Lane.READ, *[Lane.LONG] * self.limits.long_workers]
         self._workers = [
-            asyncio.create_task(self._work(self._queues[lane]), name=f"{lane.value} requests")
+            asyncio.create_task(self._work(lane), name=f"{lane.value} requests")
             for lane in lanes
         ]
 
@@ -121,7 +140,7 @@ class Server:
         for task in (*idle, *self._workers):
             task.cancel()
         await asyncio.gather(*idle, *self._workers, return_exceptions=True)
-        for peer in tuple(self._peers):
+        for peer in tuple(self._peers.values()):
             peer.close()
 
     # What connections call
@@ -130,12 +149,43 @@ class Server:
         """Take a connection in, or say that there are too many."""
         if self._closing or len(self._peers) >= self.limits.max_connections:
             return False
-        self._peers.add(peer)
+        self._met += 1
+        peer.number = self._met
+        self._peers[peer.number] = peer
         return True
 
     def forget(self, peer: Peer) -> None:
         """Drop a connection that is over."""
-        self._peers.discard(peer)
+        self._peers.pop(peer.number, None)
+
+    @property
+    def keeps_packed(self) -> bool:
+        """Whether frames are taken apart by `take_plain`."""
+        return self._plain is not None
+
+    def take_plain(self, peer: Peer, frame: Frame, offset_us: int) -> None:
+        """Queue a frame's plain requests, whose deadlines are `offset_us` behind our clock."""
+        for count, lane, put in zip(
+            frame.plain, (Lane.WRITE, Lane.READ), (frame.put_writes, frame.put_reads), strict=True
+        ):
+            if not count:
+                continue
+            queue = self._queues[lane]
+            if self._closing or self._is_full(queue):
+                refused = Batch()
+                put(peer.number, offset_us, refused)
+                failure = _CLOSING if self._closing else _OVERLOADED
+                refused.fail(failure.code, failure.detail)
+                self._send(refused)
+            else:
+                put(peer.number, offset_us, queue.plain)
+                queue.wake()
+
+    def _is_full(self, queue: "_Queue") -> bool:
+        limits = self.limits
+        return queue.length >= limits.max_queued or (
+            queue.weight + queue.plain.weight > limits.max_queued_bytes
+        )
 
     def take(self, calls: list[Call]) -> None:
         """Queue a frame's requests, each in its lane."""
@@ -143,19 +193,21 @@ class Server:
             _deliver([(call, _CLOSING) for call in calls])
             return
         refused: list[tuple[Call, ReplyBody]] = []
-        most, bytes_most = self.limits.max_queued, self.limits.max_queued_bytes
         for call in calls:
             queue = self._by_kind.get(type(call.body), self._long)
-            if len(queue.calls) >= most or queue.weight > bytes_most:
+            if self._is_full(queue):
                 refused.append((call, _OVERLOADED))
             else:
                 queue.put(call)
         if refused:
             _deliver(refused)
 
-    async def _work(self, queue: "_Queue") -> None:
+    async def _work(self, lane: Lane) -> None:
+        queue = self._queues[lane]
         while True:
-            calls = await queue.get()
+            calls, plain = await queue.get()
+            if plain is not None:
+                await self._answer(lane, plain)
             late = time.monotonic()
             # Nobody waits for the answers of a connection that is over, and who asked may go on.
             calls = [call for call in calls if not call.peer.over]
@@ -167,6 +219,23 @@ class Server:
                 answers += zip(calls, await self._handle(calls), strict=True)
             _deliver(answers)
             queue.done()
+
+    async def _answer(self, lane: Lane, batch: Batch) -> None:
+        assert self._plain is not None  # noqa: S101 - who has none gets none
+        # Nobody waits for the answers of a connection that is over, and who asked may go on.
+        if over := [number for number in batch.connections() if number not in self._peers]:
+            batch.leave(over)
+        try:
+            await (self._plain.write(batch) if lane is Lane.WRITE else self._plain.read(batch))
+        except Exception:
+            log.exception("handling a batch failed", extra={"requests": len(batch)})
+            batch.fail(_INTERNAL.code, _INTERNAL.detail)
+        self._send(batch)
+
+    def _send(self, batch: Batch) -> None:
+        for number, data in batch.frames():
+            if (peer := self._peers.get(number)) is not None:
+                peer.send(data)
 
     async def _handle(self, calls: list[Call]) -> list[ReplyBody]:
         try:
@@ -189,13 +258,14 @@ async def serve(
     port: int,
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
+    plain: Plain | None = None,
 ) -> Server:
     """Return a server that listens at `host` and `port` (0: any).
 
     `handler` gets each batch's calls, all of one lane and none late when it was called, and returns
-    their answers in the same order. Raises OSError where the port can't be had.
+    their answers in the same order; with `plain` it gets those that are not. Raises OSError where the port can't be had.
     """
-    server = Server(handler, identity, limits or Limits())
+    server = Server(handler, identity, limits or Limits(), plain)
     await server.start(host, port, tls)
     return server
 
@@ -211,6 +281,7 @@ class _Queue:
     def __init__(self, most: int) -> None:
         self.calls: list[Call] = []
         self.weight = 0
+        self.plain = Batch()
         self.idle = asyncio.Event()
         self.idle.set()
         self._most = most
@@ -221,24 +292,32 @@ class _Queue:
         self.calls.append(call)
         self.weight += call.weight
         if len(self.calls) == 1:
-            self._there.set()
-            self.idle.clear()
+            self.wake()
 
-    async def get(self) -> list[Call]:
-        while not self.calls:
+    def wake(self) -> None:
+        self._there.set()
+        self.idle.clear()
+
+    @property
+    def length(self) -> int:
+        return len(self.calls) + len(self.plain)
+
+    async def get(self) -> tuple[list[Call], Batch | None]:
+        while not self.length:
             self._there.clear()
             await self._there.wait()
         self._working += 1
+        plain = self.plain.first(self._most) if len(self.plain) else None
         if len(self.calls) <= self._most:
             calls, self.calls, self.weight = self.calls, [], 0
         else:
             calls, self.calls = self.calls[: self._most], self.calls[self._most :]
             self.weight -= sum([call.weight for call in calls])
-        return calls
+        return calls, plain
 
     def done(self) -> None:
         self._working -= 1
-        if not self.calls and not self._working:
+        if not self.length and not self._working:
             self.idle.set()
 
 
