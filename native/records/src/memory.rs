@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(death_of_op(&joined, &[2; 16]), 6);
         assert_eq!(death_of_op(&joined, &[4; 16]), 0);
         let full = join_dead(&many(40, DEAD_LIMIT), &dead(&[(50, 60)]));
-        assert_eq!(full, [&entry(50, 60)[..], &many(40, DEAD_LIMIT - 1)].concat());
+        assert_eq!(full, [&entry(50, 60)[..], &many(40, DEAD_LIMIT - 1)[..]].concat());
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Recent {
     /// Takes in a record that was written; its bytes are kept as they are, so they must not be part
     /// of something larger.
     pub fn put(&mut self, slot: &Bytes, data: Bytes) {
-        self.drop(slot);
+        self.remove(slot);
         self.writes += 1;
         self.size += weight(slot, &data);
         let slot = Bytes::copy_from_slice(slot);
@@ -48,7 +48,7 @@ impl Recent {
     }
 
     /// Lets go of a record that was removed.
-    pub fn drop(&mut self, slot: &[u8]) {
+    pub fn remove(&mut self, slot: &[u8]) {
         if let Some((data, written)) = self.held.remove(slot) {
             self.order.remove(&written);
             self.size -= weight(slot, &data);
@@ -79,7 +79,7 @@ mod tests {
         }
         let held: Vec<_> = ["a", "b", "c", "d"].map(|slot| recent.get(slot.as_bytes()).is_some()).into();
         assert_eq!(held, [true, false, true, true]);
-        recent.drop(b"a");
+        recent.remove(b"a");
         recent.put(&Bytes::from("e"), "1".into());
         assert!(recent.get(b"c").is_some() && recent.get(b"a").is_none());
         recent.clear();

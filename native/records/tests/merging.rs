@@ -79,7 +79,8 @@ fn replay(numbers: &mut Numbers) -> Vec<Record> {
 fn joining_is_a_join_whatever_the_history() {
     let mut numbers = Numbers(1);
     for _ in 0..2000 {
-        let [a, b, c] = &replay(&mut numbers)[..] else { panic!("three replicas") };
+        let replicas = replay(&mut numbers);
+        let [a, b, c] = &replicas[..] else { panic!("three replicas") };
         assert_eq!(joined(a, a), *a);
         let ab = joined(a, b);
         assert_eq!(ab, joined(b, a));

@@ -215,7 +215,10 @@ impl Replica {
 
     fn recall<'py>(&mut self, py: Python<'py>, batch: &Batch, recent: &Recent) -> Vec<Packed<'py>> {
         let mut missing = HashSet::new();
-        for slot in batch.0.slots().filter(|slot| !self.0.has(slot)) {
+        for slot in batch.0.slots() {
+            if self.0.has(slot) {
+                continue;
+            }
             match recent.0.get(slot) {
                 Some(data) => self.0.load(slot.clone(), Some(data.clone())),
                 None => _ = missing.insert(slot),
@@ -296,7 +299,7 @@ impl Replica {
         for (slot, data) in self.0.changes() {
             match data {
                 Some(data) => recent.0.put(slot, Bytes::copy_from_slice(data)),
-                None => recent.0.drop(slot),
+                None => recent.0.remove(slot),
             }
         }
     }

@@ -91,8 +91,7 @@ fn seal<'py>(py: Python<'py>, packed: &[u8], slot: &[u8]) -> Packed<'py> {
 }
 
 #[pyfunction]
-fn check(data: Packed<'_>, slot: &[u8]) -> PyResult<()> {
-    let data = data.as_bytes();
+fn check(data: &[u8], slot: &[u8]) -> PyResult<()> {
     let end = record::check(data, slot);
     end.map(|_| ()).map_err(|Corrupt(why)| CorruptRecordError::new_err(why))
 }

@@ -61,7 +61,7 @@ fn answers(batch: &mut Batch) -> Vec<(u64, Reply)> {
 }
 
 fn codes(batch: &mut Batch) -> Vec<i64> {
-    let failed = |(_, reply)| match reply {
+    let failed = |(_, reply): (u64, Reply)| match reply {
         Reply::Failure(failure) => failure.code,
         _ => 0,
     };
