@@ -9,7 +9,7 @@ from muster_kv.wire.client import NodeClient, Options
 from muster_kv.wire.hello import Identity, Role
 from muster_kv.wire.messages import Done, Found, Get, ReplyBody, Take
 from muster_kv.wire.peer import Call
-from muster_kv.wire.server import Limits, Server, serve
+from muster_kv.wire.server import Limits, Plain, Server, serve
 
 TOKEN = b"secret"
 NODE = Identity("node-0", Role.STORAGE, "demo", TOKEN)
@@ -48,8 +48,11 @@ async def serving(
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
     port: int = 0,
+    plain: Plain | None = None,
 ) -> AsyncIterator[Server]:
-    server = await serve(handler, identity, host="127.0.0.1", port=port, limits=limits, tls=tls)
+    server = await serve(
+        handler, identity, host="127.0.0.1", port=port, limits=limits, tls=tls, plain=plain
+    )
     try:
         yield server
     finally:

@@ -2,6 +2,8 @@
 
 import hashlib
 
+import msgspec
+import muster_records
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from muster_kv.record import (
     decode,
     encode,
     fingerprint,
+    pack,
     value_digest,
 )
 
@@ -52,6 +55,16 @@ records = st.builds(
 @given(records)
 def test_bytes_bring_the_record_back(record: Record) -> None:
     assert decode(encode(record, SLOT), SLOT) == record
+
+
+@given(records, st.lists(st.binary(min_size=24, max_size=24), max_size=3))
+def test_both_languages_write_the_same_bytes(record: Record, dead: list[bytes]) -> None:
+    whole = msgspec.structs.replace(record, dead=b"".join(dead))
+    left = muster_records.purge(pack(whole), 0, list(whole.context))
+    if whole.versions or whole.applied or whole.dead:
+        assert left == pack(whole)
+    else:
+        assert left is None
 
 
 @given(records, st.data())

@@ -254,7 +254,7 @@ class Node:
             work,
             [key for body in bodies for key in hints_of(body)],
             len(bodies),
-            sync=self._sync and not all(getattr(body, "unsynced", False) for body in bodies),
+            sync=self._sync,
         )
         weight = units(len(bodies), sum(call.weight for call in calls))
         try:

@@ -151,6 +151,8 @@ class Writer:
                 raise
             except EngineError:
                 self.recent.clear()
+                # Its dots may be on disk.
+                self._spare = self.identity.renewed()
                 raise
             self._written(transaction, keys, size)
         requests = sum(job.requests for job in jobs)

@@ -1,0 +1,97 @@
+"""Plain requests stay packed on their way to whoever answers them; all others are as they were."""
+
+import asyncio
+
+import pytest
+
+from muster_kv.errors import FailureCode
+from muster_kv.merging import Intent
+from muster_kv.wire.messages import (
+    Done,
+    Failure,
+    Found,
+    Get,
+    Merge,
+    ReplyBody,
+    RequestBody,
+    Stat,
+    Take,
+)
+from muster_kv.wire.peer import Call
+from muster_kv.wire.server import Limits
+from muster_records import Batch
+
+from .loopback import connected, serving
+
+TAKE = Take(b"slot", Intent(bytes(16), b"v", 1))
+MERGE = Merge(b"slot", b"record")
+
+
+class Node:
+    """Answers look-ups with what it is told to hold, and writes not at all."""
+
+    def __init__(self) -> None:
+        self.kinds: list[tuple[int, int, int]] = []
+        self.opened = asyncio.Event()
+        self.opened.set()
+
+    async def write(self, batch: Batch) -> None:
+        self.kinds.append(batch.kinds)
+        await self.opened.wait()
+        batch.fail(FailureCode.NOT_READY, "not today")
+
+    async def read(self, batch: Batch) -> None:
+        self.kinds.append(batch.kinds)
+        slots = batch.slots()
+        batch.find(slots, [None] * len(slots))
+
+
+async def others(calls: list[Call]) -> list[ReplyBody]:
+    return [Done()] * len(calls)
+
+
+def code(reply: ReplyBody) -> FailureCode:
+    assert isinstance(reply, Failure), reply
+    return reply.code
+
+
+async def test_plain_requests_are_answered_in_their_batch() -> None:
+    node = Node()
+    async with serving(others, plain=node) as server, connected(server.port) as client:
+        bodies: list[RequestBody] = [TAKE, MERGE, Get(b"slot"), Stat(), TAKE]
+        replies = await asyncio.gather(*(client.request(body, 5) for body in bodies))
+    refused = Failure(FailureCode.NOT_READY, "not today")
+    assert replies == [refused, refused, Found(b""), Done(), refused]
+    assert sorted(node.kinds) == [(0, 0, 1), (2, 1, 0)]
+
+
+async def test_what_is_left_unanswered_fails(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Node):
+        async def write(self, batch: Batch) -> None:
+            raise OSError("broken")
+
+    async with serving(others, plain=Broken()) as server, connected(server.port) as client:
+        assert code(await client.request(TAKE, 5)) is FailureCode.INTERNAL
+        assert await client.request(Get(b"slot"), 5) == Found(b"")
+    assert "handling a batch failed" in caplog.text
+
+
+async def test_more_than_may_wait_is_refused() -> None:
+    node = Node()
+    node.opened.clear()
+    limits = Limits(max_queued=2)
+    async with (
+        serving(others, plain=node, limits=limits) as server,
+        connected(server.port) as client,
+    ):
+        first = asyncio.create_task(client.request(TAKE, 5))
+        while not node.kinds:
+            await asyncio.sleep(0)
+        # The two that wait are enough, and reads wait apart.
+        second = [asyncio.create_task(client.request(TAKE, 5)) for _ in range(2)]
+        assert await client.request(Get(b"slot"), 5) == Found(b"")
+        assert code(await client.request(TAKE, 5)) is FailureCode.OVERLOADED
+        node.opened.set()
+        codes = [code(reply) for reply in await asyncio.gather(first, *second)]
+    assert codes == [FailureCode.NOT_READY] * 3
+    assert node.kinds[:2] == [(1, 0, 0), (0, 0, 1)]
