@@ -34,9 +34,11 @@ class Node:
         self.kinds: list[tuple[int, int, int]] = []
         self.opened = asyncio.Event()
         self.opened.set()
+        self.begun = asyncio.Event()
 
     async def write(self, batch: Batch) -> None:
         self.kinds.append(batch.kinds)
+        self.begun.set()
         await self.opened.wait()
         batch.fail(FailureCode.NOT_READY, "not today")
 
@@ -85,8 +87,7 @@ async def test_more_than_may_wait_is_refused() -> None:
         connected(server.port) as client,
     ):
         first = asyncio.create_task(client.request(TAKE, 5))
-        while not node.kinds:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(node.begun.wait(), 5)
         # The two that wait are enough, and reads wait apart.
         second = [asyncio.create_task(client.request(TAKE, 5)) for _ in range(2)]
         assert await client.request(Get(b"slot"), 5) == Found(b"")
