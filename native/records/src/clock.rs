@@ -164,7 +164,10 @@ mod tests {
     use super::*;
 
     fn clock(entries: &[(&'static str, u64)]) -> Clock {
-        entries.iter().map(|(actor, counter)| (Bytes::from_static(actor.as_bytes()), *counter)).collect()
+        entries
+            .iter()
+            .map(|(actor, counter)| (Bytes::from_static(actor.as_bytes()), *counter))
+            .collect()
     }
 
     #[test]
@@ -193,8 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_of_two_entries_the_last_holds() {
-        let many: Clock =
-            (0..100_u64).map(|at| (Bytes::from(format!("n#{at}")), at + 1)).collect();
+        let many: Clock = (0..100_u64).map(|at| (Bytes::from(format!("n#{at}")), at + 1)).collect();
         let mut data = Vec::new();
         many.write(&mut data);
         assert_eq!(Clock::read(&mut Reader::new(data.into())), Ok(many));

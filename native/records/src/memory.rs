@@ -84,9 +84,7 @@ impl Memory {
 /// When `Record::dead` has the operation replaced, 0 where it does not have it.
 pub fn death_of_op(dead: &[u8], op: &Op) -> u64 {
     // The greatest comes first.
-    dead.chunks_exact(DEAD_BYTES)
-        .find(|entry| entry[STAMP_BYTES..] == op[..])
-        .map_or(0, stamp)
+    dead.chunks_exact(DEAD_BYTES).find(|entry| entry[STAMP_BYTES..] == op[..]).map_or(0, stamp)
 }
 
 /// When an entry of `Record::dead` was replaced.

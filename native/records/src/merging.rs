@@ -270,8 +270,10 @@ fn join_versions(ours: &Record, theirs: &Record) -> Vec<Version> {
             None => {}
         }
     }
-    let only_ours =
-        ours.versions.iter().filter(|one| !theirs.versions.iter().any(|other| other.dot == one.dot));
+    let only_ours = ours
+        .versions
+        .iter()
+        .filter(|one| !theirs.versions.iter().any(|other| other.dot == one.dot));
     joined.extend(only_ours.filter(|one| !theirs.context.covers(&one.dot)).cloned());
     joined
 }

@@ -86,9 +86,13 @@ impl Body {
             Self::Take { slot, intent, base, unsynced } => {
                 to.array(5).uint(tag::TAKE).bin(slot).packed(intent).bin(base).flag(*unsynced)
             }
-            Self::Merge { slot, record, unsynced } => {
-                to.array(5).uint(tag::MERGE).bin(slot).bin(record).uint(cause::WRITE).flag(*unsynced)
-            }
+            Self::Merge { slot, record, unsynced } => to
+                .array(5)
+                .uint(tag::MERGE)
+                .bin(slot)
+                .bin(record)
+                .uint(cause::WRITE)
+                .flag(*unsynced),
             Self::Get { slot } => to.array(2).uint(tag::GET).bin(slot),
             Self::Packed(body) => to.packed(body),
         };
@@ -111,7 +115,12 @@ impl Failure {
     /// One that says which ring the node has.
     pub fn of_ring(code: i64, detail: &str, ring_version: u64) -> Self {
         let mut packed = Vec::with_capacity(detail.len() + 16);
-        packed.array(4).uint(tag::FAILURE).uint(code.unsigned_abs()).text(detail).uint(ring_version);
+        packed
+            .array(4)
+            .uint(tag::FAILURE)
+            .uint(code.unsigned_abs())
+            .text(detail)
+            .uint(ring_version);
         Self { code, ring_version, packed: packed.into() }
     }
 

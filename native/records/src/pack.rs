@@ -97,7 +97,9 @@ impl Reader {
     pub fn fields(&mut self, least: usize) -> Result<usize, Malformed> {
         let count = self.array()?;
         if count < least {
-            return Err(Malformed(format!("an array of {count} elements, where {least} are needed")));
+            return Err(Malformed(format!(
+                "an array of {count} elements, where {least} are needed"
+            )));
         }
         Ok(count)
     }
@@ -222,7 +224,8 @@ impl Pack for Vec<u8> {
     }
 
     fn utf8(&mut self, text: &[u8]) -> &mut Self {
-        let _never = rmp::encode::write_str_len(self, u32::try_from(text.len()).unwrap_or(u32::MAX));
+        let _never =
+            rmp::encode::write_str_len(self, u32::try_from(text.len()).unwrap_or(u32::MAX));
         self.packed(text)
     }
 

@@ -77,7 +77,8 @@ mod tests {
         for slot in ["a", "b", "c", "a", "d"] {
             recent.put(&Bytes::from(slot), "1".into());
         }
-        let held: Vec<_> = ["a", "b", "c", "d"].map(|slot| recent.get(slot.as_bytes()).is_some()).into();
+        let held: Vec<_> =
+            ["a", "b", "c", "d"].map(|slot| recent.get(slot.as_bytes()).is_some()).into();
         assert_eq!(held, [true, false, true, true]);
         recent.remove(b"a");
         recent.put(&Bytes::from("e"), "1".into());

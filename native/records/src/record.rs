@@ -170,7 +170,8 @@ pub fn value_digest(value: Option<&[u8]>) -> [u8; 16] {
 
 /// The bytes of the record of the key at `slot`.
 pub fn encode(record: &Record, slot: &[u8]) -> Bytes {
-    let values: usize = record.versions.iter().filter_map(|one| one.value.as_ref()).map(Bytes::len).sum();
+    let values: usize =
+        record.versions.iter().filter_map(|one| one.value.as_ref()).map(Bytes::len).sum();
     let mut data = Vec::with_capacity(values + record.dead.len() + 256);
     data.push(FORMAT);
     record.write(&mut data);

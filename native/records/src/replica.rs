@@ -52,13 +52,7 @@ struct Entry {
 
 impl Replica {
     pub fn new(whom: Whom) -> Self {
-        Self {
-            whom,
-            renewed: false,
-            corrupted: 0,
-            entries: HashMap::new(),
-            changed: Vec::new(),
-        }
+        Self { whom, renewed: false, corrupted: 0, entries: HashMap::new(), changed: Vec::new() }
     }
 
     /// Takes in what is held at `slot`; what is loaded already stays.
@@ -110,12 +104,7 @@ impl Replica {
     }
 
     /// Takes a write, and answers; `base` is a record to join first, or empty.
-    pub fn take(
-        &mut self,
-        slot: &Bytes,
-        intent: &Intent,
-        base: &Bytes,
-    ) -> Result<Bytes, Failure> {
+    pub fn take(&mut self, slot: &Bytes, intent: &Intent, base: &Bytes) -> Result<Bytes, Failure> {
         let size = intent.value.as_ref().map_or(0, Bytes::len);
         if size > VALUE_BYTES {
             let why = format!("value: {size} bytes; allowed: at most {VALUE_BYTES}");

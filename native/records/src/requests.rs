@@ -252,6 +252,7 @@ impl Batch {
     /// Drops what nobody waits for any more, since its connection is over.
     pub fn leave(&mut self, over: &[u64]) {
         self.requests.retain(|request| !over.contains(&request.connection));
+        self.weight = self.requests.iter().map(|one| one.asked.body.weight()).sum();
     }
 
     /// Answers what is late or against the rules.

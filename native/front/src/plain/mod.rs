@@ -24,13 +24,13 @@ use crate::framing::framed;
 use crate::status::{code, Status};
 use crate::storage::asking::{Answers, Asking};
 use crate::storage::hub::{Ended, Listener};
-use muster_records::messages::{self, Body};
-use muster_records::pack::{Malformed, Pack, Reader};
 use crate::storage::quorum::{Group, Quorum};
-use muster_records::plain as record;
 use crate::storage::spread::{Ending, Spread, Verdict, Way};
 use crate::storage::Storage;
 use catalogue::{Catalogue, Level, Tenant};
+use muster_records::messages::{self, Body};
+use muster_records::pack::{Malformed, Pack, Reader};
+use muster_records::plain as record;
 use proto::{Field, Write};
 use tally::Tally;
 

@@ -19,7 +19,6 @@ use super::asking::{Answers, Asking};
 use super::hello::Identity;
 use super::hub::{Ended, Event, Hub, Listener, Target};
 use super::link::{Manners, Place};
-use muster_records::messages::Body;
 use super::quorum::{self, one, Group, Quorum, Set};
 use super::spread::{Ending, Spread, Verdict, Way};
 use super::{keep, tls, Storage};
@@ -27,6 +26,7 @@ use crate::plain::face::Plain as PlainFace;
 use crate::plain::Plain;
 use crate::race::race;
 use crate::server;
+use muster_records::messages::Body;
 
 type Authorities = (PyBackedBytes, Option<(PyBackedBytes, PyBackedBytes)>);
 

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::asking::{Answers, Asking};
-use muster_records::messages::{code, Body, Failure};
 use super::node::{micros, Node, Outbox};
 use super::spread::{Ending, Spread};
 use super::wheel::Wheel;
+use muster_records::messages::{code, Body, Failure};
 
 /// Who gets the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

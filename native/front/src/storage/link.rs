@@ -15,12 +15,12 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 
-use muster_records::frames::{self, frame, kind, MAX_FRAME_BYTES};
 use super::hello::{self, Challenge, Identity, MAX_HELLO_BYTES, NONCE_BYTES};
-use muster_records::messages;
-use muster_records::pack::{Malformed, Pack, Reader};
 use super::Storage;
 use crate::race::{race, Either};
+use muster_records::frames::{self, frame, kind, MAX_FRAME_BYTES};
+use muster_records::messages;
+use muster_records::pack::{Malformed, Pack, Reader};
 
 const CONNECT: Duration = Duration::from_secs(2);
 /// Nothing heard for so long: the connection is given up.

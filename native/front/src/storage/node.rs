@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use muster_records::frames::{self, kind, FULL_FRAME_BYTES, HEAD_BYTES};
 use super::hub::Target;
+use super::patience::Patience;
+use muster_records::frames::{self, kind, FULL_FRAME_BYTES, HEAD_BYTES};
 use muster_records::messages::{code, Body, Failure};
 use muster_records::pack::Pack;
-use super::patience::Patience;
 
 const MOST_IN_FLIGHT: usize = 8192;
 const MOST_BYTES_IN_FLIGHT: usize = 128 * 1024 * 1024;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::hub::{Ended, Event, Hub, Listener, Target};
-use muster_records::messages::{code, outcome, Body, Failure, Reply, Took};
 use super::quorum::{one, Quorum, Set, State};
+use muster_records::messages::{code, outcome, Body, Failure, Reply, Took};
 use muster_records::plain as record;
 
 const LEAST: Duration = Duration::from_millis(1);

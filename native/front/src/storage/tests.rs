@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::asking::{Answers, Asking};
+use super::hub::{Ended, Event, Hub, Listener};
+use super::quorum::{Group, Quorum, Set};
+use super::spread::{Ending, Spread, Verdict, Way};
 use muster_records::clock::Dot;
 use muster_records::frames::{cut, MAX_FRAME_BYTES};
-use super::hub::{Ended, Event, Hub, Listener};
 use muster_records::messages::{code, Body, Failure};
 use muster_records::pack::{Pack, Reader};
 use muster_records::record::{encode, Record, Version};
-use super::quorum::{Group, Quorum, Set};
-use super::spread::{Ending, Spread, Verdict, Way};
 
 const HEDGE: Duration = Duration::from_millis(50);
 const SLOT: &[u8] = b"slot";

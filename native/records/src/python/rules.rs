@@ -39,10 +39,7 @@ fn malformed(Malformed(why): Malformed) -> PyErr {
     PyValueError::new_err(why)
 }
 
-fn read<T>(
-    packed: &[u8],
-    read: impl FnOnce(&mut Reader) -> Result<T, Malformed>,
-) -> PyResult<T> {
+fn read<T>(packed: &[u8], read: impl FnOnce(&mut Reader) -> Result<T, Malformed>) -> PyResult<T> {
     read(&mut Reader::new(Bytes::copy_from_slice(packed))).map_err(malformed)
 }
 

@@ -263,7 +263,8 @@ async def serve(
     """Return a server that listens at `host` and `port` (0: any).
 
     `handler` gets each batch's calls, all of one lane and none late when it was called, and returns
-    their answers in the same order; with `plain` it gets those that are not. Raises OSError where the port can't be had.
+    their answers in the same order; with `plain` it gets those that are not. Raises OSError where
+    the port can't be had.
     """
     server = Server(handler, identity, limits or Limits(), plain)
     await server.start(host, port, tls)
