@@ -24,7 +24,10 @@ def _load() -> ModuleType:
 
 lockfile = _load()
 
-of_each_crate = pytest.mark.parametrize("crate", [NATIVE, NATIVE / "front", NATIVE / "records"], ids=lambda p: p.name)
+CRATES = [NATIVE, NATIVE / "front", NATIVE / "records"]
+of_each_crate = pytest.mark.parametrize(
+    "crate", [NATIVE, NATIVE / "front", NATIVE / "records"], ids=lambda p: p.name
+)
 
 
 def pins(crate: Path) -> str:

@@ -3,11 +3,11 @@
 import hashlib
 
 import msgspec
-import muster_records
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import muster_records
 from muster_kv.clock import Dot
 from muster_kv.record import (
     ABSENT,

@@ -35,9 +35,7 @@ class Reads:
         self._engine = engine
         self._metrics = metrics
 
-    def batch(
-        self, jobs: Sequence[Batch | Sequence[Read]]
-    ) -> list[list[ReplyBody] | Exception]:
+    def batch(self, jobs: Sequence[Batch | Sequence[Read]]) -> list[list[ReplyBody] | Exception]:
         """Answer all requests of all `jobs` with one look into the store; plain ones in place."""
         asked = [
             job.slots() if isinstance(job, Batch) else [body.slot for body in job] for job in jobs

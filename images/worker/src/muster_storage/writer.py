@@ -161,18 +161,14 @@ class Writer:
 
     def _transaction(self, jobs: "Sequence[Job[R]]") -> Transaction:
         names = Names(self.identity, self._spare)
-        replica = Replica(
-            names.identity.actor, names.spare.actor, self.floor, self.horizon.steps
-        )
+        replica = Replica(names.identity.actor, names.spare.actor, self.floor, self.horizon.steps)
         slots: list[bytes] = []
         for job in jobs:
             slots += job.slots
             if job.batch is not None:
                 slots += replica.recall(job.batch, self.recent)
         missing = replica.missing(list(dict.fromkeys(slots)))
-        for slot, data in zip(
-            missing, read_many(self._engine, Family.DATA, missing), strict=True
-        ):
+        for slot, data in zip(missing, read_many(self._engine, Family.DATA, missing), strict=True):
             replica.load(slot, data)
         hints = list({key: None for job in jobs for key in job.hints})
         return Transaction(

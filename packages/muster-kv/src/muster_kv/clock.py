@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 import msgspec
+
 import muster_records
 
 # Actor -> greatest counter. An entry (a, n) says that every write with a dot (a, m), m <= n, is

@@ -6,18 +6,18 @@ its operation is not dead. An operation is dead when any version of it was repla
 that two replicas took (the first did not answer in time): a writer that saw one of the two copies
 replaced the operation, not only that copy.
 
-The rules are in `native/records/src/merging.rs`, where whole batches are done by them; here they are
-called for single records.
+The rules are in `native/records/src/merging.rs`, where whole batches are done by them; here they
+are called for single records.
 """
 
 from enum import Enum
 
 import msgspec
-import muster_records
-from muster_records import DEAD_LIMIT, LWW, OverclaimError
 
+import muster_records
 from muster_kv.clock import Dot, VectorClock
 from muster_kv.record import Applied, Record, Version, pack, unpack
+from muster_records import DEAD_LIMIT, LWW, OverclaimError
 
 __all__ = [
     "DEAD_LIMIT",

@@ -8,9 +8,9 @@ slot as wrong as a damaged one.
 import hashlib
 
 import msgspec
-from muster_records import CorruptRecordError, check, seal, value_digest
 
 from muster_kv.clock import EMPTY, Dot, VectorClock
+from muster_records import CorruptRecordError, check, seal, value_digest
 
 __all__ = [
     "ABSENT",

@@ -8,9 +8,8 @@ part in, and never later than now minus the grace. The rules are those of `muste
 from collections.abc import Collection
 
 import muster_records
-from muster_records import CLOCK_LIMIT
-
 from muster_kv.record import Record, pack, unpack
+from muster_records import CLOCK_LIMIT
 
 __all__ = ["CLOCK_LIMIT", "is_dead", "purge"]
 

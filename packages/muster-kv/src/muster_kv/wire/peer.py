@@ -6,8 +6,6 @@ import secrets
 import time
 from typing import Protocol, cast
 
-from muster_records import Frame
-
 from muster_kv.errors import FailureCode
 from muster_kv.wire import hello
 from muster_kv.wire.frames import (
@@ -26,6 +24,7 @@ from muster_kv.wire.frames import (
 from muster_kv.wire.hello import Challenge, Hello, Identity, Proof, Refusal, RefusedError
 from muster_kv.wire.messages import Failure, Reply, ReplyBody, RequestBody
 from muster_kv.wire.timing import Offset
+from muster_records import Frame
 
 log = logging.getLogger(__name__)
 

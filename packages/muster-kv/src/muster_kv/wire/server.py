@@ -13,7 +13,6 @@ from enum import Enum
 from typing import Protocol
 
 import msgspec
-from muster_records import Batch, Frame
 
 from muster_kv.errors import FailureCode
 from muster_kv.wire.hello import Identity
@@ -32,6 +31,7 @@ from muster_kv.wire.messages import (
     Take,
 )
 from muster_kv.wire.peer import Call, Peer
+from muster_records import Batch, Frame
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +126,7 @@ class Server:
         self._listening = await loop.create_server(lambda: Peer(self), host, port, ssl=tls)
         lanes = [Lane.WRITE, Lane.READ, *[Lane.LONG] * self.limits.long_workers]
         self._workers = [
-            asyncio.create_task(self._work(lane), name=f"{lane.value} requests")
-            for lane in lanes
+            asyncio.create_task(self._work(lane), name=f"{lane.value} requests") for lane in lanes
         ]
 
     async def close(self, grace: float = 5.0) -> None:
