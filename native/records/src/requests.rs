@@ -186,13 +186,30 @@ struct Answer {
     failed: bool,
 }
 
+/// Room for all that there is.
+pub const ALL: (usize, usize) = (usize::MAX, usize::MAX);
+
 const LATE: &str = "the deadline passed before the request was begun";
 const FAILED: &str = "the request failed for a reason in the node's log";
 
 impl Batch {
-    /// Adds requests of a connection whose clock is `offset_us` behind ours.
-    pub fn add(&mut self, connection: u64, offset_us: i64, asked: Vec<Asked<Plain>>) {
-        for asked in asked {
+    /// Moves requests here of a connection whose clock is `offset_us` behind ours: the first so
+    /// many, and none behind one that goes beyond so many bytes.
+    pub fn add(
+        &mut self,
+        connection: u64,
+        offset_us: i64,
+        asked: &mut Vec<Asked<Plain>>,
+        (most, most_bytes): (usize, usize),
+    ) {
+        let mut bytes = 0;
+        let fits = |one: &Asked<Plain>| {
+            let begun = bytes <= most_bytes;
+            bytes += one.body.weight();
+            begun
+        };
+        let count = asked.iter().take(most).map(fits).take_while(|fits| *fits).count();
+        for asked in asked.drain(..count) {
             self.weight += asked.body.weight();
             let expires_us = asked.deadline_us.saturating_add(offset_us);
             self.requests.push(Request { connection, expires_us, asked, answer: None });

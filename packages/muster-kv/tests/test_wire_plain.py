@@ -88,8 +88,9 @@ async def test_more_than_may_wait_is_refused() -> None:
     ):
         first = asyncio.create_task(client.request(TAKE, 5))
         await asyncio.wait_for(node.begun.wait(), 5)
-        # The two that wait are enough, and reads wait apart.
-        second = [asyncio.create_task(client.request(TAKE, 5)) for _ in range(2)]
+        # Two of a frame are enough, and reads wait apart.
+        *second, third = [asyncio.create_task(client.request(TAKE, 5)) for _ in range(3)]
+        assert code(await third) is FailureCode.OVERLOADED
         assert await client.request(Get(b"slot"), 5) == Found(b"")
         assert code(await client.request(TAKE, 5)) is FailureCode.OVERLOADED
         node.opened.set()

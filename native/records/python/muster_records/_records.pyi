@@ -1,7 +1,7 @@
 """Records, and what a replica does with them, in Rust.
 
-Clocks, records and intents are packed: the MessagePack of `muster_kv`'s structs of these names. What
-is not that raises ValueError.
+Clocks, records and intents are packed: the MessagePack of `muster_kv`'s structs of these names.
+What is not that raises ValueError.
 """
 
 from collections.abc import Sequence
@@ -70,9 +70,17 @@ class Frame:
         """How many plain writes and look-ups it has."""
     def others(self) -> list[tuple[int, int, int, bytes]]:
         """Number, deadline on the sender's clock, version of the ring and packed body of others."""
-    def put_writes(self, connection: int, offset_us: int, batch: Batch) -> None:
-        """Move its writes to a batch; the sender's clock is `offset_us` behind ours."""
-    def put_reads(self, connection: int, offset_us: int, batch: Batch) -> None:
+    def put_writes(
+        self, connection: int, offset_us: int, batch: Batch, room: tuple[int, int] = ...
+    ) -> int:
+        """Move its writes to a batch; returns how many stay.
+
+        The sender's clock is `offset_us` behind ours. With `room` only the first so many go, and
+        none behind one that goes beyond so many bytes.
+        """
+    def put_reads(
+        self, connection: int, offset_us: int, batch: Batch, room: tuple[int, int] = ...
+    ) -> int:
         """The same with its look-ups."""
 
 class Rules:

@@ -62,12 +62,28 @@ impl Frame {
             .collect()
     }
 
-    fn put_writes(&mut self, connection: u64, offset_us: i64, batch: &mut Batch) {
-        batch.0.add(connection, offset_us, std::mem::take(&mut self.0.writes));
+    #[pyo3(signature = (connection, offset_us, batch, room = requests::ALL))]
+    fn put_writes(
+        &mut self,
+        connection: u64,
+        offset_us: i64,
+        batch: &mut Batch,
+        room: (usize, usize),
+    ) -> usize {
+        batch.0.add(connection, offset_us, &mut self.0.writes, room);
+        self.0.writes.len()
     }
 
-    fn put_reads(&mut self, connection: u64, offset_us: i64, batch: &mut Batch) {
-        batch.0.add(connection, offset_us, std::mem::take(&mut self.0.reads));
+    #[pyo3(signature = (connection, offset_us, batch, room = requests::ALL))]
+    fn put_reads(
+        &mut self,
+        connection: u64,
+        offset_us: i64,
+        batch: &mut Batch,
+        room: (usize, usize),
+    ) -> usize {
+        batch.0.add(connection, offset_us, &mut self.0.reads, room);
+        self.0.reads.len()
     }
 }
 

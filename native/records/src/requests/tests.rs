@@ -34,7 +34,7 @@ fn frame(bodies: &[Vec<u8>], ring_version: u64) -> Frame {
 
 fn writes(bodies: &[Vec<u8>], ring_version: u64) -> Batch {
     let mut batch = Batch::default();
-    batch.add(7, 100, frame(bodies, ring_version).writes);
+    batch.add(7, 100, &mut frame(bodies, ring_version).writes, ALL);
     batch
 }
 
@@ -149,7 +149,7 @@ fn what_did_not_become_durable_fails() {
 fn look_ups_are_answered_and_damage_is_not_shown() {
     let get = packed(&Body::Get { slot: SLOT });
     let mut batch = Batch::default();
-    batch.add(7, 0, frame(&[get.clone(), get], 0).reads);
+    batch.add(7, 0, &mut frame(&[get.clone(), get], 0).reads, ALL);
     let mut first = batch.first(1);
     let held = HashMap::from([(SLOT, Some(Bytes::from_static(b"\xff")))]);
     assert_eq!(first.find(&held), 1);
@@ -161,11 +161,27 @@ fn look_ups_are_answered_and_damage_is_not_shown() {
 #[test]
 fn answers_fill_frames_and_those_who_left_get_none() {
     let mut batch = writes(&[take(1), take(2), take(3)], 0);
-    batch.add(8, 0, frame(&[take(4)], 0).writes);
+    batch.add(8, 0, &mut frame(&[take(4)], 0).writes, ALL);
     batch.leave(&[8]);
     assert_eq!(batch.len(), 3);
     assert_eq!(batch.first(2).len(), 2);
     assert_eq!(batch.weight(), 64 + SLOT.len() + 1);
     // Nobody answered them.
     assert_eq!(codes(&mut batch), [code::INTERNAL]);
+}
+
+#[test]
+fn what_there_is_no_room_for_stays() {
+    let mut asked = frame(&[take(1), take(2), take(3), take(4)], 0).writes;
+    let weight = asked[0].body.weight();
+    let mut batch = Batch::default();
+    batch.add(7, 0, &mut asked, (0, 9 * weight));
+    assert_eq!((batch.len(), asked.len()), (0, 4));
+    batch.add(7, 0, &mut asked, (1, 9 * weight));
+    assert_eq!((batch.len(), batch.weight(), asked[0].number), (1, weight, 1));
+    // The one that goes beyond it is still taken.
+    batch.add(7, 0, &mut asked, (9, weight));
+    assert_eq!((batch.len(), batch.weight(), asked.len()), (3, 3 * weight, 1));
+    batch.add(7, 0, &mut asked, ALL);
+    assert_eq!((batch.len(), asked.len()), (4, 0));
 }

@@ -170,21 +170,22 @@ class Server:
             if not count:
                 continue
             queue = self._queues[lane]
-            if self._closing or self._is_full(queue):
+            left = put(peer.number, offset_us, queue.plain, self._room(queue))
+            if left < count:
+                queue.wake()
+            if left:
                 refused = Batch()
                 put(peer.number, offset_us, refused)
                 failure = _CLOSING if self._closing else _OVERLOADED
                 refused.fail(failure.code, failure.detail)
                 self._send(refused)
-            else:
-                put(peer.number, offset_us, queue.plain)
-                queue.wake()
 
-    def _is_full(self, queue: "_Queue") -> bool:
+    def _room(self, queue: "_Queue") -> tuple[int, int]:
+        """How many more requests may wait, and how many bytes there may be before the last."""
         limits = self.limits
-        return queue.length >= limits.max_queued or (
-            queue.weight + queue.plain.weight > limits.max_queued_bytes
-        )
+        requests = limits.max_queued - queue.length
+        size = limits.max_queued_bytes - queue.weight - queue.plain.weight
+        return (0, 0) if self._closing or requests <= 0 or size < 0 else (requests, size)
 
     def take(self, calls: list[Call]) -> None:
         """Queue a frame's requests, each in its lane."""
@@ -194,7 +195,7 @@ class Server:
         refused: list[tuple[Call, ReplyBody]] = []
         for call in calls:
             queue = self._by_kind.get(type(call.body), self._long)
-            if self._is_full(queue):
+            if not self._room(queue)[0]:
                 refused.append((call, _OVERLOADED))
             else:
                 queue.put(call)
@@ -222,7 +223,8 @@ class Server:
     async def _answer(self, lane: Lane, batch: Batch) -> None:
         assert self._plain is not None  # noqa: S101 - who has none gets none
         # Nobody waits for the answers of a connection that is over, and who asked may go on.
-        if over := [number for number in batch.connections() if number not in self._peers]:
+        peers = [(number, self._peers.get(number)) for number in batch.connections()]
+        if over := [number for number, peer in peers if peer is None or peer.over]:
             batch.leave(over)
         try:
             await (self._plain.write(batch) if lane is Lane.WRITE else self._plain.read(batch))
