@@ -151,7 +151,8 @@ impl Replica {
 
     /// Joins a record into the one that is held; whether that was news.
     pub fn join(&mut self, slot: &Bytes, data: &Bytes) -> Result<bool, Corrupt> {
-        if self.entries.get(slot).is_some_and(|entry| entry.data.as_ref() == Some(data)) {
+        // It must not be taken for a damaged one, which would give way.
+        if self.data(slot).map_err(unread)? == Some(data) {
             return Ok(false);
         }
         let theirs = decode(data, slot).inspect_err(|_| self.corrupted += 1)?;
@@ -221,15 +222,13 @@ impl Replica {
 
     /// A record as it is now.
     fn record(&mut self, slot: &Bytes) -> Result<&Record, Corrupt> {
-        // Who loads forgets none: what was not loaded would be a damaged record.
-        let unloaded = || Corrupt("a record that was not read".into());
-        let entry = self.entries.get_mut(slot).ok_or_else(unloaded)?;
+        let entry = self.entries.get_mut(slot).ok_or(Unloaded).map_err(unread)?;
         if entry.record.is_none() {
             let data = entry.data.clone().unwrap_or_default();
             let decoded = decode(&data, slot).inspect_err(|_| self.corrupted += 1);
             entry.record = Some(decoded?);
         }
-        entry.record.as_ref().ok_or_else(unloaded)
+        entry.record.as_ref().ok_or(Unloaded).map_err(unread)
     }
 
     fn put(&mut self, slot: &Bytes, record: Record) -> Bytes {
@@ -260,6 +259,11 @@ impl Replica {
 /// The token in a slot.
 pub fn token_of(slot: &[u8]) -> u64 {
     slot.first_chunk::<TOKEN_BYTES>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Who loads forgets none; what was not loaded is refused, and never made up.
+fn unread(_: Unloaded) -> Corrupt {
+    Corrupt("a record that was not read".into())
 }
 
 fn corrupt(Corrupt(why): Corrupt) -> Failure {

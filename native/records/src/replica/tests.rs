@@ -139,3 +139,13 @@ fn too_many_siblings_and_contexts_that_claim_too_much_are_refused() {
     let large = Intent { value, ..intent(0x7e, None) };
     assert_eq!(refused(&replica.take(&SLOT, &large, &Bytes::new())), code::TOO_LARGE);
 }
+
+#[test]
+fn what_was_not_loaded_is_refused() {
+    let mut replica = replica(None);
+    let slot = Bytes::from_static(b"\x80\0\0\0\0\0\0\0t\0l");
+    let theirs = encode(&Record::default(), &slot);
+    assert!(replica.join(&slot, &theirs).is_err());
+    assert_eq!(refused(&replica.take(&slot, &intent(1, None), &Bytes::new())), code::CORRUPT);
+    assert!(replica.changes().next().is_none() && !replica.renewed());
+}
