@@ -91,8 +91,10 @@ class Lane(Generic[J, R]):
             results: Sequence[R | Exception]
             try:
                 results = self._work([waiting.job for waiting in batch])
-            except Exception as error:  # noqa: BLE001 - it is the answer of each job
-                results = [error] * len(batch)
+            except BaseException as error:  # noqa: BLE001 - it is the answer of each job
+                # A panic in Rust is no Exception, and must end neither this thread nor who waits.
+                failed = error if isinstance(error, Exception) else RuntimeError(repr(error))
+                results = [failed] * len(batch)
             self._loop.call_soon_threadsafe(_answer, batch, results)
 
     def _next(self) -> list[_Waiting[J, R]]:

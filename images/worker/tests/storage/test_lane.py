@@ -70,6 +70,20 @@ async def test_what_the_work_raises_is_the_answer_of_all() -> None:
     await lane.close()
 
 
+async def test_a_panic_ends_neither_the_lane_nor_who_waits() -> None:
+    class Panic(BaseException):
+        pass
+
+    def fail(jobs: Sequence[int]) -> list[int | Exception]:
+        raise Panic("out of bounds")
+
+    lane = Lane[int, int]("test", fail, most=4, queued=100)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            await asyncio.wait_for(lane.submit(1), 10)
+    await lane.close()
+
+
 async def test_a_full_or_closed_lane_refuses() -> None:
     gate = Gate()
     lane = Lane[int, int]("test", gate, most=1, queued=2)
