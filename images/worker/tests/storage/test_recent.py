@@ -15,9 +15,7 @@ from muster_storage.metrics import Metrics
 from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, Writer
 
-from .test_writer import AT, IDENTITY, NOW, Asked, Failing
-from .test_writer import _held as held
-from .test_writer import _take as taking
+from .writing import AT, IDENTITY, NOW, Asked, Failing, held, taking
 
 pytestmark = pytest.mark.integration
 
