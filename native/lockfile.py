@@ -8,7 +8,8 @@ this machine's cargo uses by default; `cargo --locked` refuses to build if the t
     python3 native/lockfile.py restore    before a build (build_wheel.py does it)
     python3 native/lockfile.py pin        after `cargo update` or a change to Cargo.toml
 
-Both take the folder of another crate as a second argument: native/front and native/records have pins of their own.
+Both take the folder of another crate as a second argument: native/front and native/records have
+pins of their own.
 """
 
 import json

@@ -25,9 +25,7 @@ def _load() -> ModuleType:
 lockfile = _load()
 
 CRATES = [NATIVE, NATIVE / "front", NATIVE / "records"]
-of_each_crate = pytest.mark.parametrize(
-    "crate", [NATIVE, NATIVE / "front", NATIVE / "records"], ids=lambda p: p.name
-)
+of_each_crate = pytest.mark.parametrize("crate", CRATES, ids=lambda p: p.name)
 
 
 def pins(crate: Path) -> str:
