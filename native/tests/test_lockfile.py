@@ -32,11 +32,17 @@ def pins(crate: Path) -> str:
     return (crate / "Cargo.pins").read_text(encoding="utf-8")
 
 
+LINKED = {NATIVE / "front": [NATIVE / "records"]}
+"""Which crates of ours are compiled into another, beside which they lie."""
+
+
 def copied(crate: Path, folder: Path) -> Path:
+    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "lib.rs").touch()
     for name in ("Cargo.toml", "Cargo.pins"):
         (folder / name).write_bytes((crate / name).read_bytes())
-    (folder / "src").mkdir()
-    (folder / "src" / "lib.rs").touch()
+    for other in LINKED.get(crate, []):
+        copied(other, folder.parent / other.name)
     return folder
 
 
@@ -51,8 +57,7 @@ def test_pins_and_lock_turn_into_each_other(crate: Path) -> None:
 def test_every_crate_but_our_own_is_pinned_by_a_checksum(crate: Path) -> None:
     packages = tomllib.loads(lockfile.to_lock(pins(crate), REGISTRY))["package"]
     without = [package["name"] for package in packages if "checksum" not in package]
-    linked = {"front": ["muster-records"]}.get(crate.name, [])
-    assert without == [f"muster-{crate.name}", *linked]
+    assert without == [f"muster-{each.name}" for each in (crate, *LINKED.get(crate, []))]
     pinned = [package for package in packages if "checksum" in package]
     assert all(len(package["checksum"]) == 64 for package in pinned)
     assert all(package["source"] == REGISTRY for package in pinned)
@@ -74,8 +79,9 @@ def test_restoring_writes_once_and_then_leaves_the_file_alone(tmp_path: Path) ->
 @pytest.mark.integration
 @of_each_crate
 def test_cargo_accepts_the_restored_lock(crate: Path, tmp_path: Path) -> None:
-    lockfile.restore(copied(crate, tmp_path))
+    folder = copied(crate, tmp_path / crate.name)
+    lockfile.restore(folder)
     command = ["cargo", "metadata", "--locked", "--all-features", "--format-version=1"]
-    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=240)
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=240)
     found = {package["name"] for package in json.loads(done.stdout)["packages"]}
     assert {line.split(" ")[0] for line in pins(crate).splitlines()} == found
