@@ -23,13 +23,13 @@ from .nodes import MemoryNode, memory_nodes
 pytestmark = pytest.mark.integration
 
 # Nobody is taken for dead because a machine is slow, and what succeeds may take long.
-PATIENT = {
+PATIENT: dict[str, Any] = {
     "write_timeout": "20s",
     "read_timeout": "20s",
     "hedge_after": "50ms",
     "suspect_after": "20s",
 }
-SOON = {"write_timeout": "1s", "read_timeout": "1s"}
+SOON: dict[str, Any] = {"write_timeout": "1s", "read_timeout": "1s"}
 
 
 @asynccontextmanager
