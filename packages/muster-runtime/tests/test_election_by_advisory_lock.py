@@ -11,11 +11,12 @@ from .candidates import Candidate, campaigning
 
 pytestmark = pytest.mark.integration
 
-FAST = Timings(lease_duration=3.0, renew_deadline=1.5, retry_period=0.1)
+# The lock goes with its connection, so that who is slow may keep it.
+PATIENT = Timings(lease_duration=60.0, renew_deadline=30.0, retry_period=0.1)
 
 
 def _candidate(dsn: str, identity: str, name: str = "coordinator") -> Candidate:
-    return Candidate(AdvisoryLockElector(dsn, name, identity, FAST))
+    return Candidate(AdvisoryLockElector(dsn, name, identity, PATIENT))
 
 
 async def test_one_of_two_leads_and_the_other_follows_when_it_goes(dsn: str) -> None:

@@ -20,6 +20,8 @@ from .candidates import Candidate, campaigning
 pytestmark = pytest.mark.integration
 
 FAST = Timings(lease_duration=3.0, renew_deadline=1.5, retry_period=0.2)
+# Nobody loses it by being slow, nor is too slow to give it back.
+PATIENT = Timings(lease_duration=300.0, renew_deadline=200.0, retry_period=1.0)
 
 
 class Cuttable:
@@ -64,7 +66,7 @@ def store(api: client.ApiClient) -> Callable[[], Cuttable]:
 async def test_one_of_two_leads_and_the_other_follows_at_once_after_a_release(
     store: Callable[[], Cuttable],
 ) -> None:
-    a, b = (Candidate(LeaseElector(store(), name, FAST)) for name in ("a", "b"))
+    a, b = (Candidate(LeaseElector(store(), name, PATIENT)) for name in ("a", "b"))
     async with campaigning(b):
         async with campaigning(a):
             await eventually(lambda: a.leading != b.leading, what="exactly one leads")
@@ -73,7 +75,8 @@ async def test_one_of_two_leads_and_the_other_follows_at_once_after_a_release(
             assert not second.leading
             if first is b:
                 return
-        await eventually(lambda: b.leading, deadline=FAST.lease_duration, what="b follows")
+        # Long before the lease would have ended.
+        await eventually(lambda: b.leading, what="b follows")
         assert b.terms[0].number == a.terms[0].number + 1
 
 
@@ -86,16 +89,17 @@ async def test_a_leader_that_is_cut_off_steps_down_before_another_begins(
         await eventually(lambda: a.leading, what="a leads")
         async with campaigning(b):
             cut.cut = True
+            before = list(a.terms)
 
             def followed() -> bool:
                 assert not (a.leading and b.leading)
                 return b.leading
 
             await eventually(followed, every=0.01, what="b leads, and never beside a")
-            assert b.terms[0].number == a.terms[0].number + 1
+            assert b.terms[0].number == before[-1].number + 1
             cut.cut = False
             await eventually(lambda: a.elector.leader == "b", what="a sees b")
-            assert len(a.terms) == 1
+            assert a.terms == before
 
 
 async def test_a_lease_made_beforehand_keeps_its_labels(
@@ -105,7 +109,7 @@ async def test_a_lease_made_beforehand_keeps_its_labels(
     name = f"made-{uuid.uuid4().hex[:8]}"
     metadata = client.V1ObjectMeta(name=name, labels={"app.kubernetes.io/name": "muster"})
     await leases.create_namespaced_lease("default", client.V1Lease(metadata=metadata))
-    a = Candidate(LeaseElector(kube_leases(api, "default", name), "a", FAST))
+    a = Candidate(LeaseElector(kube_leases(api, "default", name), "a", PATIENT))
     async with campaigning(a):
         await eventually(lambda: a.leading)
     lease = api.sanitize_for_serialization(await leases.read_namespaced_lease(name, "default"))
@@ -121,7 +125,7 @@ async def test_an_error_of_the_leader_ends_its_term_and_is_raised(
         raise LookupError("no database")
 
     with pytest.raises(LookupError, match="no database"):
-        await LeaseElector(store(), "a", FAST).run(fail)
-    b = Candidate(LeaseElector(store(), "b", FAST))
+        await LeaseElector(store(), "a", PATIENT).run(fail)
+    b = Candidate(LeaseElector(store(), "b", PATIENT))
     async with campaigning(b):
         await eventually(lambda: b.leading, what="the lease was released")
