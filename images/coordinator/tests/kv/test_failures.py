@@ -101,7 +101,8 @@ async def test_silent_replicas_end_in_a_failed_quorum_at_the_deadline(
 
 
 async def test_a_slow_taker_is_not_waited_for(dsn: str, tmp_path: Path) -> None:
-    async with cluster(dsn, tmp_path) as (kv, nodes):
+    # Of which it gets a third before the next is asked.
+    async with cluster(dsn, tmp_path, write_timeout="5s") as (kv, nodes):
         assert (await kv.grpc.write("warm", b"1")).success
         nodes[1].silent |= {Take, Merge}
         for n in range(12):
