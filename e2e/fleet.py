@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -136,9 +137,12 @@ class Client:
 
     async def submit(self, circuit: str, inputs: dict[str, Any]) -> str:
         """Queue a task; its id once the coordinator has acknowledged it."""
+        # An answer may be lost; what is asked again is the same task.
+        key = {"Idempotency-Key": str(uuid.uuid4())}
 
         async def accepted() -> str | None:
-            request = self._http.build_request("POST", f"/api/v1/tasks/{circuit}", json=inputs)
+            path = f"/api/v1/tasks/{circuit}"
+            request = self._http.build_request("POST", path, json=inputs, headers=key)
             answer = await self._answer(request, httpx.codes.ACCEPTED)
             return None if answer is None else str(answer["task_id"])
 
