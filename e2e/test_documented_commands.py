@@ -143,6 +143,10 @@ def nothing_is_needed(desk: Desk) -> None:
 def only_pools_are_left(desk: Desk) -> None:
     """The release is gone; definitions, pools and the namespace are still there."""
     desk.cluster.helm("uninstall", "muster", "-n", SYSTEM, "--wait", "--timeout", "5m")
+    ours = "--selector=app.kubernetes.io/name=muster"
+    desk.cluster.kubectl("wait", "--for=delete", "pod", ours, "-n", SYSTEM, "--timeout=4m")
+    # An operator that outlives its Lease for a moment makes it anew.
+    desk.cluster.kubectl("delete", "lease", "muster-operator", "-n", SYSTEM, "--ignore-not-found")
 
 
 def a_pool_of_provers(desk: Desk) -> None:
