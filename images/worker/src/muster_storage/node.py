@@ -32,10 +32,10 @@ from muster_kv.wire.peer import Call
 from muster_records import Batch, Rules
 from muster_storage import layout
 from muster_storage.disk import Fill, Thresholds, Usage, refusal
-from muster_storage.engine import Change, EngineCorruptError, EngineError, Family
+from muster_storage.engine import Change, EngineCorruptError, Family
 from muster_storage.lane import LaneFullError
 from muster_storage.metrics import Metrics
-from muster_storage.store import Store, units
+from muster_storage.store import REFUSALS, Store, units
 from muster_storage.transaction import Transaction
 from muster_storage.writer import DiskFullError, Job, OverloadedError
 from muster_storage.writes import Writes, hints_of, largest, slots_of
@@ -155,15 +155,8 @@ class Node:
         if batch.open:
             try:
                 await self._store.write(self._plain_job(batch), units(len(batch), batch.weight))
-            except LaneFullError:
-                batch.fail(FailureCode.OVERLOADED, "too many writes wait")
-            except DiskFullError as error:
-                batch.fail(FailureCode.DISK_FULL, str(error))
-            except OverloadedError as error:
-                batch.fail(FailureCode.OVERLOADED, str(error))
-            except EngineError as error:
-                log.exception("a batch failed", extra={"requests": len(batch)})
-                batch.fail(FailureCode.INTERNAL, str(error))
+            except REFUSALS as error:
+                batch.fail(*_why(error, "writes", "a batch failed", requests=len(batch)))
         self._tell(batch)
 
     async def read(self, batch: Batch) -> None:
@@ -172,11 +165,8 @@ class Node:
         if batch.open:
             try:
                 await self._store.find(batch)
-            except LaneFullError:
-                batch.fail(FailureCode.OVERLOADED, "too many reads wait")
-            except EngineError as error:
-                log.exception("a lookup failed", extra={"requests": len(batch)})
-                batch.fail(FailureCode.INTERNAL, str(error))
+            except REFUSALS as error:
+                batch.fail(*_why(error, "reads", "a lookup failed", requests=len(batch)))
         self._tell(batch)
 
     def _rules(self) -> Rules:
@@ -259,27 +249,16 @@ class Node:
         weight = units(len(bodies), sum(call.weight for call in calls))
         try:
             answers = await self._store.write(job, weight)
-        except LaneFullError:
-            answers = self._all(bodies, FailureCode.OVERLOADED, "too many writes wait")
-        except DiskFullError as error:
-            answers = self._all(bodies, FailureCode.DISK_FULL, str(error))
-        except OverloadedError as error:
-            answers = self._all(bodies, FailureCode.OVERLOADED, str(error))
-        except EngineError as error:
-            log.exception("a batch failed", extra={"requests": len(bodies)})
-            answers = self._all(bodies, FailureCode.INTERNAL, str(error))
-        else:
-            self._count(answers)
+        except REFUSALS as error:
+            return self._all(bodies, *_why(error, "writes", "a batch failed", requests=len(bodies)))
+        self._count(answers)
         return answers
 
     async def _read(self, bodies: Sequence[Any]) -> list[ReplyBody]:
         try:
             answers = await self._store.read(bodies)
-        except LaneFullError:
-            return self._all(bodies, FailureCode.OVERLOADED, "too many reads wait")
-        except EngineError as error:
-            log.exception("a lookup failed", extra={"requests": len(bodies)})
-            return self._all(bodies, FailureCode.INTERNAL, str(error))
+        except REFUSALS as error:
+            return self._all(bodies, *_why(error, "reads", "a lookup failed", requests=len(bodies)))
         self._count(answers)
         return answers
 
@@ -288,18 +267,13 @@ class Node:
             answer = await self.admin[type(body)](body)
         except NotDoneError as error:
             answer = Failure(error.code, str(error))
-        except LaneFullError:
-            answer = Failure(FailureCode.OVERLOADED, "too many writes wait")
-        except DiskFullError as error:
-            answer = Failure(FailureCode.DISK_FULL, str(error))
-        except OverloadedError as error:
-            answer = Failure(FailureCode.OVERLOADED, str(error))
         except EngineCorruptError as error:
             self._metrics.corrupted()
             answer = Failure(FailureCode.CORRUPT, str(error))
-        except EngineError as error:
-            log.exception("a request failed", extra={"operation": type(body).__name__})
-            answer = Failure(FailureCode.INTERNAL, str(error))
+        except REFUSALS as error:
+            answer = Failure(
+                *_why(error, "writes", "a request failed", operation=type(body).__name__)
+            )
         self._count([answer])
         return answer
 
@@ -370,6 +344,18 @@ class Node:
         for answer in answers:
             if isinstance(answer, Failure):
                 self._metrics.refused(answer.code.name)
+
+
+def _why(error: Exception, waiting: str, failed: str, **asked: object) -> tuple[FailureCode, str]:
+    """What those are told whose requests raised one of `REFUSALS`."""
+    if isinstance(error, LaneFullError):
+        return FailureCode.OVERLOADED, f"too many {waiting} wait"
+    if isinstance(error, OverloadedError):
+        return FailureCode.OVERLOADED, str(error)
+    if isinstance(error, DiskFullError):
+        return FailureCode.DISK_FULL, str(error)
+    log.error(failed, extra=asked, exc_info=error)
+    return FailureCode.INTERNAL, str(error)
 
 
 def _monotonic_us() -> int:
