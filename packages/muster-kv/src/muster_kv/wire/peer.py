@@ -211,10 +211,9 @@ class Peer(asyncio.Protocol):
         elif kind is Kind.REQUESTS and self._welcome:
             batch = decode_requests(body)
             self._offset.observe(batch.sent_us, received_us)
-            ours = self._offset.ours(0)
             self._hub.take(
                 [
-                    Call(self, one.id, one.body, one.ring_version, (one.deadline_us + ours) / 1e6)
+                    self._call(one.id, one.deadline_us, one.ring_version, one.body)
                     for one in batch.requests
                 ]
             )
@@ -240,15 +239,18 @@ class Peer(asyncio.Protocol):
         except ValueError as error:
             raise ProtocolError(f"requests: {error}") from error
         self._offset.observe(frame.sent_us, received_us)
-        ours = self._offset.ours(0)
-        self._hub.take_plain(self, frame, ours)
+        self._hub.take_plain(self, frame, self._offset.ours(0))
         if others := frame.others():
             self._hub.take(
                 [
-                    Call(self, number, decode_request(packed), ring, (deadline_us + ours) / 1e6)
-                    for number, deadline_us, ring, packed in others
+                    self._call(number, deadline_us, ring_version, decode_request(packed))
+                    for number, deadline_us, ring_version, packed in others
                 ]
             )
+
+    def _call(self, number: int, deadline_us: int, ring_version: int, body: RequestBody) -> Call:
+        expires_at = self._offset.ours(deadline_us) / 1e6
+        return Call(self, number, body, ring_version, expires_at)
 
     def _meet(self, said: Hello, received_us: int) -> None:
         self._asked = hello.challenge(

@@ -223,8 +223,8 @@ class Server:
     async def _answer(self, lane: Lane, batch: Batch) -> None:
         assert self._plain is not None  # noqa: S101 - who has none gets none
         # Nobody waits for the answers of a connection that is over, and who asked may go on.
-        peers = [(number, self._peers.get(number)) for number in batch.connections()]
-        if over := [number for number, peer in peers if peer is None or peer.over]:
+        peers = self._peers
+        if over := [n for n in batch.connections() if n not in peers or peers[n].over]:
             batch.leave(over)
         try:
             await (self._plain.write(batch) if lane is Lane.WRITE else self._plain.read(batch))
