@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from muster_kv.merging import Intent
 from muster_kv.wire.client import NodeClient, Options
 from muster_kv.wire.hello import Identity, Role
 from muster_kv.wire.messages import Done, Found, Get, ReplyBody, Take
@@ -15,6 +16,7 @@ TOKEN = b"secret"
 NODE = Identity("node-0", Role.STORAGE, "demo", TOKEN)
 COORDINATOR = Identity("coordinator-0", Role.COORDINATOR, "demo", TOKEN)
 QUICK = Options(backoff_first=0.01, backoff_most=0.05, ping_every=0.05)
+TAKE = Take(b"slot", Intent(bytes(16), b"v", 1))
 Handler = Callable[[list[Call]], Awaitable[list[ReplyBody]]]
 
 

@@ -10,7 +10,6 @@ import time
 import pytest
 
 from muster_kv.errors import FailureCode
-from muster_kv.merging import Intent
 from muster_kv.ranges import WHOLE_RING
 from muster_kv.ring import Member, Ring
 from muster_kv.wire.client import NodeClient, Options
@@ -32,9 +31,7 @@ from muster_kv.wire.peer import Call
 from muster_kv.wire.server import Lane, Limits, lane_of
 from muster_testing.waiting import eventually
 
-from .loopback import COORDINATOR, NODE, QUICK, Gate, Relay, connected, echo, serving
-
-TAKE = Take(b"slot", Intent(bytes(16), b"v", 1))
+from .loopback import COORDINATOR, NODE, QUICK, TAKE, Gate, Relay, connected, echo, serving
 
 
 def code(reply: ReplyBody) -> FailureCode:

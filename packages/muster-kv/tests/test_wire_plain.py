@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from muster_kv.errors import FailureCode
-from muster_kv.merging import Intent
 from muster_kv.wire.messages import (
     Done,
     Failure,
@@ -15,15 +14,13 @@ from muster_kv.wire.messages import (
     ReplyBody,
     RequestBody,
     Stat,
-    Take,
 )
 from muster_kv.wire.peer import Call
 from muster_kv.wire.server import Limits
 from muster_records import Batch
 
-from .loopback import connected, serving
+from .loopback import TAKE, connected, serving
 
-TAKE = Take(b"slot", Intent(bytes(16), b"v", 1))
 MERGE = Merge(b"slot", b"record")
 
 
