@@ -6,9 +6,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from bench.kv import maven, prices
 from bench.kv.load import Sample
 from bench.kv.reckoning import CACHE_HITS, as_json, cache, comparison, price
 from bench.kv.servers import Server
+from muster_testing.waiting import eventually_sync
 
 SAMPLE = Sample(
     operations=20_000,
@@ -40,13 +39,6 @@ child = subprocess.Popen([sys.executable, "-c", "import signal, time\\n"
 print(child.pid, flush=True)
 time.sleep(600)
 """
-
-
-def until(condition: Callable[[], bool], deadline: float = 60.0) -> None:
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -74,7 +66,7 @@ def test_a_failing_bench_leaves_no_server_and_no_child(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="the bench breaks"):
         bench()
-    until(lambda: not any(map(alive, pids)))
+    eventually_sync(lambda: not any(map(alive, pids)), what="all have ended")
 
 
 def test_a_killed_bench_leaves_no_server(tmp_path: Path) -> None:
@@ -94,7 +86,7 @@ def test_a_killed_bench_leaves_no_server(tmp_path: Path) -> None:
         pid = int(bench.stdout.readline())
         assert alive(pid)
         bench.send_signal(signal.SIGKILL)
-    until(lambda: not alive(pid))
+    eventually_sync(lambda: not alive(pid), what="it has ended")
 
 
 def test_waiting_ends_with_the_server(tmp_path: Path) -> None:
