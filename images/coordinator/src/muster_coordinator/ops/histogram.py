@@ -48,5 +48,5 @@ class Histogram(Collector):
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """All series as they are now."""
         series = ((labels, counts, self._sums[labels]) for labels, counts in self._counts.items())
-        for family in self.describe():
-            yield add_series(family, self._bounds, series)
+        (family,) = self.describe()
+        yield add_series(family, self._bounds, series)
