@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from muster_front import Front
 from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.api.service import Method, Service
 from muster_kv_coordinator.grpc_face.server import GrpcFace, Transport
@@ -240,6 +241,27 @@ async def test_calls_that_do_not_end_are_cut_off() -> None:
         await face.stop(0.2)
         assert await code_of(call) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         await until(lambda: script.cancelled == 1, "the call is cancelled")
+
+
+class Curt:
+    """A front that ends before it has told which calls nobody waits for any more."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._front = Front(*arguments, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._front, name)
+
+    def drain(self) -> tuple[list[Any], list[int], bool]:
+        arrived, _, ended = self._front.drain()
+        return arrived, [], ended
+
+
+async def test_calls_that_are_cut_off_untold_are_cancelled_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("muster_kv_coordinator.grpc_face.server.Front", Curt)
+    await test_calls_that_do_not_end_are_cut_off()
 
 
 async def test_a_port_that_is_taken_is_an_error() -> None:

@@ -81,6 +81,9 @@ class NativeFront:
         if ended:
             self._loop.remove_reader(self._front.fileno())
             self._streams.stop()
+            # That the end cut them off may be told after the end, to nobody.
+            for left in self._tasks.values():
+                left.cancel()
             if not self.ended.done():
                 self.ended.set_result(None)
 
