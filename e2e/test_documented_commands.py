@@ -145,8 +145,10 @@ def only_pools_are_left(desk: Desk) -> None:
     desk.cluster.helm("uninstall", "muster", "-n", SYSTEM, "--wait", "--timeout", "5m")
     ours = "--selector=app.kubernetes.io/name=muster"
     desk.cluster.kubectl("wait", "--for=delete", "pod", ours, "-n", SYSTEM, "--timeout=4m")
-    # An operator that outlives its Lease for a moment makes it anew.
-    desk.cluster.kubectl("delete", "lease", "muster-operator", "-n", SYSTEM, "--ignore-not-found")
+    # One that an operator made while it ended goes with its Deployment.
+    desk.cluster.kubectl(
+        "wait", "--for=delete", "lease/muster-operator", "-n", SYSTEM, "--timeout=4m"
+    )
 
 
 def a_pool_of_provers(desk: Desk) -> None:

@@ -83,7 +83,7 @@ def test_the_operator_understands_what_the_chart_tells_it() -> None:
     assert configured.postgres_image == "postgres:17"
     assert configured.nats_image == "nats:2.15"
     assert configured.image_pull_policy == "IfNotPresent"
-    assert configured.lease_name == "muster-operator"
+    assert configured.lease_name == configured.deployment == "muster-operator"
     assert configured.metrics_api_enabled
     known = {f"MUSTER_{key.upper()}" for key in type(configured).model_fields}
     assert {name for name in environment() if not name.startswith("POD_")} <= known

@@ -15,6 +15,8 @@
   value: {{ .Values.operator.logLevel }}
 - name: MUSTER_LEASE_NAME
   value: {{ include "muster.operatorName" . }}
+- name: MUSTER_DEPLOYMENT
+  value: {{ include "muster.operatorName" . }}
 - name: MUSTER_TOKEN_REVIEW_BINDING
   value: {{ include "muster.tokenReviewName" . }}
 - name: MUSTER_METRICS_API_ENABLED

@@ -30,6 +30,7 @@ class OperatorSection(Section):
     image_pull_policy: PullPolicy = "IfNotPresent"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     lease_name: str = "muster-operator"
+    deployment: str = ""
     resync_interval: Interval = timedelta(seconds=120)
     poll_interval: Interval = timedelta(seconds=5)
     ops_port: Port = naming.OPERATOR_OPS_PORT

@@ -90,7 +90,12 @@ class Operator:
             if not await _known_kinds(cluster, inventory, stop):
                 return
             elector = LeaseElector(
-                kube_leases(api, self._identity.namespace, self._config.lease_name),
+                kube_leases(
+                    api,
+                    self._identity.namespace,
+                    self._config.lease_name,
+                    self._config.deployment,
+                ),
                 self._identity.name,
                 self._timings,
             )

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
@@ -116,6 +117,39 @@ async def test_a_lease_made_beforehand_keeps_its_labels(
     assert lease["metadata"]["labels"] == {"app.kubernetes.io/name": "muster"}
     assert lease["spec"]["holderIdentity"] == ""
     assert lease["spec"]["leaseTransitions"] == 1
+
+
+async def test_a_lease_goes_with_its_candidates_and_is_not_made_after_them(
+    api: client.ApiClient,
+) -> None:
+    leases, apps = client.CoordinationV1Api(api), client.AppsV1Api(api)
+    name = f"owned-{uuid.uuid4().hex[:8]}"
+    labels = {"app": name}
+    candidate = client.V1Container(name="candidate", image="candidate")
+    pod = client.V1PodTemplateSpec(
+        metadata=client.V1ObjectMeta(labels=labels), spec=client.V1PodSpec(containers=[candidate])
+    )
+    candidates = client.V1Deployment(
+        metadata=client.V1ObjectMeta(name=name),
+        spec=client.V1DeploymentSpec(
+            selector=client.V1LabelSelector(match_labels=labels), template=pod
+        ),
+    )
+    made = await apps.create_namespaced_deployment("default", candidates)
+    store = kube_leases(api, "default", name, name)
+    record = LeaseRecord("a", 15.0, datetime.now(UTC), datetime.now(UTC), 1)
+    assert await store.create(record)
+    lease = api.sanitize_for_serialization(await leases.read_namespaced_lease(name, "default"))
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    uid = api.sanitize_for_serialization(made)["metadata"]["uid"]
+    assert lease["metadata"]["ownerReferences"] == [{**owner, "uid": uid}]
+    # As an uninstall does it: both go, and candidates are left for a moment.
+    await leases.delete_namespaced_lease(name, "default")
+    await apps.delete_namespaced_deployment(name, "default", propagation_policy="Foreground")
+    assert not await store.create(record), "it is about to go"
+    await apps.patch_namespaced_deployment(name, "default", {"metadata": {"finalizers": None}})
+    assert not await store.create(record), "it is gone"
+    assert await kube_leases(api, "default", name).create(record)
 
 
 async def test_an_error_of_the_leader_ends_its_term_and_is_raised(

@@ -13,16 +13,25 @@ from muster_runtime.election.record import LeaseRecord
 _ERRORS = (ApiException, aiohttp.ClientError)
 
 
-def kube_leases(api: client.ApiClient, namespace: str, name: str) -> LeaseStore:
-    """The Lease `namespace/name`; created at the first election where it is not there."""
-    return _KubeLease(client.CoordinationV1Api(api), namespace, name)
+def kube_leases(
+    api: client.ApiClient, namespace: str, name: str, deployment: str = ""
+) -> LeaseStore:
+    """The Lease `namespace/name`; created at the first election where it is not there.
+
+    Args:
+        deployment: the candidates'. A Lease that is created goes with it, and none is once it has
+            gone: candidates that outlive it would leave a Lease to nobody.
+    """
+    return _KubeLease(api, namespace, name, deployment)
 
 
 class _KubeLease:
-    def __init__(self, api: client.CoordinationV1Api, namespace: str, name: str) -> None:
-        self._api = api
+    def __init__(self, api: client.ApiClient, namespace: str, name: str, deployment: str) -> None:
+        self._api = client.CoordinationV1Api(api)
+        self._apps = client.AppsV1Api(api)
         self._namespace = namespace
         self._name = name
+        self._deployment = deployment
         self._read: client.V1Lease | None = None
 
     async def get(self) -> LeaseRecord | None:
@@ -35,12 +44,32 @@ class _KubeLease:
         return _record(self._read.spec)
 
     async def create(self, record: LeaseRecord) -> bool:
-        lease = client.V1Lease(metadata=client.V1ObjectMeta(name=self._name), spec=_spec(record))
+        metadata = client.V1ObjectMeta(name=self._name)
+        if self._deployment:
+            owner = await self._owner()
+            if owner is None:
+                return False
+            metadata.owner_references = [owner]
+        lease = client.V1Lease(metadata=metadata, spec=_spec(record))
         try:
             self._read = await self._api.create_namespaced_lease(self._namespace, lease)
         except _ERRORS as error:
             return _refused(error, f"creating Lease {self._name}")
         return True
+
+    async def _owner(self) -> client.V1OwnerReference | None:
+        """The Deployment as an owner; None where it has gone, or is about to."""
+        try:
+            found = await self._apps.read_namespaced_deployment(self._deployment, self._namespace)
+        except _ERRORS as error:
+            _refused(error, f"reading Deployment {self._deployment}")
+            return None
+        metadata = found.metadata
+        if metadata is None or metadata.deletion_timestamp is not None:
+            return None
+        return client.V1OwnerReference(
+            api_version="apps/v1", kind="Deployment", name=self._deployment, uid=metadata.uid
+        )
 
     async def update(self, record: LeaseRecord) -> bool:
         # The object as it was read goes back whole: its resourceVersion makes the write
