@@ -31,14 +31,10 @@ if TYPE_CHECKING:
 TEST_CLUSTER = "muster-test"
 _TEST_NODES = 3
 _CODE = ("packages/*", "operator", "images/*", "cli", "dev", "bench", "e2e", "charts", "tests")
-# Those that bear others on the cluster, and those that need it alone.
-_WAVES = (
-    (
-        "End-to-end tests, side by side",
-        ["e2e", "-m", "e2e and not alone", "-n", "2", "--dist=worksteal"],
-    ),
-    ("End-to-end tests, one by one", ["e2e", "dev/tests/test_recovery.py", "-m", "alone"]),
-)
+# Those that bear others on the cluster.
+_SIDE_BY_SIDE = ["e2e", "-m", "e2e and not alone", "-n", "2", "--dist=worksteal"]
+# Those that need it alone; the others, which make clusters of their own, go on beside them.
+_ALONE = ("e2e", "dev/tests/test_recovery.py")
 # Those that take longest begin first.
 _TESTS = (
     "images/*",
@@ -57,7 +53,7 @@ _SERVERS = (go_tools.KUBERNETES, go_tools.ETCD, go_tools.NATS)
 # What pytest ends with where it finds no test.
 _NO_TESTS = 5
 # In how many processes: its tests wait for leases to end and for workers to be missed.
-_PROCESSES = {"images/coordinator": 2}
+_PROCESSES = {"images/coordinator": 3}
 
 
 def lint(work: Workspace) -> None:
@@ -87,14 +83,14 @@ def unit(work: Workspace, arguments: Sequence[str] = ()) -> None:
             work.steps.say(f"  ok         Tests of {crate} in Rust ({same})")
         else:
             found.append(_rust_suite(work, crate))
-    suites.Run(work, found, 2 * suites.CORES).all()
+    _some(suites.Run(work, found, 2 * suites.CORES).all())
 
 
 def integration(work: Workspace, arguments: Sequence[str] = ()) -> None:
     """Run the tests that start real servers, or work with other people's programs."""
     found = _suites(work, "integration and not e2e", arguments, _PROCESSES)
     # What has deadlines is not run beside more than the machine can bear; most of each is waiting.
-    suites.Run(work, found, suites.CORES + 1).all()
+    _some(suites.Run(work, found, suites.CORES + 1).all())
 
 
 def _suites(
@@ -118,16 +114,23 @@ def _suites(
         if processes and str(folder) in processes:
             # What is next to each other shares servers, and stays in one process if it can.
             tests += ["--numprocesses", str(processes[str(folder)]), "--dist=worksteal"]
-        found.append(_suite(work, programs / "pytest", folder, tests))
+        found.append(_suite(work, programs / "pytest", str(folder), tests))
     return found
 
 
-def _suite(work: Workspace, pytest: Path, folder: Path, tests: Sequence[str]) -> Suite:
+def _suite(
+    work: Workspace,
+    pytest: Path,
+    place: str,
+    tests: Sequence[str],
+    env: Mapping[str, str] | None = None,
+) -> Suite:
     # A cache of each one's own: they are written at the same time.
-    options = ["--quiet", "-o", f"cache_dir=.pytest_cache/{folder}"]
+    options = ["--quiet", "-o", f"cache_dir=.pytest_cache/{place}"]
     again = shlex.join([".venv/bin/pytest", *tests])
-    argv, env = [str(pytest), *options, *tests], virtualenv.bytecode(work)
-    return Suite(f"Tests of {folder}", argv, again, env, empty=_NO_TESTS)
+    whole = virtualenv.bytecode(work) if env is None else env
+    argv = [str(pytest), *options, *tests]
+    return Suite(f"Tests of {place}", argv, again, whole, empty=_NO_TESTS)
 
 
 def _rust_suite(work: Workspace, crate: str) -> Suite:
@@ -151,15 +154,21 @@ def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
         "MUSTER_E2E_BIN": str(clusters.link_programs(work, TEST_CLUSTER)),
         "MUSTER_E2E_VALUES": str(home / "values.json"),
     }
-    found = False
-    for title, tests in _WAVES:
-        with work.steps.attended(title):
-            pytest = [str(programs / "pytest"), *tests, *arguments]
-            code = shell.attend(pytest, cwd=work.paths.repo, env=env)
-        if code not in {0, _NO_TESTS}:
-            raise SetupError(f"{title}: failed, see above.")
-        found = found or code == 0
-    if not found:
+    title = "End-to-end tests, side by side"
+    with work.steps.attended(title):
+        pytest = [str(programs / "pytest"), *_SIDE_BY_SIDE, *arguments]
+        code = shell.attend(pytest, cwd=work.paths.repo, env=env)
+    if code not in {0, _NO_TESTS}:
+        raise SetupError(f"{title}: failed, see above.")
+    alone = [
+        _suite(work, programs / "pytest", tests, [tests, "-m", "alone", *arguments], env)
+        for tests in _ALONE
+    ]
+    _some(suites.Run(work, alone, len(alone)).all() or code == 0)
+
+
+def _some(ran: bool) -> None:
+    if not ran:
         raise SetupError("There are no such tests.")
 
 

@@ -44,10 +44,10 @@ class Run:
         self._failed: list[Suite] = []
         self._ran = False
 
-    def all(self) -> None:
+    def all(self) -> bool:
         """Run every suite, also when one fails; what a suite prints is shown at its end.
 
-        Raises SetupError naming those that failed, or when no suite had any test.
+        Returns whether any suite had a test. Raises SetupError naming those that failed.
         """
         try:
             for running in [Background(self._next) for _ in range(self._at_once)]:
@@ -60,8 +60,7 @@ class Run:
             alone = "\n  ".join(suite.again for suite in self._failed)
             hint = f"Run again what failed:\n  {alone}"
             raise SetupError(f"{titles}: failed, see above.", hint=hint)
-        if not self._ran:
-            raise SetupError("There are no such tests.")
+        return self._ran
 
     def _next(self) -> None:
         while True:
