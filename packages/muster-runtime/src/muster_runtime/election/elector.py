@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from datetime import UTC, datetime
@@ -109,8 +110,9 @@ class LeaseElector:
     async def _renew(self) -> None:
         """Renew until that has failed for the renew deadline, or somebody else holds the lease."""
         while True:
-            await self._pause()
-            left = self._renewed + self._timings.renew_deadline - time.monotonic()
+            # To the deadline and not beyond, where another may lead already.
+            await self._pause(most=self._left())
+            left = self._left()
             if left <= 0:
                 log.warning("lost the lease: not renewed in time")
                 return
@@ -119,6 +121,10 @@ class LeaseElector:
             if self._seen is not None and self._seen.record.holder != self._identity:
                 log.warning("lost the lease", extra={"holder": self._seen.record.holder})
                 return
+
+    def _left(self) -> float:
+        """Seconds for which the lease need not be renewed."""
+        return self._renewed + self._timings.renew_deadline - time.monotonic()
 
     async def _attempt(self, seconds: float) -> bool:
         """Try once to take or renew the lease, in at most `seconds`."""
@@ -154,13 +160,18 @@ class LeaseElector:
         if self._seen is None or self._seen.record.holder != self._identity:
             return
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(self._timings.retry_period):
-                record = await self._store.get()
-                if record is not None and record.holder == self._identity:
-                    await self._store.update(released(record, datetime.now(UTC)))
-                    log.info("released the lease")
+            # Worth some patience: what is not given back keeps all others away to its end.
+            async with asyncio.timeout(self._timings.renew_deadline):
+                await self._give_back()
         self._seen = None
 
-    async def _pause(self) -> None:
+    async def _give_back(self) -> None:
+        while (record := await self._store.get()) and record.holder == self._identity:
+            # The last renewal may have been cut off here, and arrive only now.
+            if await self._store.update(released(record, datetime.now(UTC))):
+                log.info("released the lease")
+                return
+
+    async def _pause(self, most: float = math.inf) -> None:
         spread = 1 + _JITTER * random.random()  # noqa: S311 - jitter is no secret
-        await asyncio.sleep(self._timings.retry_period * spread)
+        await asyncio.sleep(min(most, self._timings.retry_period * spread))
