@@ -34,7 +34,7 @@ class Process:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    async def bound(self, deadline: float = 60.0) -> dict[str, int]:
+    async def bound(self, deadline: float = 120.0) -> dict[str, int]:
         """Wait until it has told its ports; by name.
 
         Raises:
@@ -60,8 +60,11 @@ class Process:
         self.process.send_signal(number)
 
     async def exit_status(self) -> int:
-        """Wait for the end."""
-        return await asyncio.to_thread(self.process.wait, 60)
+        """Wait for the end, when all that it has logged is known."""
+        status = await asyncio.to_thread(self.process.wait, 60)
+        # What it started may still hold its log.
+        await asyncio.to_thread(self._reader.join, 60)
+        return status
 
     def close(self) -> None:
         """Kill what is left."""
