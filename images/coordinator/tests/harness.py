@@ -90,6 +90,15 @@ class Replica:
         await eventually(probe, what="the coordinator is ready")
         return self
 
+    async def leads(self) -> "Replica":
+        """Wait until it leads, which it may do only after it is ready."""
+
+        async def probe() -> bool:
+            return bool((await self.ops.get("/ready")).json()["is_leader"])
+
+        await eventually(probe, what="the coordinator leads")
+        return self
+
     async def add(self, a: int = 1, b: int = 2, **more: Any) -> str:
         """Submit an addition; the task's id."""
         answer = await self.http.post("/api/v1/tasks/addition", json={"a": a, "b": b} | more)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from muster_coordinator import app
@@ -80,19 +81,22 @@ async def pair(dsn: str, tmp_path: Path, **coordinator: Any) -> AsyncIterator[Pa
 
 
 async def test_a_follower_takes_submissions_reports_and_streams(dsn: str, tmp_path: Path) -> None:
-    async with (
-        serving(dsn, settings(id="c-0"), tmp_path) as leader,
-        serving(dsn, settings(id="c-1"), tmp_path) as follower,
-    ):
-        for replica in (leader, follower):
-            ready = (await replica.ops.get("/ready")).json()
-            assert ready["is_leader"] is (replica is leader)
-            await eventually(functools.partial(_sees_leader, replica, "c-0"))
-        async with Worker(follower.target, "w-0"):
-            task = await follower.ends(await follower.add())
-            assert task["status"] == "completed"
-            assert await leader.task(task["task_id"]) == task
-        assert (await follower.ops.get("/queue")).json()["epoch"] == 1
+    async with serving(dsn, settings(id="c-0"), tmp_path) as leader:
+        await leader.leads()
+        async with serving(dsn, settings(id="c-1"), tmp_path) as follower:
+            await _a_pair_serves(leader, follower)
+
+
+async def _a_pair_serves(leader: Replica, follower: Replica) -> None:
+    for replica in (leader, follower):
+        ready = (await replica.ops.get("/ready")).json()
+        assert ready["is_leader"] is (replica is leader)
+        await eventually(functools.partial(_sees_leader, replica, "c-0"))
+    async with Worker(follower.target, "w-0"):
+        task = await follower.ends(await follower.add())
+        assert task["status"] == "completed"
+        assert await leader.task(task["task_id"]) == task
+    assert (await follower.ops.get("/queue")).json()["epoch"] == 1
 
 
 async def _sees_leader(replica: Replica, leader: str) -> bool:
@@ -143,15 +147,15 @@ async def test_what_runs_outlives_the_graceful_stop_of_its_replica(
             await survivor.reaches(running, "in_progress")
             ahead = await survivor.add(2, 2)
             await survivor.reaches(ahead, "assigned")
-            polling = asyncio.create_task(both.replicas[leader].task(running, wait="20s"))
-            # It has arrived once what was asked after it is answered.
-            await both.replicas[leader].task(running)
+            asked = asyncio.Event()
+            polling = asyncio.create_task(_poll(both.replicas[leader], running, asked))
+            await asked.wait()
             held = await worker.got(running)
             both.processes[leader].send(signal.SIGTERM)
             # Its heartbeats keep what it runs, however long the other takes to stop.
             worker.connect(survivor.target)
             # A long poll is answered with what is known, not cut off.
-            assert (await polling)["status"] == "in_progress"
+            assert (await polling).json()["status"] == "in_progress"
             assert await both.processes[leader].exit_status() == 0
             async with Worker(survivor.target, "w-0", capacity=1) as again:
                 assert (await worker.complete(held)).success
@@ -167,6 +171,18 @@ async def test_what_runs_outlives_the_graceful_stop_of_its_replica(
     assert await rows(dsn, generation, running) == [(1,)]
 
 
+async def _poll(replica: Replica, task_id: str, asked: asyncio.Event) -> httpx.Response:
+    """A long poll; `asked` is set as soon as all of its request is on its way."""
+
+    async def trace(event: str, _about: object) -> None:
+        if event == "http11.send_request_body.complete":
+            asked.set()
+
+    return await replica.http.get(
+        f"/api/v1/tasks/{task_id}", params={"wait": "20s"}, extensions={"trace": trace}
+    )
+
+
 async def test_a_new_pool_comes_with_new_replicas_though_an_older_one_leads(
     dsn: str, tmp_path: Path
 ) -> None:
@@ -176,7 +192,7 @@ async def test_a_new_pool_comes_with_new_replicas_though_an_older_one_leads(
     circuit = {"name": "merkle", "curve": "bn254", "size": 4}
     new["proving"]["pools"].append({"name": "later", "insecure_setup": True, "circuits": [circuit]})
     with process(dsn, settings(id="c-old"), tmp_path / "old") as old:
-        await (await old.serving()).close()
+        await (await (await old.serving()).leads()).close()
         with process(dsn, new, tmp_path / "new") as successor:
             replica = await successor.serving()
             ready = (await replica.ops.get("/ready")).json()
@@ -237,6 +253,7 @@ async def test_a_leader_that_was_followed_without_knowing_leaves_a_trace(
     dsn: str, tmp_path: Path
 ) -> None:
     async with serving(dsn, settings(), tmp_path) as replica:
+        await replica.leads()
         async with Database(dsn) as database:
             epoch, _ = await PostgresLeadership(database).take_epoch("intruder")
         assert epoch == 2
