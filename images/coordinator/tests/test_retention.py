@@ -16,7 +16,7 @@ from muster_testing.waiting import eventually
 
 from .harness import Replica, rows, serving, settings
 from .parts import parts
-from .workers import Worker
+from .workers import Worker, prove
 
 pytestmark = pytest.mark.integration
 
@@ -36,11 +36,10 @@ async def test_old_finished_work_goes_with_its_proof_and_stays_counted(
 ) -> None:
     document = settings(task_retention="2s", cleanup_interval="200ms")
     async with serving(dsn, document, tmp_path) as replica:
-        async with Worker(replica.target, "w-0") as worker:
+        async with Worker(replica.target, "w-0", _prove_first) as worker:
             done = await replica.add()
             # It may be gone before anybody has seen its end.
             await worker.got(done)
-            worker.handler = _ignore
             waits = await replica.add()
 
             async def gone() -> bool:
@@ -48,7 +47,7 @@ async def test_old_finished_work_goes_with_its_proof_and_stays_counted(
 
             await eventually(gone)
             assert await rows(dsn, "SELECT count(*) FROM results") == [(0,)]
-            assert (await replica.task(waits))["status"] == "assigned"
+            await replica.reaches(waits, "assigned")
             request = pb.GetWorkerStatsRequest(worker_id="w-0")
             stats = await worker.stub.GetWorkerStats(request)
             assert (stats.tasks_completed, stats.total_duration_ms) == (1, 1)
@@ -57,8 +56,9 @@ async def test_old_finished_work_goes_with_its_proof_and_stays_counted(
         assert await rows(dsn, completed) == [(1,)]
 
 
-async def _ignore(_worker: Worker, _task: pb.TaskAssignment) -> None:
-    return None
+async def _prove_first(worker: Worker, task: pb.TaskAssignment) -> None:
+    if task is worker.tasks[0]:
+        await prove(worker, task)
 
 
 async def _deleted(replica: Replica, count: int) -> bool:
@@ -130,8 +130,8 @@ async def test_the_version_before_keeps_and_finds_and_drops_results(dsn: str) ->
         await eventually(lambda: made.leader.epoch, what="it leads")
         async with made.worker(capacity=2) as hand:
             ids = [await made.submit() for _ in range(2)]
-            await hand.completes(await hand.given(), b'"here"')
-            await hand.given()
+            await hand.completes(await hand.given(ids[0]), b'"here"')
+            await hand.given(ids[1])
         await rows(
             dsn,
             "WITH kept AS (INSERT INTO results (workload_id, worker_id, generation, duration_ms,"
