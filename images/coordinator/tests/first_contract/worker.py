@@ -23,6 +23,7 @@ WORKER = "first-worker"
 EVERY_SECONDS = 10.0
 # A machine may be slow.
 CALL_SECONDS = 30.0
+SAYING = threading.Lock()
 
 PINGS = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -49,7 +50,9 @@ def generated() -> tuple[Any, Any]:
 
 def say(event: str, **more: object) -> None:
     """Tell what happened."""
-    print(json.dumps({"event": event, **more}), flush=True)  # noqa: T201
+    # One thread at a time, as a line and its end are written apart.
+    with SAYING:
+        print(json.dumps({"event": event, **more}), flush=True)  # noqa: T201
 
 
 class Worker:
