@@ -92,14 +92,19 @@ class TestCredentials:
         self, served: Replica, dsn: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(authentication, "REMEMBERED_SECONDS", 3600.0)
-        key = await make_key(dsn, "brief", lifetime=timedelta(seconds=4))
-        assert (await _asked(served, f"Bearer {key}")).status_code == 200
+        # One that has ended before it was shown says nothing: the first that was good in time.
+        for seconds in (4, 16, 64):
+            key = await make_key(dsn, "brief", lifetime=timedelta(seconds=seconds))
+            first = await _asked(served, f"Bearer {key}")
+            if first.status_code == 200:
+                break
+        assert first.status_code == 200
 
         async def ended() -> bool:
             return (await _asked(served, f"Bearer {key}")).status_code == 401
 
         # Sooner than what is remembered of other keys would end.
-        await eventually(ended)
+        await eventually(ended, deadline=120)
 
     async def test_a_revoked_key_opens_nothing(
         self, served: Replica, dsn: str, monkeypatch: pytest.MonkeyPatch
