@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from muster_coordinator.http_face import server
 from muster_coordinator.workload_face.sockets import SUBPROTOCOL
 from muster_testing.postgres import PostgresServer
+from muster_testing.waiting import eventually
 
 from .hands import Hands
 from .harness import Replica, serving
@@ -188,6 +189,8 @@ async def test_a_customer_has_so_many_watches_and_no_more(
 ) -> None:
     assert served.coordinator is not None
     watches = served.coordinator.watches
+    # Those of before end on this side only after their clients have hung up.
+    await eventually(lambda: not watches._open, what="nobody watches")
     monkeypatch.setattr(watches, "_most", 1)
     workload_id = await submit(acme, "unheard")
     async with _watch(served, key, workload_id) as first:
