@@ -37,6 +37,7 @@ from muster_coordinator.store.queue import PostgresQueue
 from muster_coordinator.store.workers import PostgresWorkers
 
 from .harness import rows
+from .parts import PATIENT
 
 pytestmark = pytest.mark.integration
 
@@ -100,7 +101,7 @@ async def test_a_leader_that_was_followed_can_write_nothing(database: Database) 
     assert new == old + 1 == await leadership.epoch()
     await _connect(database, "w-0")
     [task_id] = await _submit(database)
-    limits, key = HealthLimits(), KeyRecord("k", "v", "0", 1, insecure=True)
+    limits, key = PATIENT, KeyRecord("k", "v", "0", 1, insecure=True)
 
     for write in (
         lambda epoch: _assign(database, epoch),
