@@ -1,6 +1,7 @@
 """A call of the database that is cancelled ends, whatever the database does."""
 
 import asyncio
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,7 +22,10 @@ async def test_a_silent_database_does_not_take_the_place_of_a_cancellation(dsn: 
     host = urlsplit(dsn)
     async with Network(f"{host.hostname}:{host.port}") as network:
         far = dsn.replace(f"{host.hostname}:{host.port}", network.target)
-        async with Database(far, Limits(statement=2.0, attempt=0.5)) as database:
+        limits = Limits(idle_connections=1, statement=30.0, attempt=30.0)
+        async with Database(far, limits) as database:
+            # There is time to connect, and little to give the connection back.
+            database._limits = replace(limits, attempt=0.5)
             calling = asyncio.create_task(database.fetch("SELECT pg_sleep(60)"))
             await eventually(lambda: rows(dsn, RUNNING), what="the statement runs")
             network.cut()
