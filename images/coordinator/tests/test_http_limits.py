@@ -14,7 +14,7 @@ from muster_coordinator.http_face import server
 from muster_testing.waiting import eventually
 
 from .answers import refused
-from .harness import process, serving, settings
+from .harness import NO_TLS, process, serving, settings
 from .tenants import client, make_key
 
 pytestmark = pytest.mark.integration
@@ -70,7 +70,9 @@ async def test_the_rate_is_configured_and_a_new_connection_does_not_pass_it(
     async with serving(dsn, _limited(rate_limit=0.01, rate_burst=2), tmp_path) as replica:
         statuses = []
         for _ in range(4):
-            async with httpx.AsyncClient(base_url=replica.http.base_url) as connection:
+            async with httpx.AsyncClient(
+                base_url=replica.http.base_url, timeout=60.0, verify=NO_TLS
+            ) as connection:
                 statuses.append((await connection.get(TASKS)).status_code)
         assert statuses == [200, 200, 429, 429]
 
