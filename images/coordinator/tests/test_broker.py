@@ -38,9 +38,13 @@ class Stage:
         self.owner = owner
         self.dsn = dsn
 
-    async def waits(self) -> int:
-        """Events that JetStream still keeps."""
-        return await kept(self.server, "MUSTER_EVENTS")
+    async def all_taken(self) -> None:
+        """Wait until JetStream keeps no event: each is acknowledged after its answer."""
+
+        async def probe() -> bool:
+            return await kept(self.server, "MUSTER_EVENTS") == 0
+
+        await eventually(probe, what="no event waits")
 
 
 async def kept(server: NatsServer, stream: str) -> int:
@@ -115,7 +119,7 @@ async def test_work_goes_out_and_its_result_comes_back(stage: Stage) -> None:
         "workload.started",
         "workload.completed",
     ]
-    assert await stage.waits() == 0
+    await stage.all_taken()
 
 
 async def test_a_worker_that_nobody_knows_is_told_so(idle: BrokerWorker) -> None:
@@ -132,10 +136,13 @@ async def test_a_worker_that_left_is_not_asked_back(
     caplog.set_level("INFO")
     async with BrokerWorker(stage.server, "w-leaves", ignore) as worker:
         await worker.leave()
-        await eventually(
-            lambda: "session ended" in caplog.messages,
-            what="its session ended",
-        )
+
+        def ended() -> bool:
+            return ("session ended", worker.name) in {
+                (record.getMessage(), vars(record).get("worker_id")) for record in caplog.records
+            }
+
+        await eventually(ended, what="its session ended")
         # Comes after all that was said to it before.
         assert (await worker.ask("worker.heartbeat"))["outcome"] == "not_found"
         assert worker.commands == []
@@ -290,7 +297,7 @@ async def test_a_bad_message_is_set_aside_and_blocks_nothing(
     assert letter.data == bad
     assert letter.headers is not None
     assert letter.headers["Muster-Error"]
-    assert await stage.waits() == 0
+    await stage.all_taken()
 
 
 async def test_the_sender_of_a_bad_message_is_told(stage: Stage, idle: BrokerWorker) -> None:
