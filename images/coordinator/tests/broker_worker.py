@@ -76,6 +76,7 @@ class BrokerWorker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: set[str] = set()
         self._arrived = asyncio.Event()
+        self._registering = asyncio.Lock()
         self._holder = ""
         self._patience = 0.0
         self._news_at = 0.0
@@ -121,7 +122,7 @@ class BrokerWorker:
         """Register, until a coordinator answers that it is so."""
         while True:
             asked = envelope(self.name, "worker.register", self._about)
-            self.session = asked["message_id"]
+            self.session, self._holder = asked["message_id"], ""
             try:
                 answer = await self.request(asked)
             except _LOST:
@@ -217,7 +218,7 @@ class BrokerWorker:
         if said["type"] == "workload.assign":
             self.keep(self._handle(self, said["payload"]))
         elif said["type"] == "worker.detached" and said["correlation_id"] == self.session:
-            self.keep(self._again())
+            self.keep(self._again(self.session))
 
     async def _told(self, message: Msg) -> None:
         said = json.loads(message.data)
@@ -225,21 +226,27 @@ class BrokerWorker:
             leaves = said["type"] == "coordinator.leaving"
             self._news_at = 0.0 if leaves else time.monotonic()
 
-    async def _again(self) -> None:
-        await self.register()
+    async def _again(self, over: str) -> None:
+        """Register in the place of a session, unless somebody else has done so."""
+        async with self._registering:
+            if self.session == over:
+                await self.register()
 
     async def _beat(self) -> None:
         missed = 0
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
+            # Whose session it is says so where it has ended: its first word may have been lost.
+            session = self.session
+            beat = {"session": session, "coordinator_id": self._holder}
             try:
-                answer = await self.ask("worker.heartbeat", {"session": self.session})
+                answer = await self.ask("worker.heartbeat", beat)
             except _LOST:
                 missed += 1
                 continue
             alone = time.monotonic() - self._news_at > self._patience
             if answer["outcome"] == "not_found" or missed > 2 or alone:
-                await self.register()
+                await self._again(session)
             missed = 0
 
 
