@@ -73,7 +73,8 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     dsn = await postgres.create_database()
     home: Path = tmp_path_factory.mktemp("broker")
-    document = brokered(server)
+    # Its worker is never silent, however slow all of this is.
+    document = brokered(server, heartbeat_timeout="10m")
     circuits = [{"name": "addition"}]
     document["proving"] = {
         "pools": [{"name": "proofs", "insecure_setup": True, "circuits": circuits}]

@@ -91,7 +91,10 @@ async def test_a_broker_that_restarts_under_load(
 async def test_a_short_outage_moves_no_work(
     nats: NatsServer, dsn: str, owner: Owner, tmp_path: Path
 ) -> None:
-    async with coordinator(dsn, nats, tmp_path), BrokerWorker(nats, handle=ignore) as worker:
+    async with (
+        coordinator(dsn, nats, tmp_path, heartbeat_timeout="10m"),
+        BrokerWorker(nats, handle=ignore) as worker,
+    ):
         [one] = await owner.submit()
         work = await worker.told("workload.assign")
         claim = {key: work[key] for key in ("workload_id", "generation")}
@@ -125,12 +128,13 @@ async def test_work_of_a_killed_worker_goes_to_another(
             await doomed.kill()
         async with BrokerWorker(nats, "w-heir") as heir:
             await owner.all_completed(ids)
+            fenced = "SELECT worker_id FROM audit WHERE event = 'report.fenced'"
+            before = await rows(dsn, fenced)
             # What the dead one had to say arrives after all.
             await heir.send(late)
 
             async def refused() -> bool:
-                fenced = "SELECT worker_id FROM audit WHERE event = 'report.fenced'"
-                return await rows(dsn, fenced) == [("w-doomed",)]
+                return await rows(dsn, fenced) == [*before, ("w-doomed",)]
 
             await eventually(refused, what="the late report is refused")
         results = "SELECT count(*) FROM results WHERE output = $1"
@@ -139,15 +143,22 @@ async def test_work_of_a_killed_worker_goes_to_another(
 
 
 async def test_an_idle_worker_that_is_gone_is_found_by_the_next_work(
-    nats: NatsServer, dsn: str, owner: Owner, tmp_path: Path
+    nats: NatsServer, dsn: str, owner: Owner, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Silence alone would take longer than this test has.
-    async with coordinator(dsn, nats, tmp_path, heartbeat_timeout="60s"):
+    caplog.set_level("INFO")
+    # Silence alone would take longer.
+    async with coordinator(dsn, nats, tmp_path, heartbeat_timeout="10m"):
         async with BrokerWorker(nats, "w-gone", ignore, capacity=50) as gone:
             await gone.kill()
         ids = await owner.submit(3)
         async with BrokerWorker(nats, "w-there", capacity=1):
-            await owner.all_completed(ids, deadline=20)
+            await owner.all_completed(ids)
+        reasons = {
+            about["worker_id"]: about["reason"]
+            for record in caplog.records
+            if (about := vars(record))["message"] == "session ended"
+        }
+        assert reasons["w-gone"].startswith("workload.assign was not confirmed")
 
 
 async def test_workers_follow_when_their_coordinator_dies(
