@@ -238,6 +238,9 @@ async def test_what_a_stopped_worker_writes_after_its_lease_is_refused_and_visib
             task_id = await replica.add()
             await replica.reaches(task_id, "in_progress")
             stopped.send_signal(signal.SIGSTOP)
+            # The first one, unless it was so slow that it lost the task once before it began.
+            begun = "SELECT generation FROM audit WHERE event = 'workload.started' ORDER BY seq"
+            *_, (generation,) = await rows(dsn, begun)
             _signal(executing, signal.SIGCONT)
             # It may be another again before anybody has seen it.
             await eventually(lambda: _was(dsn, "stopped", "SUSPECT"))
@@ -252,7 +255,7 @@ async def test_what_a_stopped_worker_writes_after_its_lease_is_refused_and_visib
                     "SELECT worker_id, generation FROM audit "
                     "WHERE event = 'report.fenced' AND workload_id = $1"
                 )
-                return ("stopped", 1) in await rows(dsn, traces, task_id)
+                return ("stopped", generation) in await rows(dsn, traces, task_id)
 
             await eventually(fenced, deadline=60.0, what="its report is refused")
             counter = 'coordinator_fenced_writes_total{kind="generation"}'
