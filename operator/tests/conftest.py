@@ -14,7 +14,7 @@ import yaml
 from kubernetes.aio import client, config
 
 from muster_api.crd import KINDS
-from muster_operator.cluster import Cluster, NotFoundError
+from muster_operator.cluster import Cluster, ClusterError
 from muster_operator.config import OperatorConfig, OperatorSection
 from muster_operator.metrics_api import server
 from muster_operator.operator import Identity, Operator
@@ -43,6 +43,9 @@ DEFINITIONS = Resource(
     "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"
 )
 
+# With these a leader that gets no turn for seconds still leads.
+PATIENT = Timings(lease_duration=15.0, renew_deadline=10.0, retry_period=1.0)
+
 
 @contextlib.asynccontextmanager
 async def admin_of(plane: Plane) -> AsyncIterator[Cluster]:
@@ -50,7 +53,7 @@ async def admin_of(plane: Plane) -> AsyncIterator[Cluster]:
     configuration = client.Configuration()
     await config.load_kube_config(str(plane.kubeconfig), client_configuration=configuration)
     async with client.ApiClient(configuration) as api:
-        yield Cluster(api)
+        yield Cluster(api, deadline=60.0)
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +70,8 @@ def plane() -> Iterator[Plane]:
                 try:
                     for resource in CUSTOM:
                         await admin.list(resource)
-                except NotFoundError:
-                    return False
+                except ClusterError as error:
+                    raise AssertionError(str(error)) from error
                 return True
 
             await eventually(served, what="our kinds are served")
@@ -220,8 +223,10 @@ class Operators:
         self.urls: dict[Key, str] = {}
         self._replicas: list[Replica] = []
 
-    async def start(self, name: str = "operator-0", **settings: Any) -> Replica:
-        """Start one replica, and wait until it serves."""
+    async def start(
+        self, name: str = "operator-0", timings: Timings = PATIENT, **settings: Any
+    ) -> Replica:
+        """Start one replica."""
         port = free_port()
         section = {
             "coordinator_image": "muster/coordinator:1",
@@ -241,7 +246,7 @@ class Operators:
             Identity(name, SYSTEM),
             coordinator_url=self._url,
             kv_faces=self._faces,
-            timings=Timings(lease_duration=2.0, renew_deadline=1.5, retry_period=0.2),
+            timings=timings,
         )
         stop = asyncio.Event()
         replica = Replica(operator, asyncio.create_task(operator.run(stop)), stop, port)
@@ -328,7 +333,8 @@ async def registered(
         return True
 
     try:
-        await eventually(available, deadline=60, what="the APIService is available")
+        # The leader may have looked before it was there, and looks each 30 seconds.
+        await eventually(available, deadline=120, what="the APIService is available")
         yield there
     finally:
         await admin.delete(API_SERVICES, there)

@@ -20,6 +20,7 @@ from muster_operator.rbac import (
 from muster_operator.resources import Manifest, Resource
 from muster_testing.apiserver import ControlPlane
 from muster_testing.ports import free_port
+from muster_testing.waiting import eventually_sync
 
 OPERATOR = "muster-operator"
 SYSTEM = "muster-system"
@@ -55,11 +56,12 @@ class Plane(ControlPlane):
         process.wait()
 
     def start_apiserver(self) -> None:
-        """Start it again, on what it had stored."""
+        """Start it again, on what it had stored, and wait until it is ready."""
         arguments = self._processes["kube-apiserver"].args
         self._processes["kube-apiserver"] = subprocess.Popen(
             arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        eventually_sync(self._answers, deadline=120, what="kube-apiserver is ready again")
 
     def proxy_certificate(self, name: str) -> tuple[str, str]:
         """Paths of a client certificate of the front proxy's authority, and of its key."""

@@ -312,7 +312,7 @@ async def test_deleting_a_pool_leaves_nothing_behind(space: Space) -> None:
             assert await space.list(resource) == []
             return True
 
-        await eventually(none, deadline=60, what=f"no {resource.kind} is left")
+        await eventually(none, deadline=120, what=f"no {resource.kind} is left")
 
 
 async def test_a_pool_made_anew_at_once_gets_its_own_children(space: Space) -> None:
@@ -328,7 +328,8 @@ async def test_a_pool_made_anew_at_once_gets_its_own_children(space: Space) -> N
             assert there["metadata"]["ownerReferences"][0]["uid"] == second["metadata"]["uid"]
         return True
 
-    await eventually(its_own, deadline=60, what="children of the new pool")
+    # The garbage collector looks for new kinds of owners each 30 seconds.
+    await eventually(its_own, deadline=120, what="children of the new pool")
 
 
 async def test_busy_workers_cost_more_to_delete(
