@@ -137,7 +137,8 @@ async def test_busy_workers_stay_although_few_tasks_are_left(
     coordinator: FakeCoordinator, space: Space
 ) -> None:
     coordinator.queue["pools"] = [pool_numbers("demo", pending=12)]
-    await space.pool("autoscaling: {maxReplicas: 3, scaleDownStabilizationSeconds: 3}")
+    # The autoscaler hears of the queue at once, and of the workers by way of the operator.
+    await space.pool("autoscaling: {maxReplicas: 3, scaleDownStabilizationSeconds: 10}")
 
     def exactly(wanted: int) -> Callable[[], Awaitable[list[str]]]:
         async def there() -> list[str]:
