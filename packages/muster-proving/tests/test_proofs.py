@@ -1,7 +1,10 @@
 """Proofs: made for any valid inputs, accepted with exactly their public signals."""
 
 import multiprocessing
+import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -176,24 +179,31 @@ def test_threads_share_a_prover(keys: dict[CircuitSpec, Loaded]) -> None:
         assert all(verdicts)
 
 
+@pytest.fixture
+def _no_turns_by_time() -> Iterator[None]:
+    """A thread goes on until it lets others have a turn by itself."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_no_turns_by_time")
 def test_python_goes_on_while_a_proof_is_made(keys: dict[CircuitSpec, Loaded]) -> None:
-    proving = threading.Event()
-    done = threading.Event()
-    turns_while_proving = 0
+    proving, turn = threading.Event(), threading.Event()
+    given_up = time.monotonic() + 60
 
-    def prove() -> None:
+    def prove() -> bool:
         proving.set()
-        for _ in range(5):
+        while not turn.is_set() and time.monotonic() < given_up:
             keys[MERKLE].prover.prove(EXAMPLES["merkle"])
-        done.set()
+        return turn.is_set()
 
-    thread = threading.Thread(target=prove)
-    thread.start()
-    proving.wait()
-    while not done.is_set():
-        turns_while_proving += 1
-    thread.join()
-    assert turns_while_proving > 100
+    with ThreadPoolExecutor(1) as pool:
+        had_one = pool.submit(prove)
+        proving.wait()
+        turn.set()
+        assert had_one.result()
 
 
 def _prove_in_child(queue: Any, loaded: Loaded) -> None:
