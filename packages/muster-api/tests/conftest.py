@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
 
 from muster_api.crd import KINDS
+from muster_api.model import GROUP, VERSION
 from muster_testing.apiserver import ControlPlane
 from muster_testing.waiting import eventually_sync
 
@@ -20,13 +22,20 @@ def objects(apiserver: ControlPlane) -> Iterator[client.CustomObjectsApi]:
         for kind in KINDS:
             definitions.create_custom_resource_definition(kind.manifest())
 
-        def established() -> bool:
+        custom = client.CustomObjectsApi(api)
+
+        def served() -> bool:
             for kind in KINDS:
                 found = definitions.read_custom_resource_definition(kind.crd_name)
-                conditions = {each.type: each for each in found.status.conditions or []}
+                conditions = {each.type: each.status for each in found.status.conditions or []}
                 assert "NonStructuralSchema" not in conditions, conditions
-                assert conditions["Established"].status == "True" if conditions else False
+                assert conditions.get("Established") == "True", conditions
+                try:
+                    custom.list_namespaced_custom_object(GROUP, VERSION, "default", kind.plural)
+                    client.CoreV1Api(api).read_namespace("default")
+                except ApiException as error:
+                    raise AssertionError(str(error)) from error
             return True
 
-        eventually_sync(established, what="the definitions are established")
-        yield client.CustomObjectsApi(api)
+        eventually_sync(served, what="the definitions are served")
+        yield custom
