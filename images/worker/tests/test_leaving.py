@@ -26,7 +26,7 @@ async def test_an_idle_worker_says_goodbye(
 async def test_what_waits_is_released_at_once_and_what_runs_is_finished(
     coordinator: RecordingCoordinator, worker_process: StartWorker, gate: GateFile
 ) -> None:
-    worker = await worker_process()
+    worker = await worker_process(shutdown_timeout="1h")
     running = coordinator.assign("task-1", "test.gate", gate.script)
     await gate.reached()
     await until(running, "running")
@@ -80,14 +80,20 @@ async def test_a_second_sigterm_releases_now(
 async def test_without_a_coordinator_the_result_stays_in_the_spool(
     coordinator: RecordingCoordinator, worker_process: StartWorker, gate: GateFile, tmp_path: Path
 ) -> None:
-    worker = await worker_process(shutdown_timeout="2s")
+    worker = await worker_process(shutdown_timeout="1h")
     coordinator.assign("task-1", "test.gate", gate.script)
     await gate.reached()
     await coordinator.stop()
     worker.send(signal.SIGTERM)
     gate.open()
+
+    def spooled() -> bool:
+        return len(list((tmp_path / "spool").glob("*.report.json"))) == 1
+
+    await eventually(spooled, what="result spooled")
+    worker.send(signal.SIGTERM)
     assert await worker.ended() == 0
-    assert len(list((tmp_path / "spool").glob("*.report.json"))) == 1
+    assert spooled()
 
 
 async def test_a_worker_that_never_connected_leaves_too(

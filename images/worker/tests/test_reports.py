@@ -40,6 +40,7 @@ async def test_a_spooled_result_survives_kill_9_and_is_delivered_before_register
     # Only the coordinator's return makes the next worker try again, and it has to be quick, since
     # its registration makes what the old process held move on.
     monkeypatch.setattr("muster_worker.reporter.delay", lambda failures, random: 600.0)
+    monkeypatch.setattr("muster_worker.reporter._FLUSH_SECONDS", 60.0)
     coordinator.forget_on_register = True
     second = await local_worker(ready=False)
     await second.ops.until_problem("UNAVAILABLE")
