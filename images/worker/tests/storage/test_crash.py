@@ -119,8 +119,12 @@ async def test_without_sync_only_a_loss_of_power_loses(storage_node: StorageNode
 async def test_what_need_not_be_synced_is_soon(storage_node: StorageNodes) -> None:
     node = await storage_node("s1", sync_interval="2s").start()
     async with talking(node) as talk:
-        await talk.ask(Take(slot(TENANT, "k"), intent(b"v"), unsynced=True))
-        assert (node.metric("storage_unsynced_seconds") or 0) > 0
+
+        async def unsynced() -> bool:
+            await talk.ask(Take(slot(TENANT, "k"), intent(b"v"), unsynced=True))
+            return (node.metric("storage_unsynced_seconds") or 0) > 0
+
+        await eventually(unsynced, what="it is not on disk yet")
         await eventually(lambda: node.metric("storage_unsynced_seconds") == 0, what="it is on disk")
         assert (node.data_dir / "unsynced").exists()
         before = await talk.record("k")

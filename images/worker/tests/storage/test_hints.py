@@ -53,7 +53,11 @@ async def test_hints_are_brought_when_their_node_is_back(storage_node: StorageNo
 
         await eventually(none, what="hints brought")
         assert await back.values("k599") == [b"v"]
-        assert holder.metric("storage_hints_total", outcome="delivered") == 600
+        # They are counted after they are gone.
+        await eventually(
+            lambda: holder.metric("storage_hints_total", outcome="delivered") == 600,
+            what="hints counted",
+        )
         assert away.metric("storage_records") == 600
 
 
@@ -131,5 +135,8 @@ async def test_hints_that_are_too_old_go_also_while_their_node_is_away(
             return await _waiting(talk) == {}
 
         await eventually(none, what="hints expired")
-        assert holder.metric("storage_hints_total", outcome="expired") == 2
+        await eventually(
+            lambda: holder.metric("storage_hints_total", outcome="expired") == 2,
+            what="hints counted",
+        )
         assert holder.metric("storage_hints_total", outcome="delivered") == 0

@@ -75,7 +75,9 @@ async def test_a_node_that_was_killed_knows_what_it_has_forgotten(
                 0, 0
             )
         assert await talk.record("k") == deleted
-        assert await talk.ask(Purge(here, before_us, ())) == Purged(0, 1)
+        # By this pass, or by the sweeper's own beside it.
+        assert isinstance(await talk.ask(Purge(here, before_us, ())), Purged)
+        assert await talk.bytes_of("k") == b""
     node.kill()
     await node.start()
     async with talking(node) as talk:
