@@ -97,7 +97,7 @@ class Store:
         """Wait until an Event about it says something; it comes after the status that it is of."""
         eventually_sync(
             lambda: any(words in each for each in self.events(reason)),
-            deadline=60,
+            deadline=180,
             every=0.5,
             what=f"an Event of {reason}",
         )
@@ -240,5 +240,5 @@ async def connected(store: Store, acknowledged: Iterable[str] = ()) -> AsyncIter
             await _answer(stub.GetTenant(request, timeout=5))
             return True
 
-        await eventually(answers, deadline=60, what="the coordinators answer")
+        await eventually(answers, deadline=180, what="the coordinators answer")
         yield Client(stub, list(acknowledged))

@@ -54,7 +54,7 @@ def one_node_fewer(store: Store) -> None:
     with store.watched() as seen:
         store.type("Scaling", "scale")
         store.type("Scaling", "wait")
-        status = store.settled(120)
+        status = store.settled(300)
     assert (status["nodes"], status["members"], status["readyReplicas"]) == (3, 3, 3)
     assert status["leader"].startswith("store-kv-coordinator-")
     moving = [each for each in seen if each.get("leaving") == [LAST]]
@@ -88,12 +88,12 @@ def too_few_nodes(store: Store) -> None:
         assert stalled.get("reason") == "ScaleDownRefused", stalled
         return stalled["message"]
 
-    said = eventually_sync(refused, deadline=60, every=0.5, what="it is refused")
+    said = eventually_sync(refused, deadline=180, every=0.5, what="it is refused")
     assert "NODE_IN_USE" in said
     assert said.endswith("write replicas: 3"), said
     store.tells("Stalled", said)
     store.patch(replicas=3, tenants=[{"name": TENANT}])
-    store.settled(60)
+    store.settled(180)
     assert len(store.volumes()) == 3
 
 
@@ -145,7 +145,7 @@ def a_backup_is_made(store: Store) -> None:
     def told() -> bool:
         return "lastBackup" in store.body()["status"]
 
-    eventually_sync(told, deadline=60, every=0.5, what="the status tells when")
+    eventually_sync(told, deadline=180, every=0.5, what="the status tells when")
 
 
 def nothing_is_left(store: Store) -> None:

@@ -25,7 +25,12 @@ def _key(fleet: Fleet, *owner: str) -> str:
 
 async def _ended(http: httpx.AsyncClient, workload: str) -> dict[str, Any]:
     async def found() -> dict[str, Any] | None:
-        answer = await http.get(f"/v1/workloads/{workload}", params={"wait": "10s"})
+        try:
+            answer = await http.get(f"/v1/workloads/{workload}", params={"wait": "10s"})
+        except httpx.TransportError:
+            return None
+        if answer.status_code in {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS}:
+            return None
         answer.raise_for_status()
         shown: dict[str, Any] = answer.json()
         return shown if shown["status"] in ENDED else None
