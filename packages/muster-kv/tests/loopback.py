@@ -15,7 +15,8 @@ from muster_kv.wire.server import Limits, Plain, Server, serve
 TOKEN = b"secret"
 NODE = Identity("node-0", Role.STORAGE, "demo", TOKEN)
 COORDINATOR = Identity("coordinator-0", Role.COORDINATOR, "demo", TOKEN)
-QUICK = Options(backoff_first=0.01, backoff_most=0.05, ping_every=0.05)
+# Both ends stand still together where this process does, which is no silence of the other.
+QUICK = Options(backoff_first=0.01, backoff_most=0.05, ping_every=0.05, silence=60.0)
 TAKE = Take(b"slot", Intent(bytes(16), b"v", 1))
 Handler = Callable[[list[Call]], Awaitable[list[ReplyBody]]]
 

@@ -29,6 +29,7 @@ from muster_kv.wire.messages import (
 )
 from muster_kv.wire.peer import Call
 from muster_kv.wire.server import Lane, Limits, lane_of
+from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
 from .loopback import COORDINATOR, NODE, QUICK, TAKE, Gate, Relay, connected, echo, serving
@@ -146,9 +147,13 @@ async def test_a_stopped_node_refuses_what_waited_in_its_socket() -> None:
             patient = Options(silence=60, ping_every=0.05)
             async with connected(port, options=patient) as client:
                 assert await client.request(Take(b"1", TAKE.intent), 30) == Done()
+                # It takes what comes for fresher than it is by at most the quickest frame's delay.
+                await eventually(lambda: (client.round_trip or 9.0) < 0.5, what="a quick frame")
                 process.send_signal(signal.SIGSTOP)
+                over = time.monotonic() + 0.3 + 0.5
                 late = client.request(Take(b"22", TAKE.intent), 0.3)
                 assert code(await late) is FailureCode.TIMEOUT
+                await eventually(lambda: time.monotonic() > over, what="late beyond that")
                 process.send_signal(signal.SIGCONT)
                 assert await client.request(Take(b"333", TAKE.intent), 30) == Done()
             process.kill()
@@ -216,8 +221,9 @@ class TestBreakage:
 
     async def test_a_node_that_comes_back_is_used_again(self) -> None:
         changes: list[bool] = []
-        async with serving(echo) as server:
-            port = server.port
+        # Nobody else is given it while nobody listens.
+        port = free_port()
+        async with serving(echo, port=port):
             client = NodeClient(
                 "127.0.0.1", port, COORDINATOR, options=QUICK, on_change=changes.append
             )

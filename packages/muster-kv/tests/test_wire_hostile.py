@@ -277,8 +277,8 @@ async def test_tls_and_only_with_the_right_authority(tmp_path: Path) -> None:
     async with serving(echo, tls=theirs) as server:
         trusting = NodeClient("localhost", server.port, COORDINATOR, options=QUICK, tls=ours)
         trusting.start()
-        await trusting.ready(5)
-        assert await trusting.request(Get(b"x"), 5) == Found(b"x")
+        await trusting.ready(30)
+        assert await trusting.request(Get(b"x"), 30) == Found(b"x")
         await trusting.close()
         wary = NodeClient(
             "localhost", server.port, COORDINATOR, options=QUICK, tls=ssl.create_default_context()

@@ -58,7 +58,7 @@ async def test_plain_requests_are_answered_in_their_batch() -> None:
     node = Node()
     async with serving(others, plain=node) as server, connected(server.port) as client:
         bodies: list[RequestBody] = [TAKE, MERGE, Get(b"slot"), Stat(), TAKE]
-        replies = await asyncio.gather(*(client.request(body, 5) for body in bodies))
+        replies = await asyncio.gather(*(client.request(body, 30) for body in bodies))
     refused = Failure(FailureCode.NOT_READY, "not today")
     assert replies == [refused, refused, Found(b""), Done(), refused]
     assert sorted(node.kinds) == [(0, 0, 1), (2, 1, 0)]
@@ -70,8 +70,8 @@ async def test_what_is_left_unanswered_fails(caplog: pytest.LogCaptureFixture) -
             raise OSError("broken")
 
     async with serving(others, plain=Broken()) as server, connected(server.port) as client:
-        assert code(await client.request(TAKE, 5)) is FailureCode.INTERNAL
-        assert await client.request(Get(b"slot"), 5) == Found(b"")
+        assert code(await client.request(TAKE, 30)) is FailureCode.INTERNAL
+        assert await client.request(Get(b"slot"), 30) == Found(b"")
     assert "handling a batch failed" in caplog.text
 
 
@@ -83,13 +83,13 @@ async def test_more_than_may_wait_is_refused() -> None:
         serving(others, plain=node, limits=limits) as server,
         connected(server.port) as client,
     ):
-        first = asyncio.create_task(client.request(TAKE, 5))
-        await asyncio.wait_for(node.begun.wait(), 5)
+        first = asyncio.create_task(client.request(TAKE, 30))
+        await asyncio.wait_for(node.begun.wait(), 30)
         # Two of a frame are enough, and reads wait apart.
-        *second, third = [asyncio.create_task(client.request(TAKE, 5)) for _ in range(3)]
+        *second, third = [asyncio.create_task(client.request(TAKE, 30)) for _ in range(3)]
         assert code(await third) is FailureCode.OVERLOADED
-        assert await client.request(Get(b"slot"), 5) == Found(b"")
-        assert code(await client.request(TAKE, 5)) is FailureCode.OVERLOADED
+        assert await client.request(Get(b"slot"), 30) == Found(b"")
+        assert code(await client.request(TAKE, 30)) is FailureCode.OVERLOADED
         node.opened.set()
         codes = [code(reply) for reply in await asyncio.gather(first, *second)]
     assert codes == [FailureCode.NOT_READY] * 3
