@@ -125,9 +125,16 @@ async def test_a_deadline_is_told_and_kept() -> None:
         assert seconds is not None
         # The client rounds what is left of it up, by a hundredth at most.
         assert 0.0 < seconds <= 9.1
-        late = client.write("k", b"", seconds=2.0)
-        assert await code_of(late) is grpc.StatusCode.DEADLINE_EXCEEDED
-        await until(lambda: script.cancelled == 1, "the call is cancelled")
+
+        async def begun() -> bool:
+            late = client.write("k", b"", seconds=2.0)
+            assert await code_of(late) is grpc.StatusCode.DEADLINE_EXCEEDED
+            return len(script.callers) > 1
+
+        # One that its client sends only when its time is over is never begun.
+        await eventually(begun, what="a call has come before its deadline")
+        ended = len(script.callers) - 1
+        await until(lambda: script.cancelled == ended, "each call that has come is cancelled")
 
 
 async def test_a_call_that_its_client_gives_up_is_cancelled() -> None:
