@@ -18,6 +18,16 @@ from muster_runtime.config import load
 from muster_testing import processes
 from muster_testing.waiting import eventually
 
+# Nobody is taken for dead, and nobody asked instead of another, because a machine is slow.
+PATIENT = {
+    "write_timeout": "20s",
+    "read_timeout": "20s",
+    "hedge_after": "20s",
+    "suspect_after": "20s",
+}
+# As in production: those that stop answering are noticed, and others asked instead.
+WATCHFUL = {"hedge_after": "50ms", "suspect_after": "500ms"}
+
 # What httpx makes by itself reads all authorities of the machine, for each client anew.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -42,6 +52,7 @@ def settings(dsn: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
             "max_connections": 10,
             "min_connections": 1,
         },
+        "consistency": dict(PATIENT),
         "limits": {"writes_per_minute": -1, "reads_per_minute": -1},
         # How full the machine's disk is decides no test.
         "topology": {"disk_limit": 100},

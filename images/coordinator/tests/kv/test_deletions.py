@@ -16,7 +16,7 @@ from muster_protos import kv_pb2 as pb
 from muster_testing.storage import StorageNode, StorageNodes
 from muster_testing.waiting import eventually
 
-from .harness import serving, settings
+from .harness import WATCHFUL, serving, settings
 
 pytestmark = pytest.mark.integration
 
@@ -64,7 +64,7 @@ async def test_a_replica_that_was_away_for_longer_than_the_grace_brings_nothing_
 ) -> None:
     nodes = [storage_node(f"s-{n}", retention=RETENTION, hints={"limit": 0}) for n in range(3)]
     await asyncio.gather(*(node.start() for node in nodes))
-    async with serving(settings(dsn), tmp_path) as kv:
+    async with serving(settings(dsn, consistency=WATCHFUL), tmp_path) as kv:
         await kv.join(*nodes)
         assert (await kv.grpc.call("CreateTenant", tenant_id="t")).success
         assert (await kv.grpc.write("k", b"v", consistency="all")).success

@@ -22,13 +22,7 @@ from .nodes import MemoryNode, memory_nodes
 
 pytestmark = pytest.mark.integration
 
-# Nobody is taken for dead because a machine is slow, and what succeeds may take long.
-PATIENT: dict[str, Any] = {
-    "write_timeout": "20s",
-    "read_timeout": "20s",
-    "hedge_after": "50ms",
-    "suspect_after": "20s",
-}
+HEDGED: dict[str, Any] = {"hedge_after": "50ms"}
 SOON: dict[str, Any] = {"write_timeout": "1s", "read_timeout": "1s"}
 
 
@@ -38,7 +32,7 @@ async def cluster(
 ) -> AsyncIterator[tuple[Coordinator, list[MemoryNode]]]:
     """A coordinator over nodes in memory, with the tenant `t`."""
     async with memory_nodes(*names) as nodes:
-        document = settings(dsn, consistency=PATIENT | consistency)
+        document = settings(dsn, consistency=consistency)
         async with serving(document, home) as kv:
             await kv.join(*(node.member for node in nodes))
             made = await kv.grpc.call("CreateTenant", tenant_id="t")
@@ -69,7 +63,13 @@ async def test_a_dead_replica_is_not_missed_and_gets_a_hint(dsn: str, tmp_path: 
             return hints == {("n-1", slot("t", f"k{n}")) for n in range(10)}
 
         await eventually(hinted, what="every write is hinted")
-        assert await kv.metric('coordinator_hints_total{outcome="stored"}') == 10
+
+        async def counted() -> bool:
+            stored = await kv.metric('coordinator_hints_total{outcome="stored"}')
+            assert stored <= 10
+            return stored == 10
+
+        await eventually(counted, what="every hint is counted once, when it is answered")
 
 
 async def test_without_a_quorum_the_answer_comes_in_time(dsn: str, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ async def test_silent_replicas_end_in_a_failed_quorum_at_the_deadline(
 
 async def test_a_slow_taker_is_not_waited_for(dsn: str, tmp_path: Path) -> None:
     # Of which it gets a third before the next is asked.
-    async with cluster(dsn, tmp_path, write_timeout="5s") as (kv, nodes):
+    async with cluster(dsn, tmp_path, **HEDGED, write_timeout="5s") as (kv, nodes):
         assert (await kv.grpc.write("warm", b"1")).success
         nodes[1].silent |= {Take, Merge}
         for n in range(12):
@@ -115,7 +115,7 @@ async def test_a_slow_taker_is_not_waited_for(dsn: str, tmp_path: Path) -> None:
 
 async def test_a_take_that_comes_late_replaces_nothing_unseen(dsn: str, tmp_path: Path) -> None:
     """The answer of the first taker is lost; the second knows what it replaces."""
-    async with cluster(dsn, tmp_path) as (kv, nodes):
+    async with cluster(dsn, tmp_path, **HEDGED) as (kv, nodes):
         await kv.grpc.write("a", b"1", consistency="all")
         for node in nodes:
             node.loses = {Take}
@@ -131,18 +131,20 @@ async def test_a_blind_take_is_not_followed_by_another_before_its_time_is_over(
     dsn: str, tmp_path: Path
 ) -> None:
     # A replica that has never answered gets a quarter of a second, or a third of what is left.
-    async with cluster(dsn, tmp_path) as (kv, nodes):
+    async with cluster(dsn, tmp_path, **HEDGED) as (kv, nodes):
         for node in nodes:
             node.loses = {Take}
         begun = time.monotonic()
         written = await kv.grpc.write("a", b"1")
         assert written.success, written.error_message
         assert time.monotonic() - begun >= 0.25
-        assert sum(node.seen.count(Take) for node in nodes) == 1
+        # Another that may be asked then is told what was there before.
+        blind = [take for node in nodes for take in node.takes if take.intent.context is None]
+        assert len(blind) == 1
 
 
 async def test_a_slow_reader_is_not_waited_for(dsn: str, tmp_path: Path) -> None:
-    async with cluster(dsn, tmp_path) as (kv, nodes):
+    async with cluster(dsn, tmp_path, **HEDGED) as (kv, nodes):
         for n in range(12):
             await kv.grpc.write(f"k{n}", b"1", consistency="all")
         nodes[2].silent.add(Get)

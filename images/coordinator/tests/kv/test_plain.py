@@ -24,7 +24,7 @@ from .nodes import MemoryNode, memory_nodes
 
 @asynccontextmanager
 async def _served(
-    dsn: str, home: Path, monkeypatch: pytest.MonkeyPatch, **sections: Any
+    dsn: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Coordinator, list[MemoryNode], list[str]]]:
     """A coordinator with the tenant `t`, its nodes, and the calls that are not plain."""
     seen: list[str] = []
@@ -40,11 +40,9 @@ async def _served(
 
     for name in ("write", "read", "delete"):
         monkeypatch.setattr(KeyValueCalls, name, watched(name))
-    # On a busy machine nobody is asked instead of one that is slow.
-    consistency = {"hedge_after": "20s"} | sections.pop("consistency", {})
     async with (
         memory_nodes("n-1", "n-2", "n-3") as nodes,
-        serving(settings(dsn, consistency=consistency, **sections), home) as kv,
+        serving(settings(dsn), home) as kv,
     ):
         await kv.join(*(node.member for node in nodes))
         assert (await kv.grpc.call("CreateTenant", tenant_id="t")).success
@@ -114,8 +112,7 @@ async def test_what_takes_a_rule_is_not_plain(
 async def test_a_plain_call_that_goes_wrong_is_seen_to_its_end(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = {"write_timeout": "20s", "read_timeout": "20s"}
-    async with _served(dsn, tmp_path, monkeypatch, consistency=times) as (kv, nodes, seen):
+    async with _served(dsn, tmp_path, monkeypatch) as (kv, nodes, seen):
         for node in nodes:
             node.loses = {Take}
         written = await kv.grpc.write("a", b"1")

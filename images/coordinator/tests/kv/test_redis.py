@@ -30,8 +30,7 @@ async def _cluster(
     }
     async with (
         memory_nodes("n-1", "n-2", "n-3") as nodes,
-        # Nobody is asked instead of one that is slow.
-        serving(settings(dsn, redis=section, consistency={"hedge_after": "20s"}), home) as kv,
+        serving(settings(dsn, redis=section), home) as kv,
     ):
         await kv.join(*(node.member for node in nodes))
         policy = pb.TenantPolicy(idempotency="Redis")

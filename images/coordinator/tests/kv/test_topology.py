@@ -22,7 +22,7 @@ from muster_testing.postgres import PostgresServer
 from muster_testing.storage import StorageNode, StorageNodes
 from muster_testing.waiting import eventually
 
-from .harness import Coordinator, process, serving, settings
+from .harness import WATCHFUL, Coordinator, process, serving, settings
 from .load import Load
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "renew_deadline": "30s",
         "retry_period": "200ms",
     },
-    "consistency": {"hint_queue": 0, "write_timeout": "5s", "read_timeout": "3s"},
+    "consistency": WATCHFUL | {"hint_queue": 0, "write_timeout": "10s", "read_timeout": "10s"},
     "topology": {"disk_limit": 100},
 }
 
@@ -208,7 +208,7 @@ async def test_each_zone_has_a_replica_before_any_has_two(cluster: Cluster) -> N
     tenant = await cluster.tenant("zones")
     before = await _fill(kv, tenant)
     await _ended(kv, await _add(kv, spare))
-    await cluster.repair()
+    await _repaired(kv, await cluster.repair())
 
     async def spread() -> bool:
         keys = await cluster.keys()
