@@ -228,6 +228,21 @@ async def test_a_replica_that_is_behind_is_repaired_by_a_read(dsn: str, tmp_path
         assert await kv.metric("coordinator_repairs_triggered_total") == 1
 
 
+async def test_a_read_does_not_wait_for_one_that_is_not_repaired(dsn: str, tmp_path: Path) -> None:
+    async with cluster(dsn, tmp_path, **HEDGED) as (kv, nodes):
+        behind = await _differing(kv, nodes)
+        behind.silent |= {Merge}
+        reads = []
+
+        async def met() -> bool:
+            reads.append(await kv.grpc.read("a"))
+            return await kv.metric("coordinator_repairs_triggered_total") > 0
+
+        await eventually(met, what="a read meets the one that is behind")
+        # What no quorum is known to have comes without a context.
+        assert all(read.vector_clock.entries for read in reads), reads
+
+
 async def test_repair_before_the_answer_where_it_is_asked_for(dsn: str, tmp_path: Path) -> None:
     async with cluster(dsn, tmp_path, repair_async=False) as (kv, nodes):
         behind = await _differing(kv, nodes)

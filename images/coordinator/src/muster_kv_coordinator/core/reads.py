@@ -12,13 +12,13 @@ from muster_kv.reading import shown, siblings
 from muster_kv.record import ABSENT, Record, Version, decode, encode, fingerprint
 from muster_kv.slots import slot, token_of
 from muster_kv.tenants import ConflictResolution
-from muster_kv.wire.messages import Digest, Found, Get, GetDigest
+from muster_kv.wire.messages import Cause, Digest, Found, Get, GetDigest, Merge
 from muster_kv_coordinator.core import failures, model
 from muster_kv_coordinator.core.asking import Answers, BegunRead
 from muster_kv_coordinator.core.errors import KeyNotFoundError
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Tenant
-from muster_kv_coordinator.core.ports import Cluster, Meter, Place, Replica, Together
+from muster_kv_coordinator.core.ports import Cluster, Meter, Place, Together
 from muster_kv_coordinator.core.repairs import Repairs
 
 # Above this size one replica is asked for the value, and the others for its fingerprint.
@@ -183,30 +183,43 @@ class Reads:
         for record in held.values():
             joined = merge(joined, record)
         whole = fingerprint(joined)
-        behind = tuple(
-            self._cluster.replica(node)
-            for node, record in held.items()
-            if fingerprint(record) != whole
-        )
-        if behind and not await self._repair(reading, encode(joined, reading.where), behind):
+        behind = [node for node, record in held.items() if fingerprint(record) != whole]
+        # Those that were not asked may know it, or learn it sooner than one that is slow.
+        others = [node for node in reading.place.placement.natural if node not in held]
+        data = encode(joined, reading.where)
+        if behind and not await self._repair(reading, data, behind, others, len(held)):
             # A context that no quorum knows is none to write with: an empty one makes siblings.
             return Record(joined.versions, EMPTY)
         return joined
 
-    async def _repair(self, reading: _Reading, record: bytes, behind: tuple[Replica, ...]) -> bool:
+    async def _repair(
+        self, reading: _Reading, record: bytes, behind: list[str], others: list[str], held: int
+    ) -> bool:
         """Bring the joined record to replicas; whether a quorum has it, or need not.
 
         A reader at a quorum gets a context to write with, so it waits until a quorum knows what
         that names. All that goes beyond is done in the background, if it may be.
         """
-        version = reading.place.ring_version
         quorum = len(reading.place.placement.natural) // 2 + 1
-        if self._settings.repair_async and (reading.least < quorum or reading.last_wins):
-            self._repairs.start(reading.where, record, version, behind)
+        if not self._settings.repair_async:
+            wanted = max(quorum, reading.least)
+        elif reading.least < quorum or reading.last_wins:
+            wanted = 0
+        else:
+            wanted = quorum
+        agree = held - len(behind)
+        body, version = Merge(reading.where, record, Cause.REPAIR), reading.place.ring_version
+        self._meter.repair_triggered()
+        later = behind[max(0, wanted - agree) :]
+        self._repairs.start(body, version, [self._cluster.replica(node) for node in later])
+        if agree >= wanted:
             return True
-        left = max(0.001, reading.end - asyncio.get_running_loop().time())
-        done = await self._repairs.wait_for(reading.where, record, version, behind, left)
-        agree = reading.least - len(behind) + done
+        answers = await self._together.ask(
+            [*behind, *others], body, version, wanted - agree, reading.end
+        )
+        self._meter.repaired("done", len(answers.good))
+        self._meter.repaired("failed", len(answers.bad))
+        agree += len(answers.good)
         if not self._settings.repair_async and agree < reading.least:
             self._meter.quorum_failed("read")
             short = f"{agree} of {reading.least} needed replicas agree"

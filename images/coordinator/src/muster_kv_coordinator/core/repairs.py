@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from muster_kv.wire.messages import Cause, Merge, Merged, ReplyBody
+from muster_kv.wire.messages import Merge, Merged, ReplyBody
 from muster_kv_coordinator.core.ports import Meter, Replica
 
 _SECONDS = 5.0
@@ -23,18 +23,14 @@ class Repairs:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def start(
-        self, slot: bytes, record: bytes, ring_version: int, behind: Sequence[Replica]
-    ) -> None:
-        """Bring `record` to the replicas that are behind."""
-        self._meter.repair_triggered()
+    def start(self, body: Merge, ring_version: int, behind: Sequence[Replica]) -> None:
+        """Bring a record to the replicas that are behind."""
         room = self._most - self._under_way
         if room < len(behind):
             self._meter.repaired("dropped", len(behind) - max(0, room))
         for replica in behind[: max(0, room)]:
             self._under_way += 1
             self._idle.clear()
-            body = Merge(slot, record, Cause.REPAIR)
             replica.submit(body, ring_version, _SECONDS, self._ended)
 
     def _ended(self, reply: ReplyBody) -> None:
@@ -42,23 +38,6 @@ class Repairs:
         self._under_way -= 1
         if not self._under_way:
             self._idle.set()
-
-    async def wait_for(
-        self,
-        slot: bytes,
-        record: bytes,
-        ring_version: int,
-        behind: Sequence[Replica],
-        seconds: float,
-    ) -> int:
-        """Bring `record` to the replicas that are behind, and wait; how many have it then."""
-        self._meter.repair_triggered()
-        body = Merge(slot, record, Cause.REPAIR)
-        asked = (replica.request(body, ring_version, seconds) for replica in behind)
-        done = sum(isinstance(reply, Merged) for reply in await asyncio.gather(*asked))
-        self._meter.repaired("done", done)
-        self._meter.repaired("failed", len(behind) - done)
-        return done
 
     async def idle(self) -> None:
         """Wait until none is under way."""
