@@ -138,30 +138,56 @@ pub struct Rules {
     pub large: Option<(usize, String)>,
 }
 
+/// What of a request rules look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Traits {
+    /// The sender's ring; 0 where the request does not depend on it.
+    pub ring_version: u64,
+    /// What it takes to see to a node that does not serve.
+    pub always: bool,
+    /// What only a node can do that has all that it should.
+    pub of_whole: bool,
+    /// How large a write is, and whether it could be had from others later.
+    pub write: Option<(usize, bool)>,
+}
+
 impl Rules {
-    fn refusal(&self, asked: &Asked<Plain>) -> Option<Failure> {
-        if let Some(why) = &self.not_ready {
+    /// Why a request is not even begun with.
+    pub fn refusal(&self, what: Traits) -> Option<Failure> {
+        if let Some(why) = self.not_ready.as_ref().filter(|_| !what.always) {
             return Some(Failure::new(code::NOT_READY, why));
         }
-        let (theirs, ours) = (asked.ring_version, self.ring_version);
+        let (theirs, ours) = (what.ring_version, self.ring_version);
         if theirs > 0 && theirs < ours {
             let why = format!("ring version {theirs}; the node has {ours}");
             return Some(Failure::of_ring(code::STALE_RING, &why, ours));
         }
-        let of_whole = !matches!(asked.body, Plain::Merge { .. });
-        if let Some(why) = self.unfilled.as_ref().filter(|_| theirs > 0 && of_whole) {
+        if let Some(why) = self.unfilled.as_ref().filter(|_| theirs > 0 && what.of_whole) {
             return Some(Failure::new(code::NOT_READY, why));
         }
-        let (size, spare) = match &asked.body {
-            Plain::Take { intent, .. } => (intent.value.as_ref().map_or(0, Bytes::len), false),
-            Plain::Merge { record, cause, .. } => (record.len(), *cause == cause::STREAM),
-            Plain::Get { .. } => return None,
-        };
+        let (size, spare) = what.write?;
         if let Some(why) = &self.full {
             return Some(Failure::new(code::DISK_FULL, why));
         }
         let (_, why) = self.large.as_ref().filter(|(most, _)| spare || size >= *most)?;
         Some(Failure::new(code::DISK_FULL, why))
+    }
+}
+
+impl Asked<Plain> {
+    fn traits(&self) -> Traits {
+        Traits {
+            ring_version: self.ring_version,
+            always: false,
+            of_whole: !matches!(self.body, Plain::Merge { .. }),
+            write: match &self.body {
+                Plain::Take { intent, .. } => {
+                    Some((intent.value.as_ref().map_or(0, Bytes::len), false))
+                }
+                Plain::Merge { record, cause, .. } => Some((record.len(), *cause == cause::STREAM)),
+                Plain::Get { .. } => None,
+            },
+        }
     }
 }
 
@@ -278,7 +304,7 @@ impl Batch {
             if expires_us <= now_us {
                 return Some(Err(Failure::new(code::DEADLINE, LATE)));
             }
-            rules.refusal(asked).map(Err)
+            rules.refusal(asked.traits()).map(Err)
         });
     }
 

@@ -134,7 +134,8 @@ class Node:
 
     async def handle(self, calls: list[Call]) -> list[ReplyBody]:
         """Answer a batch, in its order: writes together, lookups together, the rest one by one."""
-        answers: list[ReplyBody | None] = [self._refusal(call) for call in calls]
+        rules = self._rules()
+        answers: list[ReplyBody | None] = [self._refusal(rules, call) for call in calls]
         left = [at for at, answer in enumerate(answers) if answer is None]
         writes = [at for at in left if isinstance(calls[at].body, WRITES)]
         reads = [at for at in left if isinstance(calls[at].body, READS)]
@@ -206,27 +207,24 @@ class Node:
         for at, answer in zip(places, found, strict=True):
             answers[at] = answer
 
-    def _refusal(self, call: Call) -> Failure | None:
+    def _refusal(self, rules: Rules, call: Call) -> Failure | None:
         """Why a request is not even begun with."""
-        body = call.body
-        if not self.serving and not isinstance(body, _ALWAYS):
-            return self._failure(FailureCode.NOT_READY, f"the node is {self.situation}")
-        if 0 < call.ring_version < self.ring.version:
-            return self._failure(
-                FailureCode.STALE_RING,
-                f"ring version {call.ring_version}; the node has {self.ring.version}",
-                self.ring.version,
-            )
-        if call.ring_version and not self._readable and isinstance(body, _OF_WHOLE):
-            return self._failure(FailureCode.NOT_READY, _UNFILLED)
-        if self.fill >= Fill.LARGE and isinstance(body, WRITES):
+        body, write = call.body, None
+        if isinstance(body, WRITES):
             # What is only kept for others, or could be had from others later, goes first.
-            spare = isinstance(body, StoreHint) or getattr(body, "cause", None) is Cause.STREAM
-            size = max(largest(body), self._thresholds.large_value if spare else 0)
-            reason = refusal(self.fill, self.usage.percent, size, self._thresholds)
-            if reason is not None:
-                return self._failure(FailureCode.DISK_FULL, reason)
-        return None
+            spare = isinstance(body, StoreHint) or body.cause is Cause.STREAM
+            write = largest(body), spare
+        packed = rules.refusal(
+            call.ring_version,
+            always=isinstance(body, _ALWAYS),
+            of_whole=isinstance(body, _OF_WHOLE),
+            write=write,
+        )
+        if packed is None:
+            return None
+        failure = msgspec.msgpack.decode(packed, type=Failure)
+        self._count([failure])
+        return failure
 
     async def _write(self, calls: Sequence[Call]) -> list[ReplyBody]:
         bodies: list[Any] = [call.body for call in calls]
@@ -333,12 +331,10 @@ class Node:
         change = Change(Family.META, name, value)
         await self._store.write(Job((), lambda transaction: transaction.put_meta(change)))
 
-    def _failure(self, code: FailureCode, detail: str, ring_version: int = 0) -> Failure:
-        self._metrics.refused(code.name)
-        return Failure(code, detail, ring_version)
-
     def _all(self, bodies: Sequence[object], code: FailureCode, detail: str) -> list[ReplyBody]:
-        return [self._failure(code, detail) for _ in bodies]
+        answers: list[ReplyBody] = [Failure(code, detail) for _ in bodies]
+        self._count(answers)
+        return answers
 
     def _count(self, answers: Sequence[ReplyBody]) -> None:
         for answer in answers:

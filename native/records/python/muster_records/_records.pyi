@@ -103,6 +103,23 @@ class Rules:
         full: str | None = None,
         large: tuple[int, str] | None = None,
     ) -> None: ...
+    def refusal(
+        self,
+        ring_version: int,
+        *,
+        always: bool = False,
+        of_whole: bool = False,
+        write: tuple[int, bool] | None = None,
+    ) -> bytes | None:
+        """The packed answer to a request that is not even begun with, where the rules say so.
+
+        Args:
+            ring_version: of its sender's ring; 0 where it does not depend on that.
+            always: it is what it takes to see to a node that does not serve.
+            of_whole: only a node can do it that has all that it should.
+            write: how many bytes the largest record of a write has, and whether others could
+                bring it later.
+        """
 
 class Batch:
     """Plain requests of one lane, of all connections, and their answers; for one thread at a time.

@@ -12,7 +12,7 @@ use crate::pack::Malformed;
 use crate::recent;
 use crate::record::Corrupt;
 use crate::replica::{self, token_of, Unloaded, Whom};
-use crate::requests;
+use crate::requests::{self, Traits};
 
 type Packed<'py> = Bound<'py, PyBytes>;
 /// Number, deadline, version of the ring, packed body.
@@ -104,6 +104,19 @@ impl Rules {
         large: Option<(usize, String)>,
     ) -> Self {
         Self(requests::Rules { not_ready, ring_version, unfilled, full, large })
+    }
+
+    #[pyo3(signature = (ring_version, *, always = false, of_whole = false, write = None))]
+    fn refusal<'py>(
+        &self,
+        py: Python<'py>,
+        ring_version: u64,
+        always: bool,
+        of_whole: bool,
+        write: Option<(usize, bool)>,
+    ) -> Option<Packed<'py>> {
+        let refusal = self.0.refusal(Traits { ring_version, always, of_whole, write })?;
+        Some(PyBytes::new(py, &refusal.packed))
     }
 }
 
