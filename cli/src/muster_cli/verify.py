@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from muster_proving.independent import verify_with_py_ecc
 
 def verify(folders: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Whether each saved proof holds, one by one in order; on all processors, about 1 s each."""
-    with ProcessPoolExecutor() as workers:
+    # No plain fork: a thread here, such as one that draws progress, may hold a lock just then.
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload([verify_with_py_ecc.__module__])
+    with ProcessPoolExecutor(mp_context=processes) as workers:
         yield from zip(folders, workers.map(_holds, folders), strict=True)
 
 
