@@ -175,3 +175,66 @@ async fn silence(pings: Option<PingPong>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tokio::io::{duplex, DuplexStream};
+    use tokio::sync::Semaphore;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::exchange::Exchange;
+    use crate::relay::Relay;
+    use crate::streams::Streams;
+
+    const PIPE_BYTES: usize = 64 * 1024;
+
+    async fn served(socket: DuplexStream) {
+        let service = Service {
+            exchange: Arc::new(Exchange::new().unwrap()),
+            methods: HashMap::new(),
+            streams: Arc::new(Streams::new().unwrap()),
+            streamed: String::new(),
+            plain: None,
+            kinds: Vec::new(),
+            relay: Relay::new("nobody").unwrap(),
+            seats: Semaphore::new(1),
+            largest: PIPE_BYTES,
+            authorization: false,
+            names: false,
+        };
+        let (_never, stop) = watch::channel(None);
+        connection(socket, None, Arc::new(service), stop).await;
+    }
+
+    /// Runs a test whose clock goes on only while everybody waits.
+    fn run(test: impl Future) {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_is_let_go() {
+        run(async {
+            let (_silent, socket) = duplex(PIPE_BYTES);
+            let begun = Instant::now();
+            served(socket).await;
+            assert_eq!(begun.elapsed().as_secs(), HANDSHAKE.as_secs());
+        });
+    }
+
+    #[test]
+    fn a_client_that_answers_no_ping_is_let_go() {
+        run(async {
+            let (client, socket) = duplex(PIPE_BYTES);
+            let begun = Instant::now();
+            let serving = tokio::spawn(served(socket));
+            // Nobody reads what comes.
+            let _client = h2::client::handshake(client).await.unwrap();
+            serving.await.unwrap();
+            assert_eq!(begun.elapsed().as_secs(), (KEEPALIVE + KEEPALIVE_TIMEOUT).as_secs());
+        });
+    }
+}
