@@ -54,6 +54,13 @@ def test_a_field_that_is_wanted_no_more_is_given_up() -> None:
     assert plan(OWNER, [wanted(key="value")], at(there)).apply
 
 
+def test_whose_status_is_ours_is_not_ours() -> None:
+    status = {"manager": FIELD_MANAGER, "operation": "Apply", "subresource": "status"}
+    there = live(wanted(), ownerReferences=[], managedFields=[status])
+    todo = plan(OWNER, [wanted(key="value")], at(there))
+    assert (todo.apply, todo.foreign) == ((), ("ConfigMap demo-worker",))
+
+
 def test_owner_reference_and_labels_that_were_taken_away_are_put_back() -> None:
     there = live(wanted(), ownerReferences=[], labels={})
     assert plan(OWNER, [wanted()], at(there)).apply

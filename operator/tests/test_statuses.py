@@ -98,7 +98,8 @@ async def test_what_the_api_server_refuses_is_said(space: Space) -> None:
 
 async def test_a_coordinator_that_is_not_the_pools_is_not_used(space: Space) -> None:
     await space.coordinator()
-    await space.the(DEPLOYMENTS, COORDINATOR_DEPLOYMENT)
+    # The operator has left its mark in it, which is not that of a maker.
+    await eventually(lambda: space.conditions(COORDINATORS, "demo"), what="it has a status")
     await space.pool()
     stalled = await space.reason(PROVER_POOLS, "Stalled", "CoordinatorNotOwned")
     assert "coordinatorRef: {name: demo}" in stalled["message"]

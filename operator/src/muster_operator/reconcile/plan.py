@@ -105,7 +105,8 @@ def _applied(there: Manifest) -> list[Manifest]:
 
 
 def _is_ours(entry: Manifest) -> bool:
-    return entry.get("manager") == FIELD_MANAGER
+    # A status of ours stands in objects of all users: who wrote that did not make them.
+    return entry.get("manager") == FIELD_MANAGER and not entry.get("subresource")
 
 
 def contains(live: Any, wanted: Any) -> bool:
