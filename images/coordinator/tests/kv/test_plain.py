@@ -15,6 +15,7 @@ from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.api.keyvalues import KeyValueCalls, _begun
 from muster_kv_coordinator.core.errors import ErrorCode, KvError
 from muster_kv_coordinator.core.spread import BegunWrite, Ending, Verdict
+from muster_kv_coordinator.core.tenants import Tenants
 from muster_protos import kv_pb2 as pb
 from muster_testing.waiting import eventually
 
@@ -40,12 +41,22 @@ async def _served(
 
     for name in ("write", "read", "delete"):
         monkeypatch.setattr(KeyValueCalls, name, watched(name))
+    heard: list[str] = []
+    changed = Tenants.changed
+
+    def hearing(self: Tenants, tenant_id: str) -> None:
+        changed(self, tenant_id)
+        heard.append(tenant_id)
+
+    monkeypatch.setattr(Tenants, "changed", hearing)
     async with (
         memory_nodes("n-1", "n-2", "n-3") as nodes,
         serving(settings(dsn), home) as kv,
     ):
         await kv.join(*(node.member for node in nodes))
         assert (await kv.grpc.call("CreateTenant", tenant_id="t")).success
+        # Of whom there are news one is looked up once more.
+        await eventually(lambda: heard == ["t"], what="the news of the tenant have come")
         assert (await kv.grpc.write("known", b"")).success
         seen.clear()
         yield kv, nodes, seen
