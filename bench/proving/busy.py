@@ -47,6 +47,7 @@ async def _measured(folder: Path, server: PostgresServer) -> float:
         | {f"{name}_port": ports[name] for name in ("grpc", "http", "ops")},
         "database": {"dsn_file": str(dsn)},
         "leader_election": {"backend": "advisory-lock"},
+        "http": {"rate_limit": 0},
         "proving": {
             "pools": [{"name": "bench", "insecure_setup": True, "circuits": [{"name": "merkle"}]}]
         },
