@@ -183,37 +183,37 @@ class Reads:
         for record in held.values():
             joined = merge(joined, record)
         whole = fingerprint(joined)
-        behind = [node for node, record in held.items() if fingerprint(record) != whole]
-        # Those that were not asked may know it, or learn it sooner than one that is slow.
-        others = [node for node in reading.place.placement.natural if node not in held]
-        data = encode(joined, reading.where)
-        if behind and not await self._repair(reading, data, behind, others, len(held)):
+        knowing = {node for node, record in held.items() if fingerprint(record) == whole}
+        behind = [node for node in held if node not in knowing]
+        if behind and not await self._repair(reading, joined, knowing, behind):
             # A context that no quorum knows is none to write with: an empty one makes siblings.
             return Record(joined.versions, EMPTY)
         return joined
 
     async def _repair(
-        self, reading: _Reading, record: bytes, behind: list[str], others: list[str], held: int
+        self, reading: _Reading, joined: Record, knowing: set[str], behind: list[str]
     ) -> bool:
         """Bring the joined record to replicas; whether a quorum has it, or need not.
 
         A reader at a quorum gets a context to write with, so it waits until a quorum knows what
         that names. All that goes beyond is done in the background, if it may be.
         """
-        quorum = len(reading.place.placement.natural) // 2 + 1
+        natural, version = reading.place.placement.natural, reading.place.ring_version
+        quorum, agree = len(natural) // 2 + 1, len(knowing)
         if not self._settings.repair_async:
             wanted = max(quorum, reading.least)
         elif reading.least < quorum or reading.last_wins:
             wanted = 0
         else:
             wanted = quorum
-        agree = held - len(behind)
-        body, version = Merge(reading.where, record, Cause.REPAIR), reading.place.ring_version
+        body = Merge(reading.where, encode(joined, reading.where), Cause.REPAIR)
         self._meter.repair_triggered()
         later = behind[max(0, wanted - agree) :]
         self._repairs.start(body, version, [self._cluster.replica(node) for node in later])
         if agree >= wanted:
             return True
+        # Those that were not read may know it, or learn it sooner than one that is slow.
+        others = [node for node in natural if node not in knowing and node not in behind]
         answers = await self._together.ask(
             [*behind, *others], body, version, wanted - agree, reading.end
         )
