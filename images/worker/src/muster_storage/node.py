@@ -210,7 +210,8 @@ class Node:
     def _refusal(self, rules: Rules, call: Call) -> Failure | None:
         """Why a request is not even begun with."""
         body, write = call.body, None
-        if isinstance(body, WRITES):
+        # How large it is matters, and costs a look at all of it, only where there is little room.
+        if self.fill >= Fill.LARGE and isinstance(body, WRITES):
             # What is only kept for others, or could be had from others later, goes first.
             spare = isinstance(body, StoreHint) or body.cause is Cause.STREAM
             write = largest(body), spare
