@@ -38,9 +38,8 @@ class _KubeLease:
         try:
             self._read = await self._api.read_namespaced_lease(self._name, self._namespace)
         except _ERRORS as error:
-            if getattr(error, "status", None) == HTTPStatus.NOT_FOUND:
-                return None
-            raise ConnectionError(f"reading Lease {self._name}: {error}") from error
+            _absent(error, f"reading Lease {self._name}")
+            return None
         return _record(self._read.spec)
 
     async def create(self, record: LeaseRecord) -> bool:
@@ -62,7 +61,7 @@ class _KubeLease:
         try:
             found = await self._apps.read_namespaced_deployment(self._deployment, self._namespace)
         except _ERRORS as error:
-            _refused(error, f"reading Deployment {self._deployment}")
+            _absent(error, f"reading Deployment {self._deployment}")
             return None
         metadata = found.metadata
         if metadata is None or metadata.deletion_timestamp is not None:
@@ -85,6 +84,12 @@ class _KubeLease:
         except _ERRORS as error:
             return _refused(error, f"writing Lease {self._name}")
         return True
+
+
+def _absent(error: Exception, doing: str) -> None:
+    """Raise it, unless it says that there is none."""
+    if getattr(error, "status", None) != HTTPStatus.NOT_FOUND:
+        raise ConnectionError(f"{doing}: {error}") from error
 
 
 def _refused(error: Exception, doing: str) -> bool:
