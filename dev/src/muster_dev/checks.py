@@ -127,9 +127,9 @@ def _suite(
 ) -> Suite:
     # A cache of each one's own: they are written at the same time.
     options = ["--quiet", "-o", f"cache_dir=.pytest_cache/{place}"]
-    again = shlex.join([".venv/bin/pytest", *tests])
-    whole = virtualenv.bytecode(work) if env is None else env
-    argv = [str(pytest), *options, *tests]
+    given = env or {}
+    again = shlex.join([*map("=".join, given.items()), ".venv/bin/pytest", *tests])
+    argv, whole = [str(pytest), *options, *tests], {**virtualenv.bytecode(work), **given}
     return Suite(f"Tests of {place}", argv, again, whole, empty=_NO_TESTS)
 
 
@@ -149,17 +149,12 @@ def e2e(work: Workspace, arguments: Sequence[str] = ()) -> None:
     image_loading.load(work, TEST_CLUSTER, (*images.NAMES, *images.NEXT))
     home = work.paths.cluster(TEST_CLUSTER)
     env = {
-        **virtualenv.bytecode(work),
         "MUSTER_E2E_KUBECONFIG": str(work.paths.kubeconfig(TEST_CLUSTER)),
         "MUSTER_E2E_BIN": str(clusters.link_programs(work, TEST_CLUSTER)),
         "MUSTER_E2E_VALUES": str(home / "values.json"),
     }
-    title = "End-to-end tests, side by side"
-    with work.steps.attended(title):
-        pytest = [str(programs / "pytest"), *_SIDE_BY_SIDE, *arguments]
-        code = shell.attend(pytest, cwd=work.paths.repo, env=env)
-    if code not in {0, _NO_TESTS}:
-        raise SetupError(f"{title}: failed, see above.")
+    side_by_side = [str(programs / "pytest"), *_SIDE_BY_SIDE, *arguments]
+    code = _show(work, "End-to-end tests, side by side", side_by_side, env, fine=(0, _NO_TESTS))
     alone = [
         _suite(work, programs / "pytest", tests, [tests, "-m", "alone", *arguments], env)
         for tests in _ALONE
@@ -194,13 +189,19 @@ def _part(work: Workspace, name: str, part: Callable[[Workspace], None]) -> None
 
 
 def _show(
-    work: Workspace, title: str, argv: Sequence[str], env: Mapping[str, str] | None = None
-) -> None:
+    work: Workspace,
+    title: str,
+    argv: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    fine: Sequence[int] = (0,),
+) -> int:
     # What a check prints is for the reader, not for a log.
     with work.steps.attended(title):
         whole = {**virtualenv.bytecode(work), **(env or {})}
-        if shell.attend(argv, cwd=work.paths.repo, env=whole) != 0:
+        code = shell.attend(argv, cwd=work.paths.repo, env=whole)
+        if code not in fine:
             raise SetupError(f"{title}: failed, see above.")
+    return code
 
 
 def _sources(repo: Path) -> list[Path]:
