@@ -10,6 +10,7 @@ from muster_kv.errors import ErrorCode
 from muster_kv_coordinator.core.errors import KvError, UnavailableError
 from muster_kv_coordinator.core.model import Migration, Policy, Tenant
 from muster_kv_coordinator.core.tenants import Tenants
+from muster_testing.waiting import eventually
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -109,16 +110,27 @@ async def test_a_change_is_seen_with_the_next_request() -> None:
     assert (await world.tenants.get("t")).replication_factor == 7
 
 
-async def test_what_was_read_before_a_change_is_not_kept() -> None:
+async def _read_before_a_change() -> World:
     world = World()
     world.store.gate = asyncio.Event()
     asking = asyncio.create_task(world.tenants.get("t"))
-    await asyncio.sleep(0)
+    await eventually(lambda: world.store.asked, every=0.0)
     world.store.factor = 5
     world.tenants.changed("t")
     world.store.gate.set()
     await asking
+    return world
+
+
+async def test_what_was_read_before_a_change_is_asked_for_again() -> None:
+    world = await _read_before_a_change()
     assert (await world.tenants.get("t")).replication_factor == 5
+
+
+async def test_what_was_read_before_a_change_is_served_while_the_store_is_away() -> None:
+    world = await _read_before_a_change()
+    world.store.away = True
+    assert (await world.tenants.get("t")).replication_factor == 3
 
 
 async def test_known_tenants_are_served_while_the_store_is_away() -> None:

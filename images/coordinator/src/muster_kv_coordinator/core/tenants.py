@@ -18,6 +18,8 @@ from muster_kv_coordinator.core.model import UNLIMITED, Migration, Policy, Tenan
 log = logging.getLogger(__name__)
 
 _MOST_PER_MINUTE = 1_000_000_000
+_AT_ONCE = float("-inf")
+"""Until when an entry is known that is asked for again with the next request."""
 
 
 class TenantStore(Protocol):
@@ -119,7 +121,7 @@ class Tenants:
         self._mirror = mirror
         self._cached: OrderedDict[str, _Entry] = OrderedDict()
         self._asked: dict[str, asyncio.Task[Tenant]] = {}
-        # Rises with every change that is heard of; what was read before it is not kept.
+        # Rises with every change that is heard of; what was read before it is asked for again.
         self._changes = 0
 
     def cached(self, tenant_id: str) -> Tenant | None:
@@ -169,13 +171,13 @@ class Tenants:
             if self._mirror is not None:
                 self._mirror.forget(tenant_id)
             raise _unknown(tenant_id)
-        if changes == self._changes:
-            self._keep(tenant)
+        self._keep(tenant, current=changes == self._changes)
         return tenant
 
-    def _keep(self, tenant: Tenant) -> None:
-        entry = self._cached[tenant.tenant_id] = _Entry(tenant, 0.0)
-        self._know(entry, self._ttl)
+    def _keep(self, tenant: Tenant, *, current: bool) -> None:
+        entry = self._cached[tenant.tenant_id] = _Entry(tenant, _AT_ONCE)
+        if current:
+            self._know(entry, self._ttl)
         self._cached.move_to_end(tenant.tenant_id)
         while len(self._cached) > self._size:
             tenant_id = next(iter(self._cached))
@@ -203,7 +205,7 @@ class Tenants:
             self._mirror.forget(tenant_id)
         entry = self._cached.get(tenant_id)
         if entry is not None:
-            entry.until = float("-inf")
+            entry.until = _AT_ONCE
 
     def all_changed(self) -> None:
         """Changes may have been missed."""
@@ -211,7 +213,7 @@ class Tenants:
         if self._mirror is not None:
             self._mirror.forget_all()
         for entry in self._cached.values():
-            entry.until = float("-inf")
+            entry.until = _AT_ONCE
 
     async def create(self, tenant_id: str, factor: int, policy: Policy) -> Tenant:
         """Make a tenant.
