@@ -2,7 +2,8 @@
 
 Each is three nodes on this machine that have a value on disk before they say so; Muster has one
 coordinator too, and PostgreSQL for its metadata. All are up in this one run and take turns in
-every round, so that whatever else the machine does meets all of them. The same generator, a process
+every round, so that whatever else the machine does meets all of them; a turn begins when what the
+others had left to do is done. The same generator, a process
 of its own for each, writes and reads the same keys and values with as much at once, by single
 calls. CPU is that of all processes of a store and of what they started; the generator's is counted
 apart. A figure is the median over the rounds.
@@ -27,6 +28,7 @@ from bench.kv.etcd import etcd
 from bench.kv.load import GENERATOR, Load, Sample
 from bench.kv.muster import muster
 from bench.kv.reckoning import as_json, cache, comparison, price
+from bench.kv.turns import Turns
 from muster_testing.postgres import PostgresServer
 
 _ANCHORS = {"etcd": etcd, "cassandra": cassandra}
@@ -129,12 +131,14 @@ def _compare(runs: prices.Runs, arguments: argparse.Namespace) -> tuple[_Found, 
             load.fill()
             load.run("write", runs.seconds)
             load.run("read", runs.seconds)
+        turns = Turns(loads)
         for number in range(1, arguments.rounds + 1):
             print(f"round {number} of {arguments.rounds}", flush=True)
-            for name, load in loads.items():
-                found["write"][name].append(load.run("write", runs.seconds))
-                found["read"][name].append(load.run("read", runs.seconds))
-                found["paced read"][name].append(load.run("read", runs.seconds, arguments.rate))
+            for name in loads:
+                found["write"][name].append(turns.run(name, "write", runs.seconds))
+                found["read"][name].append(turns.run(name, "read", runs.seconds))
+                paced = turns.run(name, "read", runs.seconds, arguments.rate)
+                found["paced read"][name].append(paced)
     return found, versions
 
 

@@ -32,6 +32,7 @@ class Sample:
         p50, p95, p99: time of an operation, ms.
         server_cpu, client_cpu: µs of CPU for each operation.
         load_average: of the machine, over the minute before the end.
+        others_cores: what the other stores used meanwhile, cores.
     """
 
     operations: int
@@ -43,6 +44,7 @@ class Sample:
     server_cpu: float
     client_cpu: float
     load_average: float
+    others_cores: float = 0.0
 
     @property
     def rate(self) -> float:

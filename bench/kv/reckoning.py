@@ -86,4 +86,5 @@ def as_json(sample: Sample) -> dict[str, Any]:
         "operations": sample.operations,
         "failures": sample.failures,
         "load_average": round(sample.load_average, 1),
+        "others_cores": round(sample.others_cores, 2),
     }

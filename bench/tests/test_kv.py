@@ -1,6 +1,7 @@
 """The bench of the key-value store: its servers end, its CPU is counted, its figures add up."""
 
 import hashlib
+import itertools
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from bench.kv import maven, prices
 from bench.kv.load import Sample
 from bench.kv.reckoning import CACHE_HITS, as_json, cache, comparison, price
 from bench.kv.servers import Server
+from bench.kv.turns import wait_until_quiet
 from muster_testing.waiting import eventually_sync
 
 SAMPLE = Sample(
@@ -135,6 +137,17 @@ def test_cpu_of_a_process_that_is_gone_is_none() -> None:
         pass
     assert cpu_time.seconds([ended.pid]) == 0.0
     assert cpu_time.seconds([os.getpid()]) > 0.0
+
+
+def test_a_turn_waits_until_others_have_nothing_left_to_do() -> None:
+    readings = iter([0.0, 0.9, 0.9, 1.3, 1.3, 1.5])
+    assert wait_until_quiet(lambda: next(readings) / 1000, window=0.001)
+    assert next(readings, None) is None
+
+
+def test_others_that_never_rest_are_not_waited_for_any_longer() -> None:
+    readings = itertools.count()
+    assert not wait_until_quiet(lambda: float(next(readings)), window=0.001, patience=0.01)
 
 
 def test_a_comparison_takes_medians_and_knows_the_promises() -> None:
