@@ -69,15 +69,26 @@ impl Memory {
     /// Whether the version's operation was replaced, under this dot or another.
     ///
     /// A take of the operation that is stamped later than what replaced it stands: it replaced,
-    /// perhaps, what replaced the other take, and of the two one must stay.
+    /// perhaps, what replaced the other take, and of the two one must stay. It did not where its
+    /// writer is known to have seen nothing of the other take.
     pub fn is_dead(&self, version: &Version) -> bool {
         if version.dot.actor == LWW {
             return false;
         }
         death_of_op(&self.dead, &version.op) > version.timestamp_us
             || self.applied.iter().any(|entry| {
-                entry.superseded_us > version.timestamp_us && same_operation(entry, version)
+                entry.superseded_us != 0
+                    && same_operation(entry, version)
+                    && (entry.superseded_us > version.timestamp_us
+                        || !self.may_have_seen(version, &entry.dot))
             })
+    }
+
+    /// Whether a version's writer may have seen another take of its operation, and so what replaced
+    /// that: whoever has seen a version has seen all that it replaced.
+    fn may_have_seen(&self, version: &Version, other: &Dot) -> bool {
+        let own = self.applied.iter().find(|entry| entry.dot == version.dot);
+        own.is_none_or(|entry| entry.clock.covers(other))
     }
 }
 

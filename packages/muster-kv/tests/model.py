@@ -229,7 +229,7 @@ class World:
         found = []
         if write.acked is not None and not self._accounted(write, set(alive.values()), ()):
             found.append(f"write {write.number} was acknowledged and is lost")
-        for dot, _, basis in write.takes:
+        for dot, context, basis in write.takes:
             if dot not in alive:
                 continue
             for other in self._replacers(write):
@@ -241,6 +241,10 @@ class World:
                     found.append(f"write {write.number} came back after it was replaced")
                 if len(other.takes) == 1 and stands and covers(other.takes[0][1], dot):
                     found.append(f"write {write.number} lives beside what replaced it")
+                # Whoever replaces amounts by their sum would have counted it twice.
+                unseen = not any(covers(context, dot) for dot, *_ in other.takes)
+                if write.idempotent and stands and unseen:
+                    found.append(f"write {write.number} happened twice")
         found += [
             f"write {write.number} replaced {other.number}, which replaced it"
             for other in self._replacers(write)

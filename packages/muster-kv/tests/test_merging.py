@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muster_kv.clock import EMPTY, Dot, descends
+from muster_kv.clock import EMPTY, Dot, VectorClock, descends
 from muster_kv.merging import (
     DEAD_LIMIT,
     Intent,
@@ -33,9 +33,11 @@ def write(number: int, value: bytes | None = b"v", **rest: object) -> Intent:
     return Intent(fresh(number), value, number, **rest)  # type: ignore[arg-type]
 
 
-def idempotent(key: str, value: bytes | None, at: int = 1) -> Intent:
+def idempotent(
+    key: str, value: bytes | None, at: int = 1, context: VectorClock | None = None
+) -> Intent:
     digest, until = value_digest(value), at + 24 * HOUR_US
-    return Intent(op_of("t", "k", key), value, at, None, 0, digest, until)
+    return Intent(op_of("t", "k", key), value, at, context, 0, digest, until)
 
 
 # A history of three replicas: each step takes an operation (again, perhaps) or joins another's.
@@ -187,6 +189,25 @@ class TestTake:
         for order in permutations((one, other, deleted)):
             joined = merge(merge(order[0], order[1]), order[2])
             assert siblings(joined, 0) == ()
+
+    def test_a_later_copy_that_saw_nothing_goes_with_the_one_that_was_replaced(self) -> None:
+        one = take(ABSENT, idempotent("x", b"1", 1, EMPTY), "a").record
+        other = take(ABSENT, idempotent("x", b"1", 9, EMPTY), "b").record
+        # By a taker that has the first copy, and by one that has never had any.
+        for taker in (one, ABSENT):
+            summed = take(taker, write(2, b"sum", context={"a": 1}), "c").record
+            for order in permutations((one, other, summed)):
+                joined = merge(merge(order[0], order[1]), order[2])
+                assert [version.value for version in joined.versions] == [b"sum"]
+
+    def test_of_two_that_replaced_each_others_copies_the_later_stays(self) -> None:
+        one = take(ABSENT, idempotent("x", b"1", 1, EMPTY), "a").record
+        replacer = take(one, write(2, b"2", context={"a": 1}), "a").record
+        again = write(2, b"2", context={"a": 1}, remember_until_us=HOUR_US)
+        copy = take(ABSENT, again, "b").record
+        other = take(copy, idempotent("x", b"1", 9, copy.context), "b").record
+        for joined in (merge(replacer, other), merge(other, replacer)):
+            assert [version.value for version in joined.versions] == [b"1"]
 
     def test_counters_go_on_above_what_was_forgotten(self) -> None:
         assert take(ABSENT, write(1), "a", floor=7).record.context == {"a": 8}

@@ -25,6 +25,7 @@ SEEDS = int(os.environ.get("MUSTER_KV_SEEDS", "40"))
         (Rules(keyed=0, reading=0, upkeep=False), 3),
         (Rules(keyed=0.2, reading=0), 3),
         (Rules(keyed=1), 3),
+        (Rules(keyed=1, upkeep=False), 3),
     ],
 )
 def test_no_acknowledged_write_is_lost_and_none_happens_twice(rules: Rules, replicas: int) -> None:
