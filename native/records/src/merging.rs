@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::clock::{Clock, Dot};
 use crate::memory::{self, death_of_op, Memory};
-use crate::pack::{Malformed, Reader};
+use crate::pack::{Malformed, Pack, Reader};
 use crate::record::{op, Applied, Op, Record, Version};
 
 /// A write as its taker gets it; `muster_kv.merging.Intent` says what the fields mean.
@@ -56,6 +56,21 @@ impl Intent {
         }
         reader.rest(fields, 7)?;
         Ok(intent)
+    }
+
+    /// Writes the array.
+    pub fn write(&self, to: &mut Vec<u8>) {
+        to.array(7).bin(&self.op);
+        match &self.value {
+            Some(value) => to.bin(value),
+            None => to.nil(),
+        };
+        to.uint(self.timestamp_us);
+        match &self.context {
+            Some(context) => context.write(to),
+            None => _ = to.nil(),
+        }
+        to.uint(self.expires_at_us).bin(&self.digest).uint(self.remember_until_us);
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use muster_records::clock::{Clock, Dot};
 use muster_records::memory::LWW;
 use muster_records::merging::{clock_of, knows, merge, take, Intent, Outcome};
+use muster_records::pack::Reader;
 use muster_records::record::{value_digest, Op, Record, Version};
 
 const ACTORS: [&str; 3] = ["a", "b", "c"];
@@ -139,6 +140,17 @@ fn a_context_can_not_name_what_was_never_made() {
     let refused = take(&record, &wanted(2), &Bytes::from("a"), 0).unwrap_err();
     assert_eq!(refused.0, "context: a has counter 2; allowed: at most 1, the last one made");
     assert!(take(&record, &wanted(2), &Bytes::from("a"), 2).is_ok());
+}
+
+#[test]
+fn an_intent_that_is_written_is_read() {
+    let context = Some([(Bytes::from("a"), 300)].into_iter().collect());
+    let deletion = Intent { value: None, expires_at_us: 9, context, ..keyed(1, 1 << 50) };
+    for intent in [intent(1, 5, None), intent(1, 5, Some(Clock::default())), deletion] {
+        let mut data = Vec::new();
+        intent.write(&mut data);
+        assert_eq!(Intent::read(&mut Reader::new(data.into())), Ok(intent));
+    }
 }
 
 #[test]

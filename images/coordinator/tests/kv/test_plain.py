@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from muster_kv.errors import FailureCode
-from muster_kv.merging import Outcome
+from muster_kv.merging import Intent, Outcome
 from muster_kv.slots import slot
 from muster_kv.wire.messages import Get, Merge, Take
 from muster_kv_coordinator.api.caller import Caller
@@ -168,7 +168,7 @@ async def test_where_tokens_are_asked_for_no_call_is_plain(
 @pytest.mark.parametrize("unsure", [True, False])
 def test_whatever_stops_a_write_that_was_begun_it_may_have_happened(unsure: bool) -> None:
     ending = Ending(Verdict.UNSURE, "n", Outcome.NEW, {}, 0, 1, b"", (), (), unsure)
-    caller = Caller(begun=BegunWrite(bytes(16), 1, ending))
+    caller = Caller(begun=BegunWrite(Intent(bytes(16), b"", 1), ending))
     with pytest.raises(KvError) as stopped, _begun(caller):
         raise KvError(ErrorCode.RATE_LIMIT_EXCEEDED, "too often")
     assert ("may have happened" in stopped.value.message) is unsure

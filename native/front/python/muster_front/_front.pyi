@@ -29,8 +29,8 @@ Ending = tuple[str, str | None, tuple[int, bytes, int, int], bytes, list[str], l
 taken it; outcome, packed clock, replicas and siblings; the record; who has it; packed failures;
 whether it may have happened."""
 
-Begun = tuple[Literal["written"], bytes, int, Ending] | tuple[Literal["read"], int, Said]
-"""What has become of a plain call: op, timestamp and end of a write; version of the ring and what
+Begun = tuple[Literal["written"], bytes, Ending] | tuple[Literal["read"], int, Said]
+"""What has become of a plain call: packed intent and end of a write; version of the ring and what
 was said of a read."""
 
 Arrival = tuple[int, int, bytes, float | None, str | None, str | None, Begun | None]

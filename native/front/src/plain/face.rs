@@ -87,9 +87,9 @@ pub fn so_far<'py>(
     storage: &Storage,
 ) -> PyResult<Bound<'py, PyTuple>> {
     match begun {
-        Begun::Written { op, timestamp_us, ending } => {
+        Begun::Written { intent, ending } => {
             let ending = ended(py, &ending, storage)?;
-            ("written", PyBytes::new(py, &op), timestamp_us, ending).into_pyobject(py)
+            ("written", PyBytes::new(py, &intent), ending).into_pyobject(py)
         }
         Begun::Read { ring_version, answers } => {
             ("read", ring_version, answered(py, &answers, storage)).into_pyobject(py)

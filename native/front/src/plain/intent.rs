@@ -3,34 +3,43 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use muster_records::pack::Pack;
+use muster_records::merging::Intent;
+use muster_records::record::Op;
 use ring::rand::{SecureRandom, SystemRandom};
 
-pub const OP_BYTES: usize = 16;
+use super::request::Request;
+
 /// Of the first byte of an operation's name: its client gave it a name of its own.
 const REMEMBERED: u8 = 0x80;
 
-/// A blind intent; see `muster_kv.merging`.
-pub fn intent(op: &[u8], value: Option<&[u8]>, timestamp_us: u64) -> Bytes {
-    let mut packed = Vec::with_capacity(48 + value.map_or(0, <[u8]>::len));
-    packed.array(7).bin(op);
-    match value {
-        Some(value) => packed.bin(value),
-        None => packed.nil(),
-    };
-    packed.uint(timestamp_us).nil().uint(0).bin(b"").uint(0);
-    packed.into()
+/// The intent of a write or a deletion. None where the kernel gave no randomness: two writes of one
+/// operation would be taken for the same.
+pub fn intent(request: &Request, now_us: u64) -> Option<Intent> {
+    Some(Intent {
+        op: fresh_op()?,
+        value: request.value.clone(),
+        timestamp_us: now_us,
+        context: None,
+        expires_at_us: 0,
+        digest: Bytes::new(),
+        remember_until_us: 0,
+    })
 }
 
-/// None where the kernel gave no randomness: two writes of one op would be taken for the same.
-pub fn fresh_op() -> Option<[u8; OP_BYTES]> {
-    let mut op = [0; OP_BYTES];
-    SystemRandom::new().fill(&mut op).ok()?;
-    op[0] &= !REMEMBERED;
-    Some(op)
+pub fn packed(intent: &Intent) -> Bytes {
+    let mut packed = Vec::with_capacity(64 + intent.value.as_ref().map_or(0, Bytes::len));
+    intent.write(&mut packed);
+    packed.into()
 }
 
 pub fn unix_us() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn fresh_op() -> Option<Op> {
+    let mut op = Op::default();
+    SystemRandom::new().fill(&mut op).ok()?;
+    op[0] &= !REMEMBERED;
+    Some(op)
 }

@@ -29,7 +29,7 @@ use crate::storage::spread::{Ending, Spread, Verdict, Way};
 use crate::storage::Storage;
 use answers::{found, written};
 use catalogue::{Catalogue, Level, Tenant};
-use intent::{fresh_op, intent, unix_us, OP_BYTES};
+use intent::{intent, packed, unix_us};
 use muster_records::messages::Body;
 use request::Request;
 use tally::Tally;
@@ -62,7 +62,8 @@ pub enum Plainly {
 /// What has become of a call.
 #[derive(Debug)]
 pub enum Begun {
-    Written { op: [u8; OP_BYTES], timestamp_us: u64, ending: Ending },
+    /// `intent` is what replicas were asked for, packed.
+    Written { intent: Bytes, ending: Ending },
     Read { ring_version: u64, answers: Answers },
 }
 
@@ -117,14 +118,14 @@ impl Plain {
         if !tenant.writes {
             return Plainly::Not;
         }
-        let Some(op) = fresh_op() else { return Plainly::Not };
+        let Some(intent) = intent(request, unix_us()) else { return Plainly::Not };
+        let (blind, intent, end) = (intent.context.is_none(), packed(&intent), way.end);
         let (sender, receiver) = oneshot::channel();
-        let (timestamp_us, end) = (unix_us(), way.end);
-        let intent = intent(&op, request.value.as_deref(), timestamp_us);
+        let asked = (intent.clone(), blind);
         self.storage.enter(|hub, now| {
             let spread = Spread::new(way, Listener::Call(sender));
             hub.spread(spread, |spread, hub, number| {
-                spread.take(hub, number, (intent, true), Bytes::new(), 0, now);
+                spread.take(hub, number, asked, Bytes::new(), 0, now);
             });
         });
         let Ok(Ended::Spread(ending)) = receiver.await else { return stopped() };
@@ -133,7 +134,7 @@ impl Plain {
                 return Plainly::Answered(Ok(frame));
             }
         }
-        Plainly::Begun(Begun::Written { op, timestamp_us, ending }, end)
+        Plainly::Begun(Begun::Written { intent, ending }, end)
     }
 
     async fn read(&self, request: &Request, now: Instant, deadline: Option<Instant>) -> Plainly {

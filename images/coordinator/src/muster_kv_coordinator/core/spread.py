@@ -112,14 +112,13 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class BegunWrite:
-    """A blind write that was begun elsewhere, and how that ended.
+    """A write that was begun elsewhere, and how that ended.
 
     Args:
-        op, timestamp_us: of its intent.
+        intent: what replicas were asked for.
     """
 
-    op: bytes
-    timestamp_us: int
+    intent: Intent
     ending: Ending
 
 

@@ -92,15 +92,17 @@ class Writes:
         limit = self._seconds if seconds is None else min(seconds, self._seconds)
         end = asyncio.get_running_loop().time() + limit
         where = slot(write.tenant, write.key)
-        intent, base = _intent(write, begun), b""
-        if write.idempotency_key:
+        intent, base = _intent(write), b""
+        ending: Ending | None = None
+        if begun is not None:
+            intent, ending = begun.intent, begun.ending
+        elif write.idempotency_key:
             recognised = await self._recognise(tenant, write, where, intent, end)
             if isinstance(recognised, Written):
                 self._meter.duplicate()
                 return recognised
             intent, base = recognised.intent, recognised.base
         start = _start(tenant, where, intent, base)
-        ending = None if begun is None else begun.ending
         spread = await self._fresh(tenant, write, intent, end, start, ending)
         written = Written(
             spread.clock,
@@ -349,9 +351,7 @@ class _Informed:
     base: bytes = b""
 
 
-def _intent(write: Write, begun: BegunWrite | None) -> Intent:
-    if begun is not None:
-        return Intent(begun.op, write.value, begun.timestamp_us)
+def _intent(write: Write) -> Intent:
     now_us = time.time_ns() // 1000
     if write.idempotency_key:
         return Intent(

@@ -10,7 +10,7 @@ import msgspec
 from muster_front import Nodes
 from muster_kv.consistency import Group
 from muster_kv.errors import FailureCode
-from muster_kv.merging import Outcome
+from muster_kv.merging import Intent, Outcome
 from muster_kv.wire.messages import Failure, Item, ReplyBody, RequestBody
 from muster_kv_coordinator.core.asking import Answers, BegunRead
 from muster_kv_coordinator.core.ports import Meter, OnReply
@@ -23,6 +23,7 @@ _LEAST_SECONDS = 0.001
 _encoder = msgspec.msgpack.Encoder()
 _reply: msgspec.msgpack.Decoder[ReplyBody] = msgspec.msgpack.Decoder(ReplyBody)
 _clock = msgspec.msgpack.Decoder(dict[str, int])
+_intent = msgspec.msgpack.Decoder(Intent)
 
 
 class Connections:
@@ -199,8 +200,8 @@ def _ending(
 def so_far(begun: tuple[Any, ...] | None) -> BegunRead | BegunWrite | None:
     """What has become of a call that a front began with."""
     match begun:
-        case ("written", op, timestamp_us, ending):
-            return BegunWrite(op, timestamp_us, _ending(*ending))
+        case ("written", intent, ending):
+            return BegunWrite(_intent.decode(intent), _ending(*ending))
         case ("read", ring_version, answers):
             return BegunRead(ring_version, _answers(answers))
     return None
