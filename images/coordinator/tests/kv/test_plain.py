@@ -1,7 +1,5 @@
 """Which calls the front answers by itself, and that nobody can tell; nodes are in memory."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,61 +10,21 @@ from muster_kv.merging import Intent, Outcome
 from muster_kv.slots import slot
 from muster_kv.wire.messages import Get, Merge, Take
 from muster_kv_coordinator.api.caller import Caller
-from muster_kv_coordinator.api.keyvalues import KeyValueCalls, _begun
+from muster_kv_coordinator.api.keyvalues import _begun
 from muster_kv_coordinator.core.errors import ErrorCode, KvError
 from muster_kv_coordinator.core.spread import BegunWrite, Ending, Verdict
-from muster_kv_coordinator.core.tenants import Tenants
 from muster_protos import kv_pb2 as pb
 from muster_testing.waiting import eventually
 
-from .harness import Coordinator, serving, settings
-from .nodes import MemoryNode, memory_nodes
-
-
-@asynccontextmanager
-async def _served(
-    dsn: str, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Coordinator, list[MemoryNode], list[str]]]:
-    """A coordinator with the tenant `t`, its nodes, and the calls that are not plain."""
-    seen: list[str] = []
-
-    def watched(name: str) -> Any:
-        handle = getattr(KeyValueCalls, name)
-
-        async def watching(self: KeyValueCalls, request: Any, caller: Caller) -> Any:
-            seen.append(f"{name} {'again' if caller.begun else 'anew'}")
-            return await handle(self, request, caller)
-
-        return watching
-
-    for name in ("write", "read", "delete"):
-        monkeypatch.setattr(KeyValueCalls, name, watched(name))
-    heard: list[str] = []
-    changed = Tenants.changed
-
-    def hearing(self: Tenants, tenant_id: str) -> None:
-        changed(self, tenant_id)
-        heard.append(tenant_id)
-
-    monkeypatch.setattr(Tenants, "changed", hearing)
-    async with (
-        memory_nodes("n-1", "n-2", "n-3") as nodes,
-        serving(settings(dsn), home) as kv,
-    ):
-        await kv.join(*(node.member for node in nodes))
-        assert (await kv.grpc.call("CreateTenant", tenant_id="t")).success
-        # Of whom there are news one is looked up once more.
-        await eventually(lambda: heard == ["t"], what="the news of the tenant have come")
-        assert (await kv.grpc.write("known", b"")).success
-        seen.clear()
-        yield kv, nodes, seen
+from .handed_over import served
+from .harness import serving, settings
 
 
 @pytest.mark.integration
 async def test_plain_calls_are_answered_by_the_front(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with _served(dsn, tmp_path, monkeypatch) as (kv, nodes, seen):
+    async with served(dsn, tmp_path, monkeypatch) as (kv, nodes, seen):
         for value in (b"1", b""):
             written = await kv.grpc.write("a", value, consistency="all")
             assert (written.success, written.key, written.replica_count) == (True, "a", 3)
@@ -93,11 +51,13 @@ async def test_plain_calls_are_answered_by_the_front(
 async def test_what_takes_a_rule_is_not_plain(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with _served(dsn, tmp_path, monkeypatch) as (kv, _, seen):
+    async with served(dsn, tmp_path, monkeypatch) as (kv, _, seen):
         for fields in (
             {"idempotency_key": "k"},
-            {"context": pb.VectorClock()},
-            {"ttl_seconds": 100},
+            {"context": pb.VectorClock(entries=[pb.VectorClockEntry(logical_timestamp=1)])},
+            {"context": pb.VectorClock(entries=[pb.VectorClockEntry(coordinator_node_id="n")])},
+            {"ttl_seconds": -1},
+            {"ttl_seconds": 10 * 365 * 86400 + 1},
             {"consistency": "QUORUM"},
             {"consistency": "most"},
             {"key": ""},
@@ -123,7 +83,7 @@ async def test_what_takes_a_rule_is_not_plain(
 async def test_a_plain_call_that_goes_wrong_is_seen_to_its_end(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with _served(dsn, tmp_path, monkeypatch) as (kv, nodes, seen):
+    async with served(dsn, tmp_path, monkeypatch) as (kv, nodes, seen):
         for node in nodes:
             node.loses = {Take}
         written = await kv.grpc.write("a", b"1")
@@ -146,7 +106,7 @@ async def test_a_plain_call_that_goes_wrong_is_seen_to_its_end(
 async def test_large_values_are_read_in_another_way(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with _served(dsn, tmp_path, monkeypatch) as (kv, _, seen):
+    async with served(dsn, tmp_path, monkeypatch) as (kv, _, seen):
         large = bytes(100_000)
         assert (await kv.grpc.write("a", large, consistency="all")).success
         for _ in range(2):

@@ -54,7 +54,7 @@ class Plain:
     """What the front answers plain calls by; none before it is opened.
 
     A call is plain that reads, writes or deletes a key of a tenant that is kept, in a ring that
-    does not change, and asks for nothing but a level of consistency.
+    does not change, and names no idempotency key.
     """
 
     def open(self, level: str, write_seconds: float, read_seconds: float) -> None:

@@ -15,12 +15,13 @@ const REMEMBERED: u8 = 0x80;
 /// The intent of a write or a deletion. None where the kernel gave no randomness: two writes of one
 /// operation would be taken for the same.
 pub fn intent(request: &Request, now_us: u64) -> Option<Intent> {
+    let lives_us = 1_000_000 * request.ttl_seconds;
     Some(Intent {
         op: fresh_op()?,
         value: request.value.clone(),
         timestamp_us: now_us,
-        context: None,
-        expires_at_us: 0,
+        context: request.context.clone(),
+        expires_at_us: if lives_us == 0 { 0 } else { now_us.saturating_add(lives_us) },
         digest: Bytes::new(),
         remember_until_us: 0,
     })

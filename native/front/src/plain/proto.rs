@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+/// More fields than this no plain message has.
+const MOST_FIELDS: usize = 256;
+
 /// A field with its number; lengths are checked.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Field {
@@ -9,11 +12,14 @@ pub enum Field {
     Bytes(Bytes),
 }
 
-/// The fields of a message in order; nothing where it has any of another form.
+/// The fields of a message in order; nothing where it has any of another form, or too many.
 pub fn fields(message: &Bytes) -> Option<Vec<(u64, Field)>> {
     let mut found = Vec::with_capacity(8);
     let mut at = 0;
     while at < message.len() {
+        if found.len() == MOST_FIELDS {
+            return None;
+        }
         let key = varint(message, &mut at)?;
         let field = match key & 7 {
             0 => Field::Varint(varint(message, &mut at)?),
@@ -109,5 +115,8 @@ mod tests {
             assert_eq!(fields(&Bytes::copy_from_slice(message)), None);
         }
         assert_eq!(fields(&Bytes::from(vec![0xff; 20])), None);
+        let many = |count: usize| Bytes::from([8, 1].repeat(count));
+        assert_eq!(fields(&many(MOST_FIELDS)).map(|found| found.len()), Some(MOST_FIELDS));
+        assert_eq!(fields(&many(MOST_FIELDS + 1)), None);
     }
 }

@@ -1,13 +1,22 @@
 //! What a request of a call that can be plain asks for.
 
 use bytes::Bytes;
+use muster_records::clock::{Clock, Dot};
 use ring::digest::{digest, SHA256};
 
 use super::proto::{self, Field};
 use super::{Kind, LARGE_BYTES};
 
+// As `muster_kv.limits` and `muster_kv_coordinator.core.limits` have them.
 const KEY_BYTES: usize = 1024;
+const CONTEXT_ENTRIES: usize = 256;
+const ACTOR_BYTES: usize = 300;
+const COUNTER: u64 = (1 << 53) - 1;
+const LONGEST_TTL_SECONDS: u64 = 10 * 365 * 86_400;
+
 const TOKEN_BYTES: usize = 8;
+/// The number of a field that a message does not have.
+const NONE: u64 = u64::MAX;
 const EMPTY: Bytes = Bytes::new();
 
 /// The parts of a request that can be plain.
@@ -18,6 +27,10 @@ pub struct Request {
     /// Of a write.
     pub value: Option<Bytes>,
     pub level: Bytes,
+    /// What its client has seen, and so replaces.
+    pub context: Option<Clock>,
+    /// 0 for ever.
+    pub ttl_seconds: u64,
 }
 
 impl Request {
@@ -29,21 +42,31 @@ impl Request {
             key: EMPTY,
             value: (kind == Kind::Write).then_some(EMPTY),
             level: EMPTY,
+            context: None,
+            ttl_seconds: 0,
         };
-        let consistency = if kind == Kind::Write { 4 } else { 3 };
+        let (value, level, context, ttl) = match kind {
+            Kind::Write => (3, 4, 6, 7),
+            Kind::Read => (NONE, 3, NONE, NONE),
+            Kind::Delete => (NONE, 3, 5, NONE),
+        };
         for (number, field) in proto::fields(message)? {
-            let Field::Bytes(bytes) = field else { return None };
-            match number {
-                1 => read.tenant = bytes,
-                2 => read.key = bytes,
-                3 if kind == Kind::Write => read.value = Some(bytes),
-                number if number == consistency => read.level = bytes,
+            match field {
+                Field::Bytes(bytes) if number == 1 => read.tenant = bytes,
+                Field::Bytes(bytes) if number == 2 => read.key = bytes,
+                Field::Bytes(bytes) if number == value => read.value = Some(bytes),
+                Field::Bytes(bytes) if number == level => read.level = bytes,
+                // One that comes in parts is left to who joins them.
+                Field::Bytes(bytes) if number == context && read.context.is_none() => {
+                    read.context = Some(seen(&bytes)?);
+                }
+                Field::Varint(seconds) if number == ttl => read.ttl_seconds = seconds,
                 _ => return None,
             }
         }
-        let plain = (1..=KEY_BYTES).contains(&read.key.len())
+        let plain = is_text(&read.key, KEY_BYTES)
             && read.value.as_ref().is_none_or(|value| value.len() <= LARGE_BYTES)
-            && std::str::from_utf8(&read.key).is_ok();
+            && read.ttl_seconds <= LONGEST_TTL_SECONDS;
         plain.then_some(read)
     }
 
@@ -61,6 +84,34 @@ impl Request {
         named.splice(..0, token);
         (named.into(), u64::from_be_bytes(token))
     }
+}
+
+/// A context that a client can have been given.
+fn seen(message: &Bytes) -> Option<Clock> {
+    let mut clock = Clock::default();
+    for field in proto::fields(message)? {
+        let (1, Field::Bytes(entry)) = field else { return None };
+        clock.know(&dot(&entry)?);
+    }
+    (clock.len() <= CONTEXT_ENTRIES).then_some(clock)
+}
+
+fn dot(entry: &Bytes) -> Option<Dot> {
+    let mut dot = Dot { actor: EMPTY, counter: 0 };
+    for field in proto::fields(entry)? {
+        match field {
+            (1, Field::Bytes(actor)) => dot.actor = actor,
+            (2, Field::Varint(counter)) => dot.counter = counter,
+            _ => return None,
+        }
+    }
+    let plain = is_text(&dot.actor, ACTOR_BYTES) && (1..=COUNTER).contains(&dot.counter);
+    plain.then_some(dot)
+}
+
+/// Whether it is a text of one byte up to so many.
+fn is_text(bytes: &[u8], most: usize) -> bool {
+    (1..=most).contains(&bytes.len()) && std::str::from_utf8(bytes).is_ok()
 }
 
 #[cfg(test)]
@@ -81,12 +132,67 @@ mod tests {
         let plain: &[(u8, &[u8])] = &[(1, b"t"), (2, b"k"), (3, b"v"), (4, b"one")];
         let read = request(Kind::Write, plain).unwrap();
         assert_eq!((read.value.unwrap(), read.level), ("v".into(), "one".into()));
-        for (field, bytes) in [(5, &b"idempotency"[..]), (6, b""), (7, b""), (15, b"")] {
+        for (field, bytes) in [(5, &b"idempotency"[..]), (7, b""), (15, b"")] {
             assert!(request(Kind::Write, &[plain, &[(field, bytes)]].concat()).is_none());
         }
         assert!(request(Kind::Read, &[(1, b"t"), (2, b"k"), (3, b"all")]).is_some());
         assert!(request(Kind::Delete, &[(1, b"t"), (2, b"k"), (4, b"idempotency")]).is_none());
         assert!(request(Kind::Delete, &[(1, b"t"), (2, b"k")]).unwrap().value.is_none());
+    }
+
+    #[test]
+    fn a_context_is_what_its_client_has_seen() {
+        let entry = |actor: &[u8], counter| {
+            let mut entry = Vec::new();
+            entry.bytes(1, actor);
+            entry.number(2, counter);
+            entry
+        };
+        let context = |entries: &[Vec<u8>]| {
+            let mut context = Vec::new();
+            for entry in entries {
+                context.message(1, entry);
+            }
+            request(Kind::Delete, &[(1, b"t"), (2, b"k"), (5, &context)])?.context
+        };
+        let clock = |entries: &[(&'static str, u64)]| -> Clock {
+            entries.iter().map(|(actor, counter)| (Bytes::from(*actor), *counter)).collect()
+        };
+        assert_eq!(context(&[]), Some(Clock::default()));
+        let twice = [entry(b"n#1", 7), entry(b"m#2", 1), entry(b"n#1", 300), entry(b"n#1", 8)];
+        assert_eq!(context(&twice), Some(clock(&[("n#1", 300), ("m#2", 1)])));
+        assert_eq!(context(&[entry(b"n#1", COUNTER)]), Some(clock(&[("n#1", COUNTER)])));
+        for wrong in [
+            entry(b"", 1),
+            entry(b"n#1", 0),
+            entry(b"n#1", COUNTER + 1),
+            entry(b"n#1", u64::MAX),
+            entry(&[b'n'; ACTOR_BYTES + 1], 1),
+            entry(b"\xff", 1),
+            vec![0x18, 1],
+        ] {
+            assert!(context(&[entry(b"m#2", 1), wrong]).is_none());
+        }
+        let of = |kind, times| {
+            let fields: &[(u8, &[u8])] = &[(2, b"k"), (6, b""), (6, b"")];
+            request(kind, &fields[..=times]).map(|read| read.context.is_some())
+        };
+        assert_eq!([0, 1, 2].map(|times| of(Kind::Write, times)), [Some(false), Some(true), None]);
+        assert_eq!(of(Kind::Read, 1), None);
+    }
+
+    #[test]
+    fn a_time_to_live_beyond_reason_is_not_plain() {
+        let lives = |kind, seconds| {
+            let mut message = vec![0x12, 1, b'k'];
+            message.number(7, seconds);
+            Request::read(kind, &message.into()).map(|read| read.ttl_seconds)
+        };
+        assert_eq!(lives(Kind::Write, 0), Some(0));
+        assert_eq!(lives(Kind::Write, LONGEST_TTL_SECONDS), Some(LONGEST_TTL_SECONDS));
+        assert_eq!(lives(Kind::Write, LONGEST_TTL_SECONDS + 1), None);
+        assert_eq!(lives(Kind::Write, u64::MAX), None);
+        assert_eq!(lives(Kind::Delete, 1), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ class PlainCalls:
     """Tells a front of tenants and of the ring; a `Mirror` of tenants.
 
     A call is plain if its tenant is known and has no limit for it, if it names no idempotency key,
-    context or time to live, and while the ring does not change.
+    and while the ring does not change.
 
     Args:
         ring: the one in use.
