@@ -4,15 +4,18 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::pack::{Malformed, Pack, Reader};
+use crate::record::Op;
 
 pub(crate) mod tag {
     pub const TAKE: u64 = 1;
     pub const MERGE: u64 = 2;
     pub const GET: u64 = 4;
+    pub const LOOKUP: u64 = 6;
     pub const FAILURE: u64 = 101;
     pub const TOOK: u64 = 102;
     pub const MERGED: u64 = 103;
     pub const FOUND: u64 = 104;
+    pub const KNOWN: u64 = 106;
 }
 
 /// Why something was not done, or nobody knows; see `muster_kv.errors`.
@@ -34,6 +37,7 @@ pub mod code {
 /// What became of a write, as nodes number it.
 pub mod outcome {
     pub const NEW: u64 = 0;
+    pub const DUPLICATE: u64 = 1;
     pub const CONFLICT: u64 = 2;
 }
 
@@ -65,6 +69,13 @@ pub enum Body {
     Get {
         slot: Bytes,
     },
+    /// What is known of an operation that is asked for at a time.
+    Lookup {
+        slot: Bytes,
+        op: Op,
+        digest: Bytes,
+        timestamp_us: u64,
+    },
     /// Any other, packed already.
     Packed(Bytes),
 }
@@ -76,7 +87,7 @@ impl Body {
             + match self {
                 Self::Take { slot, intent, base, .. } => slot.len() + intent.len() + base.len(),
                 Self::Merge { slot, record, .. } => slot.len() + record.len(),
-                Self::Get { slot } => slot.len(),
+                Self::Get { slot } | Self::Lookup { slot, .. } => slot.len(),
                 Self::Packed(body) => body.len(),
             }
     }
@@ -94,6 +105,9 @@ impl Body {
                 .uint(cause::WRITE)
                 .flag(*unsynced),
             Self::Get { slot } => to.array(2).uint(tag::GET).bin(slot),
+            Self::Lookup { slot, op, digest, timestamp_us } => {
+                to.array(5).uint(tag::LOOKUP).bin(slot).bin(op).bin(digest).uint(*timestamp_us)
+            }
             Self::Packed(body) => to.packed(body),
         };
     }
@@ -161,6 +175,15 @@ pub fn found(record: &[u8]) -> Bytes {
     packed.into()
 }
 
+/// The packed answer to a look-up of an operation; `clock` is what its writer was told.
+pub fn known(outcome: u64, clock: &Clock, context: &Clock) -> Bytes {
+    let mut packed = Vec::with_capacity(64);
+    packed.array(4).uint(tag::KNOWN).uint(outcome);
+    clock.write(&mut packed);
+    context.write(&mut packed);
+    packed.into()
+}
+
 /// An answer; what nobody here looks into stays packed.
 #[derive(Debug, Clone)]
 pub enum Reply {
@@ -168,6 +191,8 @@ pub enum Reply {
     Took(Took),
     Merged,
     Found(Bytes),
+    /// An operation's outcome, and the context of its key's record: a packed map.
+    Known(u64, Bytes),
     Other,
 }
 
@@ -190,6 +215,11 @@ impl Reply {
             }),
             tag::MERGED => Self::Merged,
             tag::FOUND => Self::Found(reader.bin()?),
+            tag::KNOWN => {
+                let outcome = reader.uint()?;
+                reader.skip()?;
+                Self::Known(outcome, reader.value()?)
+            }
             _ => Self::Other,
         })
     }

@@ -1,17 +1,18 @@
 //! What coordinators ask of a node: frames taken apart, judged, done in batches, and answered.
 //!
-//! Takes, merges and look-ups of single records are nearly all that a node is asked; they are
-//! *plain*, and nobody but this module looks into them. Others stay packed, for Python.
+//! Takes, merges, reads and look-ups of operations, each of a single record, are nearly all that a
+//! node is asked; they are *plain*, and nobody but this module looks into them. Others stay packed, for Python.
 
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
+use crate::clock::Clock;
 use crate::frames::{head, kind, FULL_FRAME_BYTES, MAX_BODY_BYTES};
-use crate::merging::Intent;
+use crate::merging::{clock_of, knows, Intent, Outcome};
 use crate::messages::{self, cause, code, tag, Failure, ENVELOPE_BYTES};
 use crate::pack::{Malformed, Pack, Reader};
-use crate::record::{check, Corrupt};
+use crate::record::{check, decode, op, Corrupt, Record};
 use crate::replica::Replica;
 
 /// A plain request.
@@ -23,6 +24,8 @@ pub enum Plain {
     Merge { slot: Bytes, record: Bytes, cause: u64, unsynced: bool },
     /// Read a record.
     Get { slot: Bytes },
+    /// Ask what is known of an operation, as if it were to be taken.
+    Lookup { slot: Bytes, intent: Intent },
 }
 
 /// A request with what surrounds it.
@@ -50,7 +53,10 @@ pub struct Frame {
 impl Plain {
     pub fn slot(&self) -> &Bytes {
         match self {
-            Self::Take { slot, .. } | Self::Merge { slot, .. } | Self::Get { slot } => slot,
+            Self::Take { slot, .. }
+            | Self::Merge { slot, .. }
+            | Self::Get { slot }
+            | Self::Lookup { slot, .. } => slot,
         }
     }
 
@@ -62,7 +68,7 @@ impl Plain {
                     slot.len() + intent.value.as_ref().map_or(0, Bytes::len) + base.len()
                 }
                 Self::Merge { slot, record, .. } => slot.len() + record.len(),
-                Self::Get { slot } => slot.len(),
+                Self::Get { slot } | Self::Lookup { slot, .. } => slot.len(),
             }
     }
 
@@ -70,8 +76,13 @@ impl Plain {
     fn synced(&self) -> bool {
         match self {
             Self::Take { unsynced, .. } | Self::Merge { unsynced, .. } => !unsynced,
-            Self::Get { .. } => false,
+            Self::Get { .. } | Self::Lookup { .. } => false,
         }
+    }
+
+    /// Whether it changes nothing.
+    fn reads(&self) -> bool {
+        matches!(self, Self::Get { .. } | Self::Lookup { .. })
     }
 
     /// Reads what is plain; nothing where it is something else.
@@ -92,9 +103,33 @@ impl Plain {
                 unsynced: fields > 4 && reader.flag()?,
             },
             tag::GET if fields >= 2 => Self::Get { slot: reader.bin()? },
+            tag::LOOKUP if fields >= 5 => {
+                Self::Lookup { slot: reader.bin()?, intent: looked_up(&mut reader)? }
+            }
             _ => return Ok(None),
         }))
     }
+}
+
+/// Op, digest and timestamp of a look-up.
+fn looked_up(reader: &mut Reader) -> Result<Intent, Malformed> {
+    Ok(Intent {
+        op: op(&reader.bin()?)?,
+        value: None,
+        digest: reader.bin()?,
+        timestamp_us: reader.uint()?,
+        context: None,
+        expires_at_us: 0,
+        remember_until_us: 0,
+    })
+}
+
+/// What a record knows of an operation, for who looks it up.
+fn known(record: &Record, intent: &Intent) -> Bytes {
+    let outcome = knows(record, intent);
+    let told =
+        if outcome == Outcome::New { Clock::default() } else { clock_of(record, &intent.op) };
+    messages::known(outcome as u64, &told, &record.context)
 }
 
 impl Frame {
@@ -110,8 +145,7 @@ impl Frame {
             reader.rest(fields, 4)?;
             match Plain::read(&packed)? {
                 Some(body) => {
-                    let reads = matches!(body, Plain::Get { .. });
-                    let lane = if reads { &mut frame.reads } else { &mut frame.writes };
+                    let lane = if body.reads() { &mut frame.reads } else { &mut frame.writes };
                     lane.push(Asked { number, deadline_us, ring_version, body });
                 }
                 None => {
@@ -185,7 +219,7 @@ impl Asked<Plain> {
                     Some((intent.value.as_ref().map_or(0, Bytes::len), false))
                 }
                 Plain::Merge { record, cause, .. } => Some((record.len(), *cause == cause::STREAM)),
-                Plain::Get { .. } => None,
+                Plain::Get { .. } | Plain::Lookup { .. } => None,
             },
         }
     }
@@ -269,14 +303,15 @@ impl Batch {
         self.requests.iter().map(|request| request.connection)
     }
 
-    /// How many takes, merges and look-ups there are.
-    pub fn kinds(&self) -> (u64, u64, u64) {
-        let mut kinds = (0, 0, 0);
+    /// How many takes, merges, reads and look-ups of operations there are.
+    pub fn kinds(&self) -> (u64, u64, u64, u64) {
+        let mut kinds = (0, 0, 0, 0);
         for request in &self.requests {
             match request.asked.body {
                 Plain::Take { .. } => kinds.0 += 1,
                 Plain::Merge { .. } => kinds.1 += 1,
                 Plain::Get { .. } => kinds.2 += 1,
+                Plain::Lookup { .. } => kinds.3 += 1,
             }
         }
         kinds
@@ -327,24 +362,27 @@ impl Batch {
                     Ok(news) => Ok(messages::merged(u64::from(news))),
                     Err(Corrupt(why)) => Err(Failure::new(code::CORRUPT, &why)),
                 }),
-                Plain::Get { .. } => None,
+                Plain::Get { .. } | Plain::Lookup { .. } => None,
             }
         });
     }
 
-    /// Answers look-ups from what is held at their slots; how many records are damaged.
+    /// Answers reads and look-ups from what is held at their slots; how many records are damaged.
     pub fn find(&mut self, held: &HashMap<Bytes, Option<Bytes>>) -> u64 {
-        let mut corrupted = 0;
+        let (mut corrupted, nothing) = (0, Bytes::new());
         self.answer(|asked, _| {
             let slot = asked.body.slot();
-            let Some(Some(data)) = held.get(slot) else { return Some(Ok(messages::found(b""))) };
-            Some(match check(data, slot) {
-                Ok(_) => Ok(messages::found(data)),
-                Err(Corrupt(why)) => {
-                    corrupted += 1;
-                    Err(Failure::new(code::CORRUPT, &why))
+            let said = match (&asked.body, held.get(slot).and_then(Option::as_ref)) {
+                (Plain::Lookup { intent, .. }, data) => {
+                    decode(data.unwrap_or(&nothing), slot).map(|record| known(&record, intent))
                 }
-            })
+                (_, Some(data)) => check(data, slot).map(|_| messages::found(data)),
+                (_, None) => Ok(messages::found(b"")),
+            };
+            Some(said.map_err(|Corrupt(why)| {
+                corrupted += 1;
+                Failure::new(code::CORRUPT, &why)
+            }))
         });
         corrupted
     }

@@ -5,11 +5,14 @@ import asyncio
 import pytest
 
 from muster_kv.errors import FailureCode
+from muster_kv.merging import Outcome
 from muster_kv.wire.messages import (
     Done,
     Failure,
     Found,
     Get,
+    Known,
+    Lookup,
     Merge,
     ReplyBody,
     RequestBody,
@@ -28,7 +31,7 @@ class Node:
     """Answers look-ups with what it is told to hold, and writes not at all."""
 
     def __init__(self) -> None:
-        self.kinds: list[tuple[int, int, int]] = []
+        self.kinds: list[tuple[int, int, int, int]] = []
         self.opened = asyncio.Event()
         self.opened.set()
         self.begun = asyncio.Event()
@@ -57,11 +60,13 @@ def code(reply: ReplyBody) -> FailureCode:
 async def test_plain_requests_are_answered_in_their_batch() -> None:
     node = Node()
     async with serving(others, plain=node) as server, connected(server.port) as client:
-        bodies: list[RequestBody] = [TAKE, MERGE, Get(b"slot"), Stat(), TAKE]
+        lookup = Lookup(b"slot", bytes(16), b"digest", 1)
+        bodies: list[RequestBody] = [TAKE, MERGE, Get(b"slot"), Stat(), TAKE, lookup]
         replies = await asyncio.gather(*(client.request(body, 30) for body in bodies))
     refused = Failure(FailureCode.NOT_READY, "not today")
-    assert replies == [refused, refused, Found(b""), Done(), refused]
-    assert sorted(node.kinds) == [(0, 0, 1), (2, 1, 0)]
+    unknown = Known(Outcome.NEW, {}, {})
+    assert replies == [refused, refused, Found(b""), Done(), refused, unknown]
+    assert sorted(node.kinds) == [(0, 0, 1, 1), (2, 1, 0, 0)]
 
 
 async def test_what_is_left_unanswered_fails(caplog: pytest.LogCaptureFixture) -> None:
@@ -93,4 +98,4 @@ async def test_more_than_may_wait_is_refused() -> None:
         node.opened.set()
         codes = [code(reply) for reply in await asyncio.gather(first, *second)]
     assert codes == [FailureCode.NOT_READY] * 3
-    assert node.kinds[:2] == [(1, 0, 0), (0, 0, 1)]
+    assert node.kinds[:2] == [(1, 0, 0, 0), (0, 0, 1, 0)]

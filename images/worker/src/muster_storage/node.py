@@ -17,7 +17,6 @@ from muster_kv.wire.messages import (
     GetDigest,
     HintsWaiting,
     Item,
-    Lookup,
     MergeMany,
     NodeState,
     ReplyBody,
@@ -43,11 +42,12 @@ from muster_storage.writes import Writes, hints_of, largest, slots_of
 log = logging.getLogger(__name__)
 
 WRITES = (MergeMany, StoreHint)
-READS = (GetDigest, Lookup)
+READS = (GetDigest,)
 _OF_WHOLE = (ScanRange, *READS)
 """What only a node can do that has all that it should."""
 _ALWAYS = (HintsWaiting, Stat, SetRing, SetState)
 """Answered in every state: what it takes to see to a node that does not serve."""
+_PLAIN = ("Take", "Merge", "Get", "Lookup")
 _SERVING = (NodeState.NORMAL, NodeState.DRAINING)
 _NEXT = {
     NodeState.NORMAL: (NodeState.DRAINING, NodeState.DECOMMISSIONED),
@@ -161,7 +161,7 @@ class Node:
         self._tell(batch)
 
     async def read(self, batch: Batch) -> None:
-        """Answer plain look-ups, in their batch."""
+        """Answer plain reads, in their batch."""
         batch.judge(self._rules(), _monotonic_us())
         if batch.open:
             try:
@@ -194,7 +194,7 @@ class Node:
         return Job((), work, requests=len(batch), sync=sync, batch=batch)
 
     def _tell(self, batch: Batch) -> None:
-        for operation, count in zip(("Take", "Merge", "Get"), batch.kinds, strict=True):
+        for operation, count in zip(_PLAIN, batch.kinds, strict=True):
             if count:
                 self._metrics.answered(operation, count)
         for code, count in batch.failures:

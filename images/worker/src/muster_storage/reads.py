@@ -3,17 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from muster_kv.errors import FailureCode
-from muster_kv.merging import Intent, Outcome, clock_of, knows
 from muster_kv.ranges import TokenRange
-from muster_kv.record import CorruptRecordError, Record, check, decode, fingerprint
+from muster_kv.record import CorruptRecordError, check, decode, fingerprint
 from muster_kv.slots import tenant_of
 from muster_kv.wire.messages import (
     Digest,
     Failure,
     GetDigest,
     Item,
-    Known,
-    Lookup,
     Page,
     ReplyBody,
     ScanRange,
@@ -25,8 +22,6 @@ from muster_storage.layout import after
 from muster_storage.metrics import Metrics
 from muster_storage.writer import read_many
 
-Read = GetDigest | Lookup
-
 
 class Reads:
     """Answers requests from the store; may be called in any thread."""
@@ -35,7 +30,9 @@ class Reads:
         self._engine = engine
         self._metrics = metrics
 
-    def batch(self, jobs: Sequence[Batch | Sequence[Read]]) -> list[list[ReplyBody] | Exception]:
+    def batch(
+        self, jobs: Sequence[Batch | Sequence[GetDigest]]
+    ) -> list[list[ReplyBody] | Exception]:
         """Answer all requests of all `jobs` with one look into the store; plain ones in place."""
         asked = [
             job.slots() if isinstance(job, Batch) else [body.slot for body in job] for job in jobs
@@ -51,15 +48,13 @@ class Reads:
                 answers.append([self._answer(body, held[body.slot] or b"") for body in job])
         return answers
 
-    def _answer(self, body: Read, data: bytes) -> ReplyBody:
+    def _answer(self, body: GetDigest, data: bytes) -> ReplyBody:
         try:
             record = decode(data, body.slot)
         except CorruptRecordError as error:
             self._metrics.corrupted()
             return Failure(FailureCode.CORRUPT, str(error))
-        if isinstance(body, GetDigest):
-            return Digest(fingerprint(record), len(data))
-        return _known(record, body)
+        return Digest(fingerprint(record), len(data))
 
     def page(self, body: ScanRange) -> Page:
         """Read the next records of a range, as they are at this moment.
@@ -101,10 +96,3 @@ class Reads:
             self._metrics.corrupted()
             return False
         return True
-
-
-def _known(record: Record, body: Lookup) -> Known:
-    asked = Intent(body.op, None, body.timestamp_us, digest=body.digest)
-    outcome = knows(record, asked)
-    clock = {} if outcome is Outcome.NEW else clock_of(record, body.op)
-    return Known(outcome, clock, record.context)

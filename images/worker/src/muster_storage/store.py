@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from muster_kv.wire.messages import ReplyBody
+from muster_kv.wire.messages import GetDigest, ReplyBody
 from muster_records import Batch, Recent
 from muster_storage.config import StorageConfig
 from muster_storage.disk import has_room, usage
@@ -16,7 +16,7 @@ from muster_storage.engine import Engine, EngineClosedError, EngineError, Memory
 from muster_storage.identity import Identity, claim
 from muster_storage.lane import Lane, LaneFullError
 from muster_storage.metrics import Metrics
-from muster_storage.reads import Read, Reads
+from muster_storage.reads import Reads
 from muster_storage.transaction import Transaction
 from muster_storage.unsynced import Unsynced
 from muster_storage.writer import DiskFullError, Job, OverloadedError, Writer
@@ -70,7 +70,7 @@ class Store:
         self.reads = Reads(engine, metrics)
         most, queued = storage.max_batch, storage.max_queued
         self._writing = Lane[Job[Any], Any]("writer", self.writer, most=most, queued=queued)
-        self._reading = Lane[Batch | Sequence[Read], list[ReplyBody]](
+        self._reading = Lane[Batch | Sequence[GetDigest], list[ReplyBody]](
             "reader", self.reads.batch, most=most, queued=queued
         )
         self._background = ThreadPoolExecutor(1, "background")
@@ -137,7 +137,7 @@ class Store:
         """
         return cast("asyncio.Future[R]", self._writing.submit(job, weight))
 
-    def read(self, bodies: Sequence[Read]) -> "asyncio.Future[list[ReplyBody]]":
+    def read(self, bodies: Sequence[GetDigest]) -> "asyncio.Future[list[ReplyBody]]":
         """Look up some keys.
 
         Raises:
@@ -146,7 +146,7 @@ class Store:
         return self._reading.submit(bodies, len(bodies))
 
     def find(self, batch: Batch) -> "asyncio.Future[list[ReplyBody]]":
-        """Have plain look-ups answered, in their batch.
+        """Have plain reads answered, in their batch.
 
         Raises:
             LaneFullError: too many wait.

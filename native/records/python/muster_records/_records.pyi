@@ -58,7 +58,7 @@ def purge(record: bytes, before_us: int, actors: Sequence[str]) -> bytes | None:
 class Frame:
     """The body of a REQUESTS frame, taken apart; ValueError where it is none.
 
-    Takes, merges of one record and look-ups of one record are plain, and stay inside.
+    Takes, merges, reads and look-ups of operations, each of one record, are plain, and stay inside.
     """
 
     def __init__(self, body: bytes) -> None: ...
@@ -67,7 +67,7 @@ class Frame:
         """The sender's clock when the frame was closed."""
     @property
     def plain(self) -> tuple[int, int]:
-        """How many plain writes and look-ups it has."""
+        """How many plain writes and reads it has."""
     def others(self) -> list[tuple[int, int, int, bytes]]:
         """Number, deadline on the sender's clock, version of the ring and packed body of others."""
     def put_writes(
@@ -81,7 +81,7 @@ class Frame:
     def put_reads(
         self, connection: int, offset_us: int, batch: Batch, room: tuple[int, int] = ...
     ) -> int:
-        """The same with its look-ups."""
+        """The same with its reads."""
 
 class Rules:
     """What a node does not do at the moment, each with the sentence that says why.
@@ -141,8 +141,8 @@ class Batch:
     def synced(self) -> bool:
         """Whether any answer has to wait for the disk."""
     @property
-    def kinds(self) -> tuple[int, int, int]:
-        """How many takes, merges and look-ups there are."""
+    def kinds(self) -> tuple[int, int, int, int]:
+        """How many takes, merges, reads and look-ups of operations there are."""
     @property
     def failures(self) -> list[tuple[int, int]]:
         """Codes, and how many were answered with them."""
@@ -157,7 +157,7 @@ class Batch:
     def apply(self, replica: Replica, now_us: int) -> None:
         """Do the writes, without the interpreter's lock; all their records are loaded."""
     def find(self, slots: Sequence[bytes], values: Sequence[bytes | None]) -> int:
-        """Answer the look-ups from what is held; how many records are damaged."""
+        """Answer reads and look-ups from what is held; how many records are damaged."""
     def fail(self, code: int, why: str) -> None:
         """Answer all that was not refused with a failure."""
     def frames(self) -> list[tuple[int, bytes]]:

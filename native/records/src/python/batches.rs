@@ -46,7 +46,7 @@ impl Frame {
         self.0.sent_us
     }
 
-    /// How many writes and look-ups it has.
+    /// How many writes and reads it has.
     #[getter]
     fn plain(&self) -> (usize, usize) {
         (self.0.writes.len(), self.0.reads.len())
@@ -156,7 +156,7 @@ impl Batch {
     }
 
     #[getter]
-    fn kinds(&self) -> (u64, u64, u64) {
+    fn kinds(&self) -> (u64, u64, u64, u64) {
         self.0.kinds()
     }
 

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::frames::{cut, MAX_FRAME_BYTES};
-use crate::messages::{Body, Reply};
+use crate::messages::{outcome, Body, Reply};
 use crate::replica::Whom;
 
 const SLOT: Bytes = Bytes::from_static(b"\0\0\0\0\0\0\0\x01t\0k");
@@ -18,6 +18,14 @@ fn packed(body: &Body) -> Vec<u8> {
 fn take(number: u8) -> Vec<u8> {
     let mut intent = Vec::new();
     intent.array(7).bin(&[number; 16]).bin(b"v").uint(5).nil().uint(0).bin(b"").uint(0);
+    let (slot, base) = (SLOT, Bytes::new());
+    packed(&Body::Take { slot, intent: intent.into(), base, unsynced: false })
+}
+
+/// A take of an operation that its client named, with the digest `digest`.
+fn keyed(number: u8) -> Vec<u8> {
+    let mut intent = Vec::new();
+    intent.array(7).bin(&[number; 16]).bin(b"w").uint(5).nil().uint(0).bin(b"digest").uint(9);
     let (slot, base) = (SLOT, Bytes::new());
     packed(&Body::Take { slot, intent: intent.into(), base, unsynced: false })
 }
@@ -90,7 +98,7 @@ fn a_batch_is_done_and_answered() {
     let mut batch = writes(&[take(1), take(2)], 0);
     let mut replica = replica();
     batch.judge(&Rules::default(), 1500);
-    assert_eq!((batch.slots().count(), batch.synced(), batch.kinds()), (2, true, (2, 0, 0)));
+    assert_eq!((batch.slots().count(), batch.synced(), batch.kinds()), (2, true, (2, 0, 0, 0)));
     batch.apply(&mut replica, 1500);
     assert!(batch.failures().is_empty());
     assert_eq!(codes(&mut batch), [0, 0]);
@@ -156,6 +164,37 @@ fn look_ups_are_answered_and_damage_is_not_shown() {
     assert_eq!(codes(&mut first), [code::CORRUPT]);
     assert_eq!((batch.len(), batch.find(&HashMap::from([(SLOT, None)]))), (1, 0));
     assert!(matches!(&answers(&mut batch)[..], [(1, Reply::Found(data))] if data.is_empty()));
+}
+
+#[test]
+fn an_operation_is_looked_up_in_what_is_held() {
+    let mut batch = writes(&[take(1), keyed(7)], 0);
+    let mut replica = replica();
+    batch.apply(&mut replica, 0);
+    let held: HashMap<_, _> =
+        replica.changes().map(|(slot, data)| (slot.clone(), data.cloned())).collect();
+    let context: Clock = [(Bytes::from("n#1"), 2)].into_iter().collect();
+    let told = |number: u8, digest: &'static [u8], held: &HashMap<_, _>| {
+        let (op, digest) = ([number; 16], Bytes::from_static(digest));
+        let lookup = packed(&Body::Lookup { slot: SLOT, op, digest, timestamp_us: 6 });
+        let mut batch = Batch::default();
+        batch.add(7, 0, &mut frame(&[lookup], 0).reads, ALL);
+        assert_eq!((batch.kinds(), batch.synced()), ((0, 0, 0, 1), false));
+        let corrupted = batch.find(held);
+        match answers(&mut batch).remove(0).1 {
+            Reply::Known(outcome, packed) => {
+                Ok((outcome, Clock::read(&mut Reader::new(packed)).unwrap()))
+            }
+            _ => Err(corrupted),
+        }
+    };
+    assert_eq!(told(7, b"digest", &held), Ok((outcome::DUPLICATE, context.clone())));
+    assert_eq!(told(7, b"other", &held), Ok((outcome::CONFLICT, context.clone())));
+    assert_eq!(told(8, b"digest", &held), Ok((outcome::NEW, context)));
+    let nothing = HashMap::from([(SLOT, None)]);
+    assert_eq!(told(7, b"digest", &nothing), Ok((outcome::NEW, Clock::default())));
+    let damaged = HashMap::from([(SLOT, Some(Bytes::from_static(b"\xff")))]);
+    assert_eq!(told(7, b"digest", &damaged), Err(1));
 }
 
 #[test]

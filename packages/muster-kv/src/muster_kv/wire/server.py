@@ -39,7 +39,7 @@ Handler = Callable[[list[Call]], Awaitable[list[ReplyBody]]]
 
 
 class Plain(Protocol):
-    """Answers takes, merges and look-ups of single records, which stay packed, in their batch.
+    """Answers takes, merges, reads and look-ups of operations, which stay packed, in their batch.
 
     What is left unanswered is answered INTERNAL. Others come to the handler.
     """
@@ -48,7 +48,7 @@ class Plain(Protocol):
         """Answer takes and merges; called before the handler gets what came with them."""
 
     async def read(self, batch: Batch) -> None:
-        """Answer look-ups."""
+        """Answer reads, and look-ups of operations."""
 
 
 class Lane(Enum):
