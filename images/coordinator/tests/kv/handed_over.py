@@ -1,4 +1,4 @@
-"""A coordinator over nodes in memory, and which calls its front hands over."""
+"""Which calls the front of a coordinator hands over."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,40 +16,56 @@ from .harness import Coordinator, serving, settings
 from .nodes import MemoryNode, memory_nodes
 
 
+class Watch:
+    """Sees the unary calls of coordinators in this process that are not plain.
+
+    Attributes:
+        seen: what the core is asked: `write anew`, or `write again` where the front had begun.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[str] = []
+        self._heard: list[str] = []
+        for name in ("write", "read", "delete"):
+            monkeypatch.setattr(KeyValueCalls, name, self._watched(name))
+        changed = Tenants.changed
+
+        def hearing(tenants: Tenants, tenant_id: str) -> None:
+            changed(tenants, tenant_id)
+            self._heard.append(tenant_id)
+
+        monkeypatch.setattr(Tenants, "changed", hearing)
+
+    def _watched(self, name: str) -> Any:
+        handle = getattr(KeyValueCalls, name)
+
+        async def watching(calls: KeyValueCalls, request: Any, caller: Caller) -> Any:
+            self.seen.append(f"{name} {'again' if caller.begun else 'anew'}")
+            return await handle(calls, request, caller)
+
+        return watching
+
+    async def tenant(self, kv: Coordinator, tenant_id: str) -> None:
+        """Make a tenant, and have the front know it."""
+        assert (await kv.grpc.call("CreateTenant", tenant_id=tenant_id)).success
+        # Of whom there are news one is looked up once more.
+        await eventually(
+            lambda: tenant_id in self._heard, what="the news of the tenant have come"
+        )
+        assert (await kv.grpc.write("known", b"", tenant=tenant_id)).success
+        self.seen.clear()
+
+
 @asynccontextmanager
 async def served(
     dsn: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Coordinator, list[MemoryNode], list[str]]]:
-    """A coordinator with the tenant `t`, its nodes, and the calls that are not plain."""
-    seen: list[str] = []
-
-    def watched(name: str) -> Any:
-        handle = getattr(KeyValueCalls, name)
-
-        async def watching(self: KeyValueCalls, request: Any, caller: Caller) -> Any:
-            seen.append(f"{name} {'again' if caller.begun else 'anew'}")
-            return await handle(self, request, caller)
-
-        return watching
-
-    for name in ("write", "read", "delete"):
-        monkeypatch.setattr(KeyValueCalls, name, watched(name))
-    heard: list[str] = []
-    changed = Tenants.changed
-
-    def hearing(self: Tenants, tenant_id: str) -> None:
-        changed(self, tenant_id)
-        heard.append(tenant_id)
-
-    monkeypatch.setattr(Tenants, "changed", hearing)
+    """A coordinator with the tenant `t`, its nodes in memory, and the calls that are not plain."""
+    watch = Watch(monkeypatch)
     async with (
         memory_nodes("n-1", "n-2", "n-3") as nodes,
         serving(settings(dsn), home) as kv,
     ):
         await kv.join(*(node.member for node in nodes))
-        assert (await kv.grpc.call("CreateTenant", tenant_id="t")).success
-        # Of whom there are news one is looked up once more.
-        await eventually(lambda: heard == ["t"], what="the news of the tenant have come")
-        assert (await kv.grpc.write("known", b"")).success
-        seen.clear()
-        yield kv, nodes, seen
+        await watch.tenant(kv, "t")
+        yield kv, nodes, watch.seen

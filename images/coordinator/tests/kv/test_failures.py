@@ -196,6 +196,8 @@ async def test_a_newer_ring_is_fetched_and_the_request_tried_again(
                 version = await connection.fetchval(query)
                 for node in nodes:
                     node.ring_version = version
+                keyed = await kv.grpc.write("a", b"1", idempotency_key=f"in {version}")
+                assert keyed.success, keyed.error_message
                 assert (await kv.grpc.write("a", b"1")).success
                 assert (await kv.grpc.read("a")).value == b"1"
                 return await kv.metric("coordinator_stale_ring_total") >= 1

@@ -53,7 +53,7 @@ async def test_what_takes_a_rule_is_not_plain(
 ) -> None:
     async with served(dsn, tmp_path, monkeypatch) as (kv, _, seen):
         for fields in (
-            {"idempotency_key": "k"},
+            {"idempotency_key": "k" * 257},
             {"context": pb.VectorClock(entries=[pb.VectorClockEntry(logical_timestamp=1)])},
             {"context": pb.VectorClock(entries=[pb.VectorClockEntry(coordinator_node_id="n")])},
             {"ttl_seconds": -1},

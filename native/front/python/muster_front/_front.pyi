@@ -29,9 +29,9 @@ Ending = tuple[str, str | None, tuple[int, bytes, int, int], bytes, list[str], l
 taken it; outcome, packed clock, replicas and siblings; the record; who has it; packed failures;
 whether it may have happened."""
 
-Begun = tuple[Literal["written"], bytes, Ending] | tuple[Literal["read"], int, Said]
+Begun = tuple[Literal["written"], bytes, Ending] | tuple[Literal["asked"], int, Said]
 """What has become of a plain call: packed intent and end of a write; version of the ring and what
-was said of a read."""
+was said to a read, or of the operation of a write."""
 
 Arrival = tuple[int, int, bytes, float | None, str | None, str | None, Begun | None]
 
@@ -54,7 +54,7 @@ class Plain:
     """What the front answers plain calls by; none before it is opened.
 
     A call is plain that reads, writes or deletes a key of a tenant that is kept, in a ring that
-    does not change, and names no idempotency key.
+    does not change, within the limits of all that it names.
     """
 
     def open(self, level: str, write_seconds: float, read_seconds: float) -> None:
@@ -67,6 +67,7 @@ class Plain:
         factor: int,
         known_at: int,
         writes: bool,
+        keyed: bool,
         reads: bool,
         unsynced: bool,
         seconds: float,
@@ -76,6 +77,7 @@ class Plain:
         Args:
             known_at: the version of the ring when it was looked up.
             writes, reads: which calls may be plain.
+            keyed: whether writes with an idempotency key may be.
             unsynced: whether writes need not wait for disks.
         """
 

@@ -53,6 +53,8 @@ pub struct Tenant {
     /// The version of the ring when it was looked up.
     pub known_at: u64,
     pub writes: bool,
+    /// Writes with an idempotency key among them.
+    pub keyed: bool,
     pub reads: bool,
     pub unsynced: bool,
 }
@@ -170,8 +172,14 @@ impl Catalogue {
 mod tests {
     use super::*;
 
-    const TENANT: Tenant =
-        Tenant { factor: 1, known_at: 5, writes: true, reads: true, unsynced: false };
+    const TENANT: Tenant = Tenant {
+        factor: 1,
+        known_at: 5,
+        writes: true,
+        keyed: true,
+        reads: true,
+        unsynced: false,
+    };
 
     fn placed() -> Catalogue {
         let mut catalogue = Catalogue::default();

@@ -27,7 +27,7 @@ impl Plain {
         Ok(())
     }
 
-    #[pyo3(signature = (tenant_id, *, factor, known_at, writes, reads, unsynced, seconds))]
+    #[pyo3(signature = (tenant_id, *, factor, known_at, writes, keyed, reads, unsynced, seconds))]
     #[allow(clippy::too_many_arguments)] // They are the names of Python's call.
     fn keep(
         &self,
@@ -35,12 +35,13 @@ impl Plain {
         factor: u32,
         known_at: u64,
         writes: bool,
+        keyed: bool,
         reads: bool,
         unsynced: bool,
         seconds: f64,
     ) -> PyResult<()> {
         let until = Instant::now() + duration(seconds)?;
-        let tenant = Tenant { factor, known_at, writes, reads, unsynced };
+        let tenant = Tenant { factor, known_at, writes, keyed, reads, unsynced };
         self.0.catalogue().keep(Bytes::from(tenant_id), tenant, until);
         Ok(())
     }
@@ -91,8 +92,8 @@ pub fn so_far<'py>(
             let ending = ended(py, &ending, storage)?;
             ("written", PyBytes::new(py, &intent), ending).into_pyobject(py)
         }
-        Begun::Read { ring_version, answers } => {
-            ("read", ring_version, answered(py, &answers, storage)).into_pyobject(py)
+        Begun::Asked { ring_version, answers } => {
+            ("asked", ring_version, answered(py, &answers, storage)).into_pyobject(py)
         }
     }
 }

@@ -27,10 +27,11 @@ use crate::storage::hub::{Ended, Listener};
 use crate::storage::quorum::{Group, Quorum};
 use crate::storage::spread::{Ending, Spread, Verdict, Way};
 use crate::storage::Storage;
-use answers::{found, written};
+use answers::{found, replaced, written};
 use catalogue::{Catalogue, Level, Tenant};
 use intent::{intent, packed, unix_us};
-use muster_records::messages::Body;
+use muster_records::merging::Intent;
+use muster_records::messages::{outcome, Body};
 use request::Request;
 use tally::Tally;
 
@@ -64,7 +65,8 @@ pub enum Plainly {
 pub enum Begun {
     /// `intent` is what replicas were asked for, packed.
     Written { intent: Bytes, ending: Ending },
-    Read { ring_version: u64, answers: Answers },
+    /// What replicas said to a read, or of an operation.
+    Asked { ring_version: u64, answers: Answers },
 }
 
 pub struct Plain {
@@ -115,10 +117,15 @@ impl Plain {
         let Some((tenant, way, level)) = self.way(request, now, deadline) else {
             return Plainly::Not;
         };
-        if !tenant.writes {
+        if !tenant.writes || request.is_keyed() && !tenant.keyed {
             return Plainly::Not;
         }
-        let Some(intent) = intent(request, unix_us()) else { return Plainly::Not };
+        let Some(mut intent) = intent(request, unix_us()) else { return Plainly::Not };
+        if request.is_keyed() {
+            if let Err(ended) = self.inform(&mut intent, &way, tenant.factor).await {
+                return ended;
+            }
+        }
         let (blind, intent, end) = (intent.context.is_none(), packed(&intent), way.end);
         let (sender, receiver) = oneshot::channel();
         let asked = (intent.clone(), blind);
@@ -129,7 +136,9 @@ impl Plain {
             });
         });
         let Ok(Ended::Spread(ending)) = receiver.await else { return stopped() };
-        if ending.verdict == Verdict::Reached {
+        // Another may have been first with the same idempotency key.
+        let first = !request.is_keyed() || ending.outcome == outcome::NEW;
+        if ending.verdict == Verdict::Reached && first {
             if let Some(frame) = written(request, &ending, level) {
                 return Plainly::Answered(Ok(frame));
             }
@@ -144,24 +153,53 @@ impl Plain {
         if !tenant.reads || self.catalogue().is_large(&way.slot) {
             return Plainly::Not;
         }
-        let (sender, receiver) = oneshot::channel();
-        let (slot, ring_version, end) = (way.slot.clone(), way.ring_version, way.end);
         let least = level.needs(tenant.factor) as usize;
-        self.storage.enter(|hub, now| {
-            let body = Body::Get { slot: way.slot };
-            let to = Listener::Call(sender);
-            let asking = Asking::new(hub, way.writers, body, ring_version, least, end, to);
-            hub.ask(asking, now);
-        });
-        let Ok(Ended::Asked(answers)) = receiver.await else { return stopped() };
-        match found(request, &answers, least, &slot) {
+        let body = Body::Get { slot: way.slot.clone() };
+        let Some(answers) = self.ask(&way, body, least).await else { return stopped() };
+        match found(request, &answers, least, &way.slot) {
             Some(frame) => Plainly::Answered(Ok(frame)),
             None => {
                 if answers.all.iter().any(|(_, packed)| packed.len() > LARGE_BYTES) {
-                    self.catalogue().note_large(slot);
+                    self.catalogue().note_large(way.slot);
                 }
-                Plainly::Begun(Begun::Read { ring_version, answers }, end)
+                let ring_version = way.ring_version;
+                Plainly::Begun(Begun::Asked { ring_version, answers }, way.end)
             }
+        }
+    }
+
+    /// Has a write that its client may ask for again say what it replaces, where it is new: a blind
+    /// one must not be done after another, and nobody else knows when this one's time is over.
+    async fn inform(&self, intent: &mut Intent, way: &Way, factor: u32) -> Result<(), Plainly> {
+        let body = Body::Lookup {
+            slot: way.slot.clone(),
+            op: intent.op,
+            digest: intent.digest.clone(),
+            timestamp_us: intent.timestamp_us,
+        };
+        // One of so many took it if a quorum did.
+        let overlapping = factor - Level::Quorum.needs(factor) + 1;
+        let least = way.writers.len().min(overlapping as usize);
+        let Some(answers) = self.ask(way, body, least).await else { return Err(stopped()) };
+        intent.context = replaced(&answers, least, intent.context.take());
+        if intent.context.is_some() {
+            return Ok(());
+        }
+        let ring_version = way.ring_version;
+        Err(Plainly::Begun(Begun::Asked { ring_version, answers }, way.end))
+    }
+
+    /// What so many replicas say; nothing where nobody tells any more.
+    async fn ask(&self, way: &Way, body: Body, least: usize) -> Option<Answers> {
+        let (sender, receiver) = oneshot::channel();
+        let (replicas, to) = (way.writers.clone(), Listener::Call(sender));
+        self.storage.enter(|hub, now| {
+            let asking = Asking::new(hub, replicas, body, way.ring_version, least, way.end, to);
+            hub.ask(asking, now);
+        });
+        match receiver.await {
+            Ok(Ended::Asked(answers)) => Some(answers),
+            _ => None,
         }
     }
 

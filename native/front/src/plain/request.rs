@@ -10,6 +10,7 @@ use super::{Kind, LARGE_BYTES};
 // As `muster_kv.limits` and `muster_kv_coordinator.core.limits` have them.
 const KEY_BYTES: usize = 1024;
 const CONTEXT_ENTRIES: usize = 256;
+const IDEMPOTENCY_KEY_BYTES: usize = 256;
 const ACTOR_BYTES: usize = 300;
 const COUNTER: u64 = (1 << 53) - 1;
 const LONGEST_TTL_SECONDS: u64 = 10 * 365 * 86_400;
@@ -27,6 +28,8 @@ pub struct Request {
     /// Of a write.
     pub value: Option<Bytes>,
     pub level: Bytes,
+    /// Empty for none.
+    pub idempotency_key: Bytes,
     /// What its client has seen, and so replaces.
     pub context: Option<Clock>,
     /// 0 for ever.
@@ -42,13 +45,14 @@ impl Request {
             key: EMPTY,
             value: (kind == Kind::Write).then_some(EMPTY),
             level: EMPTY,
+            idempotency_key: EMPTY,
             context: None,
             ttl_seconds: 0,
         };
-        let (value, level, context, ttl) = match kind {
-            Kind::Write => (3, 4, 6, 7),
-            Kind::Read => (NONE, 3, NONE, NONE),
-            Kind::Delete => (NONE, 3, 5, NONE),
+        let (value, level, idempotency_key, context, ttl) = match kind {
+            Kind::Write => (3, 4, 5, 6, 7),
+            Kind::Read => (NONE, 3, NONE, NONE, NONE),
+            Kind::Delete => (NONE, 3, 4, 5, NONE),
         };
         for (number, field) in proto::fields(message)? {
             match field {
@@ -56,6 +60,7 @@ impl Request {
                 Field::Bytes(bytes) if number == 2 => read.key = bytes,
                 Field::Bytes(bytes) if number == value => read.value = Some(bytes),
                 Field::Bytes(bytes) if number == level => read.level = bytes,
+                Field::Bytes(bytes) if number == idempotency_key => read.idempotency_key = bytes,
                 // One that comes in parts is left to who joins them.
                 Field::Bytes(bytes) if number == context && read.context.is_none() => {
                     read.context = Some(seen(&bytes)?);
@@ -66,8 +71,14 @@ impl Request {
         }
         let plain = is_text(&read.key, KEY_BYTES)
             && read.value.as_ref().is_none_or(|value| value.len() <= LARGE_BYTES)
+            && (!read.is_keyed() || is_text(&read.idempotency_key, IDEMPOTENCY_KEY_BYTES))
             && read.ttl_seconds <= LONGEST_TTL_SECONDS;
         plain.then_some(read)
+    }
+
+    /// Whether its client may ask for the same again, under an idempotency key.
+    pub fn is_keyed(&self) -> bool {
+        !self.idempotency_key.is_empty()
     }
 
     /// Where storage keeps a key's record, and its token; see `muster_kv.slots`.
@@ -132,11 +143,18 @@ mod tests {
         let plain: &[(u8, &[u8])] = &[(1, b"t"), (2, b"k"), (3, b"v"), (4, b"one")];
         let read = request(Kind::Write, plain).unwrap();
         assert_eq!((read.value.unwrap(), read.level), ("v".into(), "one".into()));
-        for (field, bytes) in [(5, &b"idempotency"[..]), (7, b""), (15, b"")] {
+        for (field, bytes) in [(5, &b"\xff"[..]), (5, &[b'i'; 257]), (7, b""), (15, b"")] {
             assert!(request(Kind::Write, &[plain, &[(field, bytes)]].concat()).is_none());
         }
         assert!(request(Kind::Read, &[(1, b"t"), (2, b"k"), (3, b"all")]).is_some());
-        assert!(request(Kind::Delete, &[(1, b"t"), (2, b"k"), (4, b"idempotency")]).is_none());
+        let keyed = |kind, field, key| {
+            let read = request(kind, &[(1, b"t"), (2, b"k"), (field, key)]);
+            read.map(|read| (read.is_keyed(), read.idempotency_key))
+        };
+        assert_eq!(keyed(Kind::Write, 5, b"again"), Some((true, "again".into())));
+        assert_eq!(keyed(Kind::Delete, 4, b"again"), Some((true, "again".into())));
+        assert_eq!(keyed(Kind::Write, 5, b""), Some((false, EMPTY)));
+        assert_eq!(keyed(Kind::Read, 4, b"again"), None);
         assert!(request(Kind::Delete, &[(1, b"t"), (2, b"k")]).unwrap().value.is_none());
     }
 

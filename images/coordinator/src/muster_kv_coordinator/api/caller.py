@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from muster_kv_coordinator.core.asking import BegunRead
+from muster_kv_coordinator.core.asking import BegunQuestion
 from muster_kv_coordinator.core.ratelimit import Allowance
 from muster_kv_coordinator.core.spread import BegunWrite
 
@@ -25,6 +25,6 @@ class Caller:
     authorization: str = ""
     common_name: str = ""
     seconds: float | None = None
-    begun: BegunRead | BegunWrite | None = None
+    begun: BegunQuestion | BegunWrite | None = None
     allowance: Allowance | None = None
     retry_after: float | None = None

@@ -11,7 +11,7 @@ from muster_kv.clock import VectorClock
 from muster_kv_coordinator.api import messages
 from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.core import failures, limits
-from muster_kv_coordinator.core.asking import BegunRead
+from muster_kv_coordinator.core.asking import BegunQuestion
 from muster_kv_coordinator.core.consistency import Level, level
 from muster_kv_coordinator.core.errors import KeyNotFoundError, KvError, invalid
 from muster_kv_coordinator.core.keyvalues import KeyValues, RateLimitedError
@@ -84,7 +84,7 @@ class KeyValueCalls:
                 messages.expiry_us(ttl_seconds),
             ),
             caller.seconds,
-            caller.begun if isinstance(caller.begun, BegunWrite) else None,
+            caller.begun,
         )
         return {
             "success": True,
@@ -108,7 +108,7 @@ class KeyValueCalls:
         self, tenant: Tenant, request: pb.ReadKeyValueRequest, caller: Caller
     ) -> pb.ReadKeyValueResponse:
         asked = level(request.consistency, self._default)
-        begun = caller.begun if isinstance(caller.begun, BegunRead) else None
+        begun = caller.begun if isinstance(caller.begun, BegunQuestion) else None
         found = await self._key_values.read(tenant, _key(request.key), asked, caller.seconds, begun)
         first = found.versions[0]
         return pb.ReadKeyValueResponse(

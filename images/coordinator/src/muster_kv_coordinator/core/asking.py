@@ -21,8 +21,15 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class BegunRead:
-    """A read that was begun elsewhere, under a version of the ring, and what replicas answered."""
+class BegunQuestion:
+    """What replicas answered to a request that was begun elsewhere, under a version of the ring.
+
+    They were asked for the record of a read, or for the operation of a write.
+    """
 
     ring_version: int
     answers: Answers
+
+    def still(self, ring_version: int) -> Answers | None:
+        """The answers, if that is the ring in force."""
+        return self.answers if self.ring_version == ring_version else None

@@ -1,7 +1,7 @@
 """Values of tenants: admitted by rate, then read and written."""
 
 from muster_kv.consistency import Level
-from muster_kv_coordinator.core.asking import BegunRead
+from muster_kv_coordinator.core.asking import BegunQuestion
 from muster_kv_coordinator.core.errors import ErrorCode, KvError
 from muster_kv_coordinator.core.model import Found, Page, Tenant, Write, Written
 from muster_kv_coordinator.core.ratelimit import Allowance, Buckets
@@ -66,7 +66,7 @@ class KeyValues:
         tenant: Tenant,
         write: Write,
         seconds: float | None,
-        begun: BegunWrite | None = None,
+        begun: BegunQuestion | BegunWrite | None = None,
     ) -> Written:
         """Write or delete; see `Writes.write`."""
         return await self._writes.write(tenant, write, seconds, begun)
@@ -77,7 +77,7 @@ class KeyValues:
         key: str,
         asked: Level,
         seconds: float | None,
-        begun: BegunRead | None = None,
+        begun: BegunQuestion | None = None,
     ) -> Found:
         """Read; see `Reads.read`."""
         return await self._reads.read(tenant, key, asked, seconds, begun)

@@ -14,7 +14,7 @@ from muster_kv.slots import slot, token_of
 from muster_kv.tenants import ConflictResolution
 from muster_kv.wire.messages import Cause, Digest, Found, Get, GetDigest, Merge
 from muster_kv_coordinator.core import failures, model
-from muster_kv_coordinator.core.asking import Answers, BegunRead
+from muster_kv_coordinator.core.asking import Answers, BegunQuestion
 from muster_kv_coordinator.core.errors import KeyNotFoundError
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Tenant
@@ -75,7 +75,7 @@ class Reads:
         key: str,
         asked: Level,
         seconds: float | None,
-        begun: BegunRead | None = None,
+        begun: BegunQuestion | None = None,
     ) -> model.Found:
         """The values of a key.
 
@@ -90,7 +90,8 @@ class Reads:
         where = slot(tenant.tenant_id, key)
         while True:
             reading = self._reading(tenant, where, asked, end)
-            answers, begun = _still(begun, reading), None
+            answers = begun and begun.still(reading.place.ring_version)
+            begun = None
             try:
                 record = await self._record(reading, answers)
             except StaleRingError as stale:
@@ -238,10 +239,3 @@ class Reads:
         if len(versions) > 1:
             self._meter.conflict()
         return model.Found(versions, record.context)
-
-
-def _still(begun: BegunRead | None, reading: _Reading) -> Answers | None:
-    """What replicas have answered, if that was in the ring in force."""
-    if begun is None or begun.ring_version != reading.place.ring_version:
-        return None
-    return begun.answers

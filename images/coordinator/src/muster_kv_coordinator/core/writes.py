@@ -18,7 +18,7 @@ from muster_kv.slots import slot, token_of
 from muster_kv.tenants import ConflictResolution, Durability, Idempotency
 from muster_kv.wire.messages import Found, Get, Known, Lookup
 from muster_kv_coordinator.core import failures
-from muster_kv_coordinator.core.asking import Answers
+from muster_kv_coordinator.core.asking import Answers, BegunQuestion
 from muster_kv_coordinator.core.consistency import Level, overlapping
 from muster_kv_coordinator.core.errors import KvError, UnavailableError
 from muster_kv_coordinator.core.failures import StaleRingError
@@ -78,12 +78,13 @@ class Writes:
         tenant: Tenant,
         write: Write,
         seconds: float | None,
-        begun: BegunWrite | None = None,
+        begun: BegunQuestion | BegunWrite | None = None,
     ) -> Written:
         """Take one write.
 
         Args:
-            begun: the end of its first attempt, where there was one.
+            begun: the end of its first attempt, or what is known of its operation, where it was
+                begun elsewhere.
 
         Raises:
             KvError: QUORUM_NOT_REACHED within the time, where the write may have happened;
@@ -94,10 +95,10 @@ class Writes:
         where = slot(write.tenant, write.key)
         intent, base = _intent(write), b""
         ending: Ending | None = None
-        if begun is not None:
+        if isinstance(begun, BegunWrite):
             intent, ending = begun.intent, begun.ending
         elif write.idempotency_key:
-            recognised = await self._recognise(tenant, write, where, intent, end)
+            recognised = await self._recognise(tenant, write, intent, end, begun)
             if isinstance(recognised, Written):
                 self._meter.duplicate()
                 return recognised
@@ -192,29 +193,25 @@ class Writes:
     async def _joined(self, tenant: Tenant, where: bytes, end: float, *, unsure: bool) -> Record:
         """What a quorum knows of a key."""
         majority = required(Level.QUORUM, tenant.replication_factor)
-        answers = await self._asked(tenant, where, Get(where), majority, end, unsure=unsure)
+        question = _Question(tenant, where, Get(where), majority, end, unsure=unsure)
+        answers = await self._asked(question)
         joined = ABSENT
         for answer in answers.good.values():
             if isinstance(answer, Found):
                 joined = merge(joined, decode(answer.record, where))
         return joined
 
-    async def _asked(
-        self,
-        tenant: Tenant,
-        where: bytes,
-        body: Get | Lookup,
-        least: int,
-        end: float,
-        *,
-        unsure: bool,
-    ) -> Answers:
-        """What so many replicas answer, in the ring in force."""
+    async def _asked(self, question: "_Question", begun: BegunQuestion | None = None) -> Answers:
+        """What so many replicas answer, or have answered, in the ring in force."""
+        end, unsure = question.end, question.unsure
         while True:
-            place = self._place(tenant, where)
-            replicas = place.placement.natural
-            enough = min(least, len(replicas))
-            answers = await self._together.ask(replicas, body, place.ring_version, enough, end)
+            place = self._place(question.tenant, question.where)
+            replicas, version = place.placement.natural, place.ring_version
+            enough = min(question.least, len(replicas))
+            answers = begun and begun.still(version)
+            begun = None
+            if answers is None:
+                answers = await self._together.ask(replicas, question.body, version, enough, end)
             if answers.stale is not None:
                 await self._newer(answers.stale, end, unsure=unsure)
                 continue
@@ -235,7 +232,12 @@ class Writes:
         await self._cluster.refresh(stale.version)
 
     async def _recognise(
-        self, tenant: Tenant, write: Write, where: bytes, intent: Intent, end: float
+        self,
+        tenant: Tenant,
+        write: Write,
+        intent: Intent,
+        end: float,
+        begun: BegunQuestion | None,
     ) -> "Written | _Informed":
         """How an operation ended that has happened before, or how a new one is to be taken."""
         if self._remembers(tenant) and self._memory is not None:
@@ -246,16 +248,21 @@ class Writes:
                     raise conflict()
                 if remembered is not None:
                     return Written(remembered.clock, tenant.replication_factor, duplicate=True)
-        return await self._look_up(tenant, write, where, intent, end)
+        return await self._look_up(tenant, write, intent, end, begun)
 
     async def _look_up(
-        self, tenant: Tenant, write: Write, where: bytes, intent: Intent, end: float
+        self,
+        tenant: Tenant,
+        write: Write,
+        intent: Intent,
+        end: float,
+        begun: BegunQuestion | None,
     ) -> "Written | _Informed":
-        factor = tenant.replication_factor
+        factor, where = tenant.replication_factor, slot(write.tenant, write.key)
         body = Lookup(where, intent.op, intent.digest, intent.timestamp_us)
         # The first attempt may have had another level than this one.
         least = overlapping(required(Level.QUORUM, factor), factor)
-        answers = await self._asked(tenant, where, body, least, end, unsure=False)
+        answers = await self._asked(_Question(tenant, where, body, least, end), begun)
         known = {node: one for node, one in answers.good.items() if isinstance(one, Known)}
         if any(one.outcome is Outcome.CONFLICT for one in known.values()):
             raise conflict()
@@ -341,6 +348,23 @@ class Writes:
     async def _remember(self, intent: Intent, written: Written) -> None:
         if self._memory is not None:
             await self._memory.remember(intent.op, Remembered(intent.digest, written.clock))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What replicas of a key are asked on behalf of a write.
+
+    Args:
+        least: how many must answer, or all where they are fewer.
+        unsure: whether the write may have happened by now.
+    """
+
+    tenant: Tenant
+    where: bytes
+    body: Get | Lookup
+    least: int
+    end: float
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from muster_kv.consistency import Group
 from muster_kv.errors import FailureCode
 from muster_kv.merging import Intent, Outcome
 from muster_kv.wire.messages import Failure, Item, ReplyBody, RequestBody
-from muster_kv_coordinator.core.asking import Answers, BegunRead
+from muster_kv_coordinator.core.asking import Answers, BegunQuestion
 from muster_kv_coordinator.core.ports import Meter, OnReply
 from muster_kv_coordinator.core.spread import BegunWrite, Ending, Merging, Start, Verdict, Way
 
@@ -197,11 +197,11 @@ def _ending(
     )
 
 
-def so_far(begun: tuple[Any, ...] | None) -> BegunRead | BegunWrite | None:
+def so_far(begun: tuple[Any, ...] | None) -> BegunQuestion | BegunWrite | None:
     """What has become of a call that a front began with."""
     match begun:
         case ("written", intent, ending):
             return BegunWrite(_intent.decode(intent), _ending(*ending))
-        case ("read", ring_version, answers):
-            return BegunRead(ring_version, _answers(answers))
+        case ("asked", ring_version, answers):
+            return BegunQuestion(ring_version, _answers(answers))
     return None

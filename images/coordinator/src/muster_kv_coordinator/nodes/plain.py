@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 from muster_front import Plain
 from muster_kv.ring import Phase, Ring
-from muster_kv.tenants import ConflictResolution, Durability
+from muster_kv.tenants import ConflictResolution, Durability, Idempotency
 from muster_kv_coordinator.core.model import UNLIMITED, Tenant
 
 
 class PlainCalls:
     """Tells a front of tenants and of the ring; a `Mirror` of tenants.
 
-    A call is plain if its tenant is known and has no limit for it, if it names no idempotency key,
-    and while the ring does not change.
+    A call is plain if its tenant is known and has no limit for it, and while the ring does not
+    change. Where operations are remembered in Redis too, those with an idempotency key are not.
 
     Args:
         ring: the one in use.
@@ -49,6 +49,7 @@ class PlainCalls:
             factor=tenant.replication_factor,
             known_at=tenant.known_at,
             writes=writes,
+            keyed=policy.idempotency is Idempotency.REPLICAS,
             reads=reads,
             unsynced=policy.durability is Durability.ASYNC,
             seconds=seconds,
