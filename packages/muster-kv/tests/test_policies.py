@@ -1,13 +1,10 @@
-"""Limits and rates: numbers in, decisions out."""
+"""Limits: numbers in, decisions out."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from muster_kv import limits
 from muster_kv.limits import LimitError
 from muster_kv.ops import fresh_op, op_of
-from muster_kv.rates import Bucket, Rate
 from muster_kv.wire.backoff import Backoff
 
 
@@ -55,38 +52,6 @@ def test_what_is_within_limits_passes() -> None:
     limits.check_idempotency_key("")
     limits.check_batch(1000, limits.BATCH_BYTES)
     limits.check_context({"kv-0#1a2b3c4d": 2**53 - 1}, lambda actor: actor.startswith("kv-0"))
-
-
-class TestRates:
-    def test_a_burst_up_to_the_limit_then_one_by_one(self) -> None:
-        bucket, rate = Bucket(), Rate(60, 60)
-        for left in range(59, -1, -1):
-            verdict = bucket.ask(rate, 100.0)
-            assert verdict.allowed
-            assert verdict.remaining == left
-            bucket = verdict.bucket
-        refused = bucket.ask(rate, 100.0)
-        assert not refused.allowed
-        assert (refused.remaining, refused.retry_seconds, refused.reset_seconds) == (0, 1, 60)
-        assert refused.bucket.ask(rate, 101.0).allowed
-
-    @given(st.lists(st.floats(0, 10), max_size=200))
-    def test_never_more_than_the_limit_and_its_refill(self, waits: list[float]) -> None:
-        bucket, rate, now, passed = Bucket(), Rate(10, 5), 0.0, 0
-        for wait in waits:
-            now += wait
-            verdict = bucket.ask(rate, now)
-            bucket = verdict.bucket
-            passed += verdict.allowed
-        assert passed <= rate.limit + now * rate.limit / rate.seconds + 1e-6
-
-    def test_a_clock_that_goes_back_refills_nothing(self) -> None:
-        full = Bucket().ask(Rate(1, 60), 100.0).bucket
-        assert not full.ask(Rate(1, 60), 0.0).allowed
-        assert not full.ask(Rate(1, 60), 0.0).bucket.ask(Rate(1, 60), 101.0).allowed
-
-    def test_a_limit_of_none_lets_nothing_in(self) -> None:
-        assert not Bucket().ask(Rate(0), 1.0).allowed
 
 
 def test_backoff_doubles_to_its_most_and_begins_anew() -> None:

@@ -24,7 +24,6 @@ from muster_kv_coordinator.core.errors import UnavailableError
 from muster_kv_coordinator.core.hints import Hints
 from muster_kv_coordinator.core.keyvalues import KeyValues
 from muster_kv_coordinator.core.model import Policy
-from muster_kv_coordinator.core.ratelimit import Buckets
 from muster_kv_coordinator.core.reads import Reads, ReadSettings
 from muster_kv_coordinator.core.repairs import Repairs
 from muster_kv_coordinator.core.scans import Scans
@@ -38,6 +37,7 @@ from muster_kv_coordinator.metrics import Metrics
 from muster_kv_coordinator.nodes.cluster import NodeSettings, StorageCluster
 from muster_kv_coordinator.nodes.connections import Connections
 from muster_kv_coordinator.nodes.plain import PlainCalls
+from muster_kv_coordinator.nodes.rates import SharedBuckets
 from muster_kv_coordinator.redis_memory import RedisMemory
 from muster_kv_coordinator.store import signals
 from muster_kv_coordinator.store.database import SERVER_SETTINGS, Database, PoolLimits
@@ -286,7 +286,7 @@ class _Parts:
             self.nodes.plain.open(section.default_level.value, writing, reading)
         key_values = KeyValues(
             self.tenants,
-            Buckets(time.monotonic),
+            SharedBuckets(self.nodes.plain),
             Writes(cluster, together, metrics, self._memory, writing),
             Reads(
                 cluster,

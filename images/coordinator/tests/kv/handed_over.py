@@ -10,6 +10,7 @@ import pytest
 from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.api.keyvalues import KeyValueCalls
 from muster_kv_coordinator.core.tenants import Tenants
+from muster_protos import kv_pb2 as pb
 from muster_testing.waiting import eventually
 
 from .harness import Coordinator, serving, settings
@@ -45,20 +46,23 @@ class Watch:
 
         return watching
 
-    async def tenant(self, kv: Coordinator, tenant_id: str) -> None:
+    async def tenant(
+        self, kv: Coordinator, tenant_id: str, policy: pb.TenantPolicy | None = None
+    ) -> None:
         """Make a tenant, and have the front know it."""
-        assert (await kv.grpc.call("CreateTenant", tenant_id=tenant_id)).success
+        made = await kv.grpc.call("CreateTenant", tenant_id=tenant_id, policy=policy)
+        assert made.success, made.error_message
         # Of whom there are news one is looked up once more.
-        await eventually(
-            lambda: tenant_id in self._heard, what="the news of the tenant have come"
-        )
-        assert (await kv.grpc.write("known", b"", tenant=tenant_id)).success
-        self.seen.clear()
+        await eventually(lambda: tenant_id in self._heard, what="the news of the tenant have come")
+        assert (await kv.grpc.call("GetTenant", tenant_id=tenant_id)).success
 
 
 @asynccontextmanager
 async def served(
-    dsn: str, home: Path, monkeypatch: pytest.MonkeyPatch
+    dsn: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: pb.TenantPolicy | None = None,
 ) -> AsyncIterator[tuple[Coordinator, list[MemoryNode], list[str]]]:
     """A coordinator with the tenant `t`, its nodes in memory, and the calls that are not plain."""
     watch = Watch(monkeypatch)
@@ -67,5 +71,5 @@ async def served(
         serving(settings(dsn), home) as kv,
     ):
         await kv.join(*(node.member for node in nodes))
-        await watch.tenant(kv, "t")
+        await watch.tenant(kv, "t", policy)
         yield kv, nodes, watch.seen

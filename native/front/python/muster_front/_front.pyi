@@ -68,7 +68,8 @@ class Plain:
         known_at: int,
         writes: bool,
         keyed: bool,
-        reads: bool,
+        writes_per_minute: int | None,
+        reads_per_minute: int | None,
         unsynced: bool,
         seconds: float,
     ) -> None:
@@ -76,9 +77,20 @@ class Plain:
 
         Args:
             known_at: the version of the ring when it was looked up.
-            writes, reads: which calls may be plain.
-            keyed: whether writes with an idempotency key may be.
+            writes: whether they may be plain.
+            keyed: whether those with an idempotency key may be.
+            writes_per_minute, reads_per_minute: None for no limit.
             unsynced: whether writes need not wait for disks.
+        """
+
+    def take(
+        self, tenant_id: str, writes: bool, per_minute: int, tokens: int
+    ) -> tuple[int, float, float | None]:
+        """Take tokens of the bucket that plain calls of a tenant take from, or none.
+
+        Returns:
+            Whole tokens that are left; seconds until the bucket is full again; and until there
+            are tokens enough, None where there were.
         """
 
     def forget(self, tenant_id: str) -> None:

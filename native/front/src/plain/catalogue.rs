@@ -55,7 +55,9 @@ pub struct Tenant {
     pub writes: bool,
     /// Writes with an idempotency key among them.
     pub keyed: bool,
-    pub reads: bool,
+    /// Nothing for no limit.
+    pub writes_per_minute: Option<u64>,
+    pub reads_per_minute: Option<u64>,
     pub unsynced: bool,
 }
 
@@ -177,7 +179,8 @@ mod tests {
         known_at: 5,
         writes: true,
         keyed: true,
-        reads: true,
+        writes_per_minute: None,
+        reads_per_minute: Some(1),
         unsynced: false,
     };
 

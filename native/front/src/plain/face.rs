@@ -27,7 +27,10 @@ impl Plain {
         Ok(())
     }
 
-    #[pyo3(signature = (tenant_id, *, factor, known_at, writes, keyed, reads, unsynced, seconds))]
+    #[pyo3(signature = (
+        tenant_id, *, factor, known_at, writes, keyed, writes_per_minute, reads_per_minute, unsynced,
+        seconds
+    ))]
     #[allow(clippy::too_many_arguments)] // They are the names of Python's call.
     fn keep(
         &self,
@@ -36,14 +39,36 @@ impl Plain {
         known_at: u64,
         writes: bool,
         keyed: bool,
-        reads: bool,
+        writes_per_minute: Option<u64>,
+        reads_per_minute: Option<u64>,
         unsynced: bool,
         seconds: f64,
     ) -> PyResult<()> {
         let until = Instant::now() + duration(seconds)?;
-        let tenant = Tenant { factor, known_at, writes, keyed, reads, unsynced };
+        let tenant = Tenant {
+            factor,
+            known_at,
+            writes,
+            keyed,
+            writes_per_minute,
+            reads_per_minute,
+            unsynced,
+        };
         self.0.catalogue().keep(Bytes::from(tenant_id), tenant, until);
         Ok(())
+    }
+
+    /// Whole tokens that are left, seconds until all are, and until there are enough if there were not.
+    fn take(
+        &self,
+        tenant_id: &str,
+        writes: bool,
+        per_minute: u64,
+        tokens: u64,
+    ) -> (u64, f64, Option<f64>) {
+        let mut rates = self.0.rates();
+        let left = rates.take(tenant_id.as_bytes(), writes, per_minute, tokens, Instant::now());
+        (left.remaining, left.reset_seconds, left.retry_seconds)
     }
 
     fn forget(&self, tenant_id: &str) {

@@ -1,5 +1,5 @@
 //! Plain calls, which are answered right here: a read, a write or a deletion of a tenant that is
-//! known, without anything that asks for a rule.
+//! known, and that none of its rules is against.
 //!
 //! Whether a call is plain is decided; that it is wrong never is. All that is not plain goes to whoever
 //! answers all other calls, and says what is wrong with it. So does a call that was begun and turned
@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod face;
 pub mod intent;
 pub mod proto;
+pub mod rates;
 pub mod request;
 pub mod tally;
 
@@ -32,6 +33,7 @@ use catalogue::{Catalogue, Level, Tenant};
 use intent::{intent, packed, unix_us};
 use muster_records::merging::Intent;
 use muster_records::messages::{outcome, Body};
+use rates::Rates;
 use request::Request;
 use tally::Tally;
 
@@ -72,6 +74,7 @@ pub enum Begun {
 pub struct Plain {
     pub storage: Arc<Storage>,
     catalogue: Mutex<Catalogue>,
+    rates: Mutex<Rates>,
     tallies: Mutex<[Tally; 3]>,
 }
 
@@ -82,21 +85,22 @@ impl Plain {
         Self {
             storage,
             catalogue: Mutex::default(),
+            rates: Mutex::new(Rates::new(Instant::now())),
             tallies: Mutex::new([tally(), tally(), tally()]),
         }
     }
 
     pub fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
-        self.catalogue.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.catalogue)
+    }
+
+    pub fn rates(&self) -> MutexGuard<'_, Rates> {
+        held(&self.rates)
     }
 
     /// In the order of `KINDS`.
     pub fn tallies(&self) -> [Tally; 3] {
-        self.held().clone()
-    }
-
-    fn held(&self) -> MutexGuard<'_, [Tally; 3]> {
-        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.tallies).clone()
     }
 
     /// Answers a call if it is plain and goes well.
@@ -108,7 +112,7 @@ impl Plain {
             Kind::Write | Kind::Delete => self.write(&request, begun, deadline).await,
         };
         if let Plainly::Answered(Ok(_)) = done {
-            self.held()[kind as usize].add(begun.elapsed());
+            held(&self.tallies)[kind as usize].add(begun.elapsed());
         }
         done
     }
@@ -121,6 +125,9 @@ impl Plain {
             return Plainly::Not;
         }
         let Some(mut intent) = intent(request, unix_us()) else { return Plainly::Not };
+        if !self.admits(request, tenant.writes_per_minute, now) {
+            return Plainly::Not;
+        }
         if request.is_keyed() {
             if let Err(ended) = self.inform(&mut intent, &way, tenant.factor).await {
                 return ended;
@@ -150,7 +157,9 @@ impl Plain {
         let Some((tenant, way, level)) = self.way(request, now, deadline) else {
             return Plainly::Not;
         };
-        if !tenant.reads || self.catalogue().is_large(&way.slot) {
+        if self.catalogue().is_large(&way.slot)
+            || !self.admits(request, tenant.reads_per_minute, now)
+        {
             return Plainly::Not;
         }
         let least = level.needs(tenant.factor) as usize;
@@ -203,6 +212,15 @@ impl Plain {
         }
     }
 
+    /// Counts a call that is about to be begun. One too many is not counted here, but by whoever
+    /// says so.
+    fn admits(&self, request: &Request, per_minute: Option<u64>, now: Instant) -> bool {
+        per_minute.is_none_or(|limit| {
+            let left = self.rates().take(&request.tenant, !request.reads, limit, 1, now);
+            left.retry_seconds.is_none()
+        })
+    }
+
     /// Where a request goes; nothing where that takes more than is known here.
     fn way(
         &self,
@@ -234,6 +252,11 @@ impl Plain {
         };
         Some((tenant, way, level))
     }
+}
+
+/// What is locked is left whole by all that can panic.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Nobody knows what became of a call whose end nobody tells.

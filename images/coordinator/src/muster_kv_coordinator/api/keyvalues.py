@@ -200,6 +200,9 @@ class KeyValueCalls:
         limits.check_tenant(tenant_id)
         identity.check_tenant(tenant_id)
         tenant = await self._key_values.tenant(tenant_id)
+        if caller.begun is not None:
+            # Whoever began with it has counted it.
+            return tenant
         try:
             if writes:
                 caller.allowance = self._key_values.admit(tenant, write=True, operations=writes)

@@ -6,12 +6,11 @@ from enum import StrEnum
 
 from muster_kv.clock import VectorClock
 from muster_kv.consistency import Level
-from muster_kv.rates import DEFAULT_READS, DEFAULT_WRITES
 from muster_kv.record import Version
 from muster_kv.tenants import ConflictResolution, Durability, Idempotency
 
-WRITES_PER_MINUTE = DEFAULT_WRITES.limit
-READS_PER_MINUTE = DEFAULT_READS.limit
+WRITES_PER_MINUTE = 1_000
+READS_PER_MINUTE = 10_000
 UNLIMITED = -1
 
 

@@ -11,8 +11,9 @@ from muster_kv_coordinator.core.model import UNLIMITED, Tenant
 class PlainCalls:
     """Tells a front of tenants and of the ring; a `Mirror` of tenants.
 
-    A call is plain if its tenant is known and has no limit for it, and while the ring does not
-    change. Where operations are remembered in Redis too, those with an idempotency key are not.
+    A call is plain if its tenant is known and keeps siblings, or it is a read; and while the ring
+    does not change. Where operations are remembered in Redis too, those with an idempotency key
+    are not.
 
     Args:
         ring: the one in use.
@@ -34,23 +35,21 @@ class PlainCalls:
 
     def keep(self, tenant: Tenant, seconds: float) -> None:
         """A tenant is known for so long."""
-        policy = tenant.policy
-        alike = policy.conflict_resolution is ConflictResolution.SIBLINGS
-        writes = policy.writes_per_minute == UNLIMITED and alike
-        reads = policy.reads_per_minute == UNLIMITED
-        if tenant.moving_to is not None or not (writes or reads):
+        if tenant.moving_to is not None:
             self._plain.forget(tenant.tenant_id)
             return
         if tenant.replication_factor not in self._factors:
             self._factors.add(tenant.replication_factor)
             self._place(self._ring(), tenant.replication_factor)
+        policy = tenant.policy
         self._plain.keep(
             tenant.tenant_id,
             factor=tenant.replication_factor,
             known_at=tenant.known_at,
-            writes=writes,
+            writes=policy.conflict_resolution is ConflictResolution.SIBLINGS,
             keyed=policy.idempotency is Idempotency.REPLICAS,
-            reads=reads,
+            writes_per_minute=_limit(policy.writes_per_minute),
+            reads_per_minute=_limit(policy.reads_per_minute),
             unsynced=policy.durability is Durability.ASYNC,
             seconds=seconds,
         )
@@ -72,3 +71,7 @@ class PlainCalls:
             walk = ring.before
             placements = [walk.replicas(token, factor) for token in walk.tokens]
             self._plain.place(ring.version, factor, placements)
+
+
+def _limit(per_minute: int) -> int | None:
+    return None if per_minute == UNLIMITED else per_minute
