@@ -7,8 +7,8 @@
 //! them do likewise (`streams`). Calls that are not of the service go on, stream by stream, to a
 //! server behind this one (`relay`).
 //!
-//! On the same thread storage nodes are spoken to and quorums counted (`storage`), and calls answered
-//! that take no rule (`plain`).
+//! On the same thread storage nodes are spoken to and quorums counted (`storage`), and nearly all calls
+//! for single keys answered (`plain`).
 
 pub mod bell;
 pub mod call;
