@@ -1,6 +1,7 @@
 """What the failures of replicas mean for a request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from muster_kv.errors import FailureCode
 from muster_kv.wire.messages import Failure
@@ -50,3 +51,20 @@ def unsure(error: KvError) -> KvError:
     if error.message.endswith(_UNSURE):
         return error
     return KvError(error.code, error.message + _UNSURE, retry_after=error.retry_after)
+
+
+@contextmanager
+def perhaps_done(perhaps: bool = True) -> Iterator[None]:
+    """Say with whatever stops a write here that it may have happened all the same.
+
+    But for an idempotency key that is another write's: to try again with it would not help.
+
+    Args:
+        perhaps: whether a replica may have taken it by now.
+    """
+    try:
+        yield
+    except KvError as error:
+        if perhaps and error.code is not ErrorCode.IDEMPOTENCY_KEY_CONFLICT:
+            raise unsure(error) from None
+        raise

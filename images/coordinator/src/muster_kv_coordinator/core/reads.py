@@ -19,6 +19,7 @@ from muster_kv_coordinator.core.errors import KeyNotFoundError
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Tenant
 from muster_kv_coordinator.core.ports import Cluster, Meter, Place, Together
+from muster_kv_coordinator.core.refreshing import newer_ring
 from muster_kv_coordinator.core.repairs import Repairs
 
 # Above this size one replica is asked for the value, and the others for its fingerprint.
@@ -95,11 +96,7 @@ class Reads:
             try:
                 record = await self._record(reading, answers)
             except StaleRingError as stale:
-                self._meter.stale_ring()
-                if asyncio.get_running_loop().time() >= end:
-                    text = "the ring has changed, and the new one did not come in time"
-                    raise failures.not_reached(text, (), unsure=False) from None
-                await self._cluster.refresh(stale.version)
+                await newer_ring(self._cluster, self._meter, stale, end)
                 continue
             return self._found(tenant, key, record)
 

@@ -163,7 +163,8 @@ def judged(ending: Ending, progress: Progress) -> Spread:
         case Verdict.CONFLICT:
             raise conflict()
         case Verdict.REFUSED:
-            raise failures.refused(ending.failures) or _short(ending, progress)
+            with failures.perhaps_done(ending.unsure):
+                raise failures.refused(ending.failures) or _short(ending, progress)
         case Verdict.STALE:
             raise _stale(ending) or _short(ending, progress)
         case Verdict.UNSURE if ending.late is not None:

@@ -32,6 +32,7 @@ from muster_kv_coordinator.core.ports import (
     Replica,
     Together,
 )
+from muster_kv_coordinator.core.refreshing import newer_ring
 from muster_kv_coordinator.core.spread import (
     BegunWrite,
     Ending,
@@ -134,8 +135,11 @@ class Writes:
         """
         where = slot(write.tenant, write.key)
         late: set[str] = set()
+        # Whether a replica has taken it, or may have.
+        taken = False
         while True:
-            place = self._place(tenant, where)
+            with failures.perhaps_done(taken):
+                place = self._place(tenant, where)
             progress = write_progress(
                 place.placement, write.level, tenant.replication_factor, tenant.moving_to
             )
@@ -155,15 +159,16 @@ class Writes:
                 return judged(ended, progress)
             except StaleRingError as stale:
                 if isinstance(stale, HalfSpreadError):
-                    start = stale.made
-                unsure = bool(late) or isinstance(stale, HalfSpreadError)
-                await self._newer(stale, end, unsure=unsure)
+                    start, taken = stale.made, True
+                await self._newer(stale, end, unsure=taken)
             except UnsureError as unsure:
                 if asyncio.get_running_loop().time() >= end:
                     self._meter.quorum_failed("write")
                     raise unsure.error from None
                 late.add(unsure.late)
-                start = await self._knowing(tenant, where, intent, end, late)
+                taken = True
+                with failures.perhaps_done():
+                    start = await self._knowing(tenant, where, intent, end, late)
             except KvError as error:
                 if error.code is error.code.QUORUM_NOT_REACHED:
                     self._meter.quorum_failed("write")
@@ -225,11 +230,8 @@ class Writes:
         return self._cluster.place(tenant, token_of(where))
 
     async def _newer(self, stale: StaleRingError, end: float, *, unsure: bool) -> None:
-        self._meter.stale_ring()
-        if asyncio.get_running_loop().time() >= end:
-            text = "the ring has changed, and the new one did not come in time"
-            raise failures.not_reached(text, (), unsure=unsure)
-        await self._cluster.refresh(stale.version)
+        with failures.perhaps_done(unsure):
+            await newer_ring(self._cluster, self._meter, stale, end)
 
     async def _recognise(
         self,
@@ -324,13 +326,9 @@ class Writes:
             made: a record that knows of it, what its writer was told, nodes that hold the record.
         """
         record, clock, holders = made
-        spread = await self._fresh(
-            tenant,
-            write,
-            intent,
-            end,
-            Merging(record, Outcome.DUPLICATE, clock, holders),
-        )
+        start = Merging(record, Outcome.DUPLICATE, clock, holders)
+        with failures.perhaps_done():
+            spread = await self._fresh(tenant, write, intent, end, start)
         return Written(spread.clock, spread.replicas, duplicate=True, siblings=spread.siblings)
 
     async def _held(
