@@ -25,6 +25,7 @@ _CALL_SECONDS = 0.5
 class _Entry(msgspec.Struct, array_like=True):
     digest: bytes
     clock: VectorClock
+    replicas: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -71,7 +72,7 @@ class RedisMemory:
         """What is known of an operation.
 
         Raises:
-            UnavailableError: Redis is away.
+            UnavailableError: Redis is away, or has what is none of ours.
         """
         try:
             data = await self._redis.get(_PREFIX + op)
@@ -79,12 +80,15 @@ class RedisMemory:
             raise self._away(error) from error
         if data is None:
             return None
-        entry = _decoder.decode(cast("bytes", data))
-        return Remembered(entry.digest, entry.clock)
+        try:
+            entry = _decoder.decode(cast("bytes", data))
+        except msgspec.MsgspecError as error:
+            raise self._away(error) from error
+        return Remembered(entry.digest, entry.clock, entry.replicas)
 
     async def remember(self, op: bytes, happened: Remembered) -> None:
         """Know an operation for 24 hours; where Redis is away, replicas know it anyway."""
-        data = _encoder.encode(_Entry(happened.digest, happened.clock))
+        data = _encoder.encode(_Entry(happened.digest, happened.clock, happened.replicas))
         try:
             await self._redis.set(_PREFIX + op, data, ex=_SECONDS, nx=True)
         except (RedisError, OSError, TimeoutError) as error:
@@ -104,5 +108,5 @@ class RedisMemory:
 
     def _away(self, error: Exception) -> UnavailableError:
         self._failed()
-        log.warning("Redis is away", extra={"error": repr(error)})
+        log.warning("Redis is of no use", extra={"error": repr(error)})
         return UnavailableError("Redis is away")

@@ -117,10 +117,15 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """An operation that has happened: the digest of its value, and what its writer was told."""
+    """An operation that has happened: the digest of its value, and what its writer was told.
+
+    Args:
+        replicas: how many had said by then that they hold it.
+    """
 
     digest: bytes
     clock: VectorClock
+    replicas: int = 0
 
 
 class Memory(Protocol):

@@ -248,8 +248,10 @@ class Writes:
                 remembered = await self._memory.recall(intent.op)
                 if remembered is not None and remembered.digest != intent.digest:
                     raise conflict()
-                if remembered is not None:
-                    return Written(remembered.clock, tenant.replication_factor, duplicate=True)
+                enough = required(write.level, tenant.replication_factor)
+                # Where fewer have it than this level needs, it is brought to more of them.
+                if remembered is not None and remembered.replicas >= enough:
+                    return Written(remembered.clock, remembered.replicas, duplicate=True)
         return await self._look_up(tenant, write, intent, end, begun)
 
     async def _look_up(
@@ -345,7 +347,9 @@ class Writes:
 
     async def _remember(self, intent: Intent, written: Written) -> None:
         if self._memory is not None:
-            await self._memory.remember(intent.op, Remembered(intent.digest, written.clock))
+            await self._memory.remember(
+                intent.op, Remembered(intent.digest, written.clock, written.replicas)
+            )
 
 
 @dataclass(frozen=True, slots=True)
