@@ -73,6 +73,7 @@ class Database:
         self._limits = limits
         self._meter = meter
         self._pool: asyncpg.Pool | None = None
+        self._renewing: asyncio.Task[None] | None = None
         meter.watch_connections("idle", lambda: self._counted()[1])
         meter.watch_connections("used", lambda: self._counted()[0])
 
@@ -100,9 +101,18 @@ class Database:
             timeout=self._limits.call,
             server_settings=SERVER_SETTINGS,
         )
+        self._renewing = asyncio.create_task(self._renew(self._pool), name="connections")
+
+    async def _renew(self, pool: asyncpg.Pool) -> None:
+        """Let no connection last for longer than it may; one that is in use ends after that."""
+        while True:
+            await asyncio.sleep(self._limits.max_lifetime)
+            await pool.expire_connections()
 
     async def close(self) -> None:
         """Close what is open, at once where the server does not answer."""
+        if self._renewing is not None:
+            self._renewing.cancel()
         if self._pool is not None:
             try:
                 async with asyncio.timeout(self._limits.call):
