@@ -104,8 +104,9 @@ async def test_a_node_leaves_only_where_the_others_are_enough(dsn: str, tmp_path
             refused = await kv.grpc.call("RemoveStorageNode", node_id="n-2", force=force)
             assert refused.error_code == pb.NODE_IN_USE
             assert "1 would remain, and tenants want 3" in refused.error_message
-        unknown = await kv.grpc.call("RemoveStorageNode", node_id="n-9")
-        assert unknown.error_code == pb.INVALID_REQUEST
+        for name in ("n-9", "", "n\0"):
+            unknown = await kv.grpc.call("RemoveStorageNode", node_id=name)
+            assert unknown.error_code == pb.INVALID_REQUEST, unknown
 
 
 async def test_a_node_leaves_only_where_the_others_have_room(dsn: str, tmp_path: Path) -> None:
@@ -136,6 +137,15 @@ async def test_tenants_are_made_once_and_looked_up(dsn: str, tmp_path: Path) -> 
         assert again.error_code == pb.TENANT_EXISTS
         found = await kv.grpc.call("GetTenant", tenant_id="t")
         assert found.policy.conflict_resolution == "Siblings"
+        hits, misses = (f"coordinator_cache_{what}_total" for what in ("hits", "misses"))
+        assert await kv.metric(misses) >= 1
+
+        async def cached() -> bool:
+            # The news that it was made may make it be asked for once more.
+            assert (await kv.grpc.call("GetTenant", tenant_id="t")).success
+            return await kv.metric(hits) > 0
+
+        await eventually(cached, what="it is in the cache")
         missing = await kv.grpc.call("GetTenant", tenant_id="u")
         assert missing.error_code == pb.TENANT_NOT_FOUND
         for factor in (-1, 4, 11):

@@ -197,6 +197,7 @@ class Administration:
         Raises:
             KvError: INVALID_REQUEST, NODE_IN_USE.
         """
+        limits.check_node_id(node_id)
         if not force:
             self._check_room(node_id, await self.nodes())
         migration = await self._nodes.remove(node_id, force=force)

@@ -73,8 +73,7 @@ def check_factor(factor: int) -> None:
 
 def check_node(node_id: str, host: str, port: int, virtual_nodes: int, zone: str) -> None:
     """Raise INVALID_REQUEST for what can't be a storage node."""
-    if not _name(node_id) or "#" in node_id:
-        raise invalid("node_id", node_id, f"1 to {NODE_ID_BYTES} printable bytes without '#'")
+    check_node_id(node_id)
     if not _name(host) or "/" in host:
         raise invalid("host", host, "a host name or an address")
     if not 1 <= port <= 65535:
@@ -83,6 +82,12 @@ def check_node(node_id: str, host: str, port: int, virtual_nodes: int, zone: str
         raise invalid("virtual_nodes", virtual_nodes, f"1 to {VIRTUAL_NODES}, or 0 for 150")
     if zone and not _name(zone):
         raise invalid("zone", zone, f"at most {NODE_ID_BYTES} printable bytes")
+
+
+def check_node_id(node_id: str) -> None:
+    """Raise INVALID_REQUEST for what can't be the name of a storage node."""
+    if not _name(node_id) or "#" in node_id:
+        raise invalid("node_id", node_id, f"1 to {NODE_ID_BYTES} printable bytes without '#'")
 
 
 def _name(text: str) -> bool:
