@@ -125,6 +125,7 @@ class Leader:
         members = {one.node_id: one for one in view.ring.members}
         await links.use((named | members).values())
         statuses = await links.statuses(members)
+        await links.leaving(view.ring, statuses)
         lost = plan.unfilled(view.ring, statuses)
         self._count_ranges(view, frozenset(statuses.keys() - lost.keys()))
         if view.ring.phase is Phase.STABLE and plan.put_back(view.ring, statuses):

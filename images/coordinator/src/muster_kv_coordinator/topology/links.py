@@ -1,17 +1,20 @@
 """The leader's own connections to storage nodes: what it moves does not delay clients' requests."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import contextlib
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from muster_kv.ring import Member, Ring
+from muster_kv.ring import Member, MemberState, Ring
 from muster_kv.wire.client import NodeClient
 from muster_kv.wire.messages import (
     Done,
     Failure,
+    NodeState,
     ReplyBody,
     RequestBody,
     SetRing,
+    SetState,
     Stat,
     Status,
 )
@@ -21,6 +24,8 @@ _CONNECT_SECONDS = 2.0
 _RING_SECONDS = 5.0
 _STAT_SECONDS = 2.0
 _SECONDS = 60.0
+
+_SERVING = frozenset({NodeState.NORMAL, NodeState.DRAINING})
 
 R = TypeVar("R")
 
@@ -89,6 +94,19 @@ class Links:
             for node, reply in zip(asked, replies, strict=True)
             if isinstance(reply, Status) and reply.node_id == node
         }
+
+    async def leaving(self, ring: Ring, statuses: Mapping[str, Status]) -> None:
+        """Have members say of themselves whether they are about to leave, as the ring has it.
+
+        One that does not answer is told another time.
+        """
+        for member in ring.members:
+            status = statuses.get(member.node_id)
+            leaves = member.state is MemberState.LEAVING
+            told = NodeState.DRAINING if leaves else NodeState.NORMAL
+            if status is not None and status.state in _SERVING and status.state is not told:
+                with contextlib.suppress(NodeError):
+                    await self.ask(member.node_id, SetState(told), Done, ring, _STAT_SECONDS)
 
     async def ask(
         self, node: str, body: RequestBody, kind: type[R], ring: Ring, seconds: float = _SECONDS
