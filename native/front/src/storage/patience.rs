@@ -15,12 +15,12 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// How long the replica may take now; `least` however fast it has been.
+    /// How long the replica may take now: `least` at least, and no more than that or a second.
     pub fn now(&self, least: Duration) -> Duration {
         let least = least.as_secs_f64();
         Duration::from_secs_f64(match self.seen {
             None => least.max(MOST_SECONDS / 4.0),
-            Some((mean, deviation)) => (mean + 4.0 * deviation).max(least).min(MOST_SECONDS),
+            Some((mean, deviation)) => (mean + 4.0 * deviation).min(MOST_SECONDS).max(least),
         })
     }
 
@@ -86,6 +86,16 @@ mod tests {
             patience.late(patience.now(LEAST), now);
         }
         assert_eq!(patience.now(LEAST), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn whoever_is_patient_by_choice_stays_so() {
+        let (mut patience, least) = (Patience::default(), Duration::from_secs(20));
+        assert_eq!(patience.now(least), least);
+        patience.answered(Duration::from_millis(1));
+        assert_eq!(patience.now(least), least);
+        patience.late(Duration::from_secs(60), Instant::now());
+        assert_eq!(patience.now(least), least);
     }
 
     #[test]
