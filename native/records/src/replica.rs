@@ -14,6 +14,8 @@ use crate::tombstones::is_dead;
 /// As `muster_kv.limits` has them.
 const VALUE_BYTES: usize = 10 * 1024 * 1024;
 const SIBLINGS: usize = 100;
+/// Of all values of a key, where there are several: what reads them all must still be a message.
+const SIBLING_BYTES: usize = 2 * VALUE_BYTES;
 const TOKEN_BYTES: usize = 8;
 
 /// Somebody asked for a record that was not loaded.
@@ -130,6 +132,15 @@ impl Replica {
         if record.versions.len() > SIBLINGS {
             let why = format!(
                 "the key has {SIBLINGS} siblings; allowed: a write that replaces some of them"
+            );
+            return Err(Failure::new(code::TOO_LARGE, &why));
+        }
+        let sizes = record.versions.iter().filter_map(|one| one.value.as_ref().map(Bytes::len));
+        let size: usize = sizes.sum();
+        if size > SIBLING_BYTES {
+            let why = format!(
+                "the key's siblings would have {size} bytes; allowed: {SIBLING_BYTES}, or a write \
+                 that replaces some of them"
             );
             return Err(Failure::new(code::TOO_LARGE, &why));
         }

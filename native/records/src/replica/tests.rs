@@ -141,6 +141,25 @@ fn too_many_siblings_and_contexts_that_claim_too_much_are_refused() {
 }
 
 #[test]
+fn siblings_that_no_answer_could_hold_are_refused() {
+    let mut replica = replica(None);
+    let value = Some(Bytes::from(vec![0; VALUE_BYTES]));
+    let large = |number, context| Intent { value: value.clone(), ..intent(number, context) };
+    let nothing = || Some(Clock::default());
+    for number in 1..3 {
+        let answer = replica.take(&SLOT, &large(number, nothing()), &Bytes::new());
+        assert_eq!(took(&answer).outcome, 0);
+    }
+    for answer in [
+        replica.take(&SLOT, &large(3, nothing()), &Bytes::new()),
+        replica.take(&SLOT, &intent(4, nothing()), &Bytes::new()),
+    ] {
+        assert_eq!(refused(&answer), code::TOO_LARGE);
+    }
+    assert_eq!(took(&replica.take(&SLOT, &large(5, None), &Bytes::new())).outcome, 0);
+}
+
+#[test]
 fn what_was_not_loaded_is_refused() {
     let mut replica = replica(None);
     let slot = Bytes::from_static(b"\x80\0\0\0\0\0\0\0t\0l");

@@ -16,6 +16,7 @@ ACTOR_BYTES = 300
 # Counters fit a JSON number; room for microseconds since 1970 until the year 2255.
 COUNTER = 2**53 - 1
 SIBLINGS = 100
+SIBLING_BYTES = 2 * VALUE_BYTES
 
 
 class LimitError(ValueError):
