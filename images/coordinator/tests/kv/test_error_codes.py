@@ -170,16 +170,27 @@ async def test_limits_hold_on_the_wire(dsn: str, tmp_path: Path) -> None:
             await kv.grpc.write("large", bytes(largest)),
             await kv.grpc.write("k", b"1", idempotency_key="i" * 256),
             await batch(1000, 0),
+            await batch(3, largest),
         )
         assert [one.error_message for one in fits] == [""] * len(fits)
+        assert all(one.write.success for one in fits[-1].outcomes)
         for field, answer in {
-            "key": await kv.grpc.write("k" * 1025, b"1"),
-            "value": await kv.grpc.write("k", bytes(largest + 1)),
-            "tenant_id": await kv.grpc.write("k", b"1", "t" * 257),
-            "idempotency_key": await kv.grpc.write("k", b"1", idempotency_key="i" * 257),
-            "ttl_seconds": await kv.grpc.write("k", b"1", ttl_seconds=-1),
-            "batch": await batch(1001, 0),
+            "key: ": await kv.grpc.write("k" * 1025, b"1"),
+            "value: ": await kv.grpc.write("k", bytes(largest + 1)),
+            "tenant_id: ": await kv.grpc.write("k", b"1", "t" * 257),
+            "idempotency_key: ": await kv.grpc.write("k", b"1", idempotency_key="i" * 257),
+            "ttl_seconds: ": await kv.grpc.write("k", b"1", ttl_seconds=-1),
+            "batch: 1001 items": await batch(1001, 0),
+            "batch: 367": await batch(4, largest * 7 // 8),
         }.items():
             assert answer.error_code == pb.INVALID_REQUEST, answer
-            assert answer.error_message.startswith(f"INVALID_REQUEST: {field}: "), answer
+            assert answer.error_message.startswith(f"INVALID_REQUEST: {field}"), answer
             assert "; allowed: " in answer.error_message
+        read = pb.ReadKeyValueRequest(tenant_id=tenant, key="large")
+        write = pb.WriteKeyValueRequest(tenant_id=tenant, key="after", value=b"1")
+        operations = [*[pb.Operation(read=read)] * 4, pb.Operation(write=write)]
+        *reads, written = (await kv.grpc.call("Batch", operations=operations)).outcomes
+        # What its answer has no room for has to be read by itself.
+        assert [one.read.success for one in reads] == [True, True, True, False]
+        assert reads[3].read.error_message.startswith("INVALID_REQUEST: batch: ")
+        assert written.write.success

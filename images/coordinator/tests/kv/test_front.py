@@ -110,9 +110,9 @@ async def test_large_messages_pass_and_too_large_ones_are_refused() -> None:
     async with served(script) as (_, client):
         assert (await client.write("k", bytes(10 * MIB))).key == str(10 * MIB)
         assert len((await client.read("k", consistency=str(10 * MIB))).value) == 10 * MIB
-        too_large = client.write("k", bytes(21 * MIB))
+        too_large = client.write("k", bytes(41 * MIB))
         assert await code_of(too_large) is grpc.StatusCode.RESOURCE_EXHAUSTED
-        too_large = client.read("k", consistency=str(21 * MIB))
+        too_large = client.read("k", consistency=str(41 * MIB))
         assert await code_of(too_large) is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await client.read("after")).success
 

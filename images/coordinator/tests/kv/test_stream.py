@@ -141,7 +141,7 @@ async def test_bytes_that_are_no_batch_end_their_stream() -> None:
 
 async def test_a_batch_above_the_limit_ends_its_stream() -> None:
     async with served(Script()) as (_, client):
-        call = client.stream(_batches(_writes(1, 21 * MIB)))
+        call = client.stream(_batches(_writes(1, 41 * MIB)))
         assert await code_of(call.read()) is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

@@ -1,7 +1,8 @@
 """The calls that read and write."""
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,13 +14,15 @@ from muster_kv_coordinator.api.caller import Caller
 from muster_kv_coordinator.core import failures, limits
 from muster_kv_coordinator.core.asking import BegunQuestion
 from muster_kv_coordinator.core.consistency import Level, level
-from muster_kv_coordinator.core.errors import KeyNotFoundError, KvError, invalid
+from muster_kv_coordinator.core.errors import ErrorCode, KeyNotFoundError, KvError, invalid
 from muster_kv_coordinator.core.keyvalues import KeyValues, RateLimitedError
 from muster_kv_coordinator.core.model import Tenant, Write
 from muster_kv_coordinator.core.scans import Scan
 from muster_kv_coordinator.core.spread import BegunWrite
 from muster_kv_coordinator.tokens import Identity, Tokens
 from muster_protos import kv_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 
 class KeyValueCalls:
@@ -150,7 +153,7 @@ class KeyValueCalls:
         outcomes = await asyncio.gather(
             *(self._operate(tenants, operation, caller) for operation in request.operations)
         )
-        return pb.BatchResponse(outcomes=outcomes)
+        return pb.BatchResponse(outcomes=_fitting(request.operations, outcomes))
 
     async def operate(self, operation: pb.Operation, caller: Caller) -> pb.Outcome:
         """One operation of a stream, admitted by itself; what fails is in its outcome."""
@@ -177,21 +180,23 @@ class KeyValueCalls:
     async def _operate(
         self, tenants: dict[str, Tenant], operation: pb.Operation, caller: Caller
     ) -> pb.Outcome:
-        kind = operation.WhichOneof("operation")
-        answer: Message
+        request = _request(operation)
         try:
-            if kind == "write":
-                request = operation.write
-                answer = await self._write(tenants[request.tenant_id], request, caller)
-            elif kind == "read":
-                answer = await self._read(tenants[operation.read.tenant_id], operation.read, caller)
-            else:
-                answer = await self._delete(
-                    tenants[operation.delete.tenant_id], operation.delete, caller
-                )
+            answer = await self._answer(tenants[request.tenant_id], request, caller)
         except KvError as error:
-            answer = failure(error, _request(operation))
+            answer = failure(error, request)
+        except Exception:
+            # What the others of its batch have done, they have done.
+            log.exception("operation failed")
+            answer = failure(fault(request), request)
         return _outcome(operation, answer)
+
+    async def _answer(self, tenant: Tenant, request: "_Request", caller: Caller) -> Message:
+        if isinstance(request, pb.WriteKeyValueRequest):
+            return await self._write(tenant, request, caller)
+        if isinstance(request, pb.ReadKeyValueRequest):
+            return await self._read(tenant, request, caller)
+        return await self._delete(tenant, request, caller)
 
     async def _admitted(
         self, tenant_id: str, caller: Caller, *, writes: int = 0, reads: int = 0
@@ -231,6 +236,29 @@ def failure(error: KvError, request: _Request) -> Message:
     if isinstance(error, KeyNotFoundError):
         answer.vector_clock.CopyFrom(messages.clock_message(error.context))  # type: ignore[attr-defined]
     return answer
+
+
+def fault(request: Message) -> KvError:
+    """A fault of ours: what stopped a write may have come after it was taken."""
+    error = KvError(ErrorCode.INTERNAL_ERROR, "internal error; see the coordinator's log")
+    write = isinstance(request, pb.WriteKeyValueRequest | pb.DeleteKeyValueRequest)
+    return failures.unsure(error) if write else error
+
+
+def _fitting(
+    operations: Iterable[pb.Operation], outcomes: Iterable[pb.Outcome]
+) -> Iterator[pb.Outcome]:
+    """The outcomes of a batch, without the values that its answer has no room for."""
+    room = limits.BATCH_BYTES
+    for operation, outcome in zip(operations, outcomes, strict=True):
+        size = outcome.ByteSize()
+        if outcome.WhichOneof("outcome") != "read" or size <= room:
+            room -= size
+            yield outcome
+        else:
+            what = f"{size} bytes, and the answer has room for {max(0, room)}"
+            error = invalid("batch", what, f"reads of {limits.BATCH_BYTES} bytes in all")
+            yield _outcome(operation, failure(error, operation.read))
 
 
 @contextmanager

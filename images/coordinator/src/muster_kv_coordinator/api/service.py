@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 NAME = pb.DESCRIPTOR.services_by_name["CoordinatorService"].full_name
 
-_INTERNAL = KvError(ErrorCode.INTERNAL_ERROR, "internal error; see the coordinator's log")
-
 Handler = Callable[[Any, Caller], Awaitable[Message]]
 
 METHODS = tuple(
@@ -129,7 +127,7 @@ class Service:
         except Exception:
             log.exception("call failed", extra={"method": name})
             code = ErrorCode.INTERNAL_ERROR.name
-            return method.failed(request, _INTERNAL)
+            return method.failed(request, keyvalues.fault(request))
         finally:
             self._ended(name, request, code, time.perf_counter() - begun)
 
@@ -149,7 +147,8 @@ class Service:
         except Exception:
             log.exception("operation failed")
             code = ErrorCode.INTERNAL_ERROR.name
-            return _failed(operation, _INTERNAL)
+            # It was not admitted: nothing has been done.
+            return _failed(operation, keyvalues.fault(operation))
         finally:
             kind = operation.WhichOneof("operation")
             asked = getattr(operation, kind) if kind else operation

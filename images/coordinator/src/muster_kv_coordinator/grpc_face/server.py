@@ -16,11 +16,12 @@ from grpc_reflection.v1alpha import reflection
 
 from muster_front import Front, Nodes
 from muster_kv_coordinator.api.service import NAME, Service
+from muster_kv_coordinator.core.limits import BATCH_BYTES
 from muster_kv_coordinator.grpc_face.certificates import Certificates
 from muster_kv_coordinator.grpc_face.native import NativeFront, paths
 
-# The largest batch, and what its messages cost around the values.
-_MESSAGE_BYTES = 20 * 1024 * 1024
+# The largest batch, and what the outcomes of its writes need beside the values that it reads.
+_MESSAGE_BYTES = BATCH_BYTES + 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
