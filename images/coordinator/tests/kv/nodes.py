@@ -8,7 +8,7 @@ from muster_kv.errors import FailureCode
 from muster_kv.merging import Outcome, OverclaimError, merge, take
 from muster_kv.record import ABSENT, Record, decode, encode, fingerprint
 from muster_kv.ring import Member
-from muster_kv.slots import parse
+from muster_kv.slots import TOKEN_BYTES, parse
 from muster_kv.wire.hello import Identity, Role
 from muster_kv.wire.messages import (
     Digest,
@@ -147,15 +147,19 @@ class MemoryNode:
         return Known(Outcome.NEW, {}, held.context)
 
     def _page(self, body: ScanRange) -> Page:
-        found = []
-        for slot in sorted(self.records):
+        found: list[tuple[bytes, bytes]] = []
+        behind = (slot for slot in sorted(self.records) if slot > body.after)
+        for read, slot in enumerate(behind):
+            if 0 < body.most_read <= read:
+                return Page(tuple(found), more=True, last=slot[:TOKEN_BYTES])
             tenant, key = parse(slot)
-            named = tenant in body.tenants.names
-            if slot <= body.after or named == body.tenants.exclude:
+            if (tenant in body.tenants.names) == body.tenants.exclude:
                 continue
             if key.startswith(body.key_prefix):
+                if len(found) == body.limit:
+                    return Page(tuple(found), more=True)
                 found.append((slot, encode(self.records[slot], slot)))
-        return Page(tuple(found[: body.limit]), len(found) > body.limit)
+        return Page(tuple(found), more=False)
 
     def _held(self, slot: bytes) -> Record:
         return self.records.get(slot, ABSENT)

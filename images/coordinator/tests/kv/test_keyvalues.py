@@ -7,14 +7,21 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from muster_kv.wire.messages import Get, GetDigest, ScanRange
 from muster_kv_coordinator.api import service
+from muster_kv_coordinator.core import scans
+from muster_kv_coordinator.core.reads import Reads
+from muster_kv_coordinator.core.writes import Writes
 from muster_protos import kv_pb2 as pb
 from muster_testing.postgres import PostgresServer
+from muster_testing.waiting import eventually
 
 from .harness import Coordinator, serving, settings
 from .nodes import MemoryNode, memory_nodes
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+MIB = 1024 * 1024
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -149,9 +156,18 @@ async def test_who_looks_for_something_finds_a_line_for_each_request(
 
 
 async def test_a_value_with_an_end_is_gone_after_it(kv: Coordinator) -> None:
-    written = await kv.grpc.write("ttl", b"1", ttl_seconds=3600)
-    assert written.success
-    assert (await kv.grpc.read("ttl")).expires_at_us > 0
+    assert (await kv.grpc.write("ttl", b"1", ttl_seconds=3600)).success
+    lasting = await kv.grpc.read("ttl")
+    assert (lasting.value, lasting.expires_at_us > 0) == (b"1", True)
+    assert (await kv.grpc.write("ttl", b"2", ttl_seconds=1)).success
+
+    async def gone() -> bool:
+        return bool((await kv.grpc.read("ttl")).error_code == pb.KEY_NOT_FOUND)
+
+    await eventually(gone, what="its time is over")
+    assert (await kv.grpc.write("ttl", b"3")).success
+    forever = await kv.grpc.read("ttl")
+    assert (forever.value, forever.expires_at_us) == (b"3", 0)
 
 
 async def test_tenants_have_keys_of_their_own(kv: Coordinator) -> None:
@@ -174,6 +190,37 @@ async def test_a_batch_answers_each_operation(kv: Coordinator) -> None:
     assert batch.outcomes[2].delete.success
 
 
+async def test_a_fault_in_an_operation_is_its_own(
+    kv: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no write is said not to have happened that one has stopped."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    write = pb.WriteKeyValueRequest(tenant_id="t", key="beside", value=b"1", ttl_seconds=60)
+    operations = [
+        pb.Operation(id=1, write=write),
+        pb.Operation(id=2, read=pb.ReadKeyValueRequest(tenant_id="t", key="beside")),
+    ]
+    with monkeypatch.context() as patched:
+        patched.setattr(Reads, "read", broken)
+        written, read = (await kv.grpc.call("Batch", operations=operations)).outcomes
+    assert written.write.success
+    assert read.read.error_code == pb.INTERNAL_ERROR
+    assert "may have happened" not in read.read.error_message
+    with monkeypatch.context() as patched:
+        patched.setattr(Writes, "write", broken)
+        for answer in (
+            await kv.grpc.write("beside", b"2", ttl_seconds=60),
+            await kv.grpc.delete("beside", idempotency_key="i"),
+            (await kv.grpc.call("Batch", operations=operations[:1])).outcomes[0].write,
+        ):
+            assert answer.error_code == pb.INTERNAL_ERROR
+            assert "may have happened" in answer.error_message
+            assert "a fault of ours" not in answer.error_message
+
+
 async def test_a_stream_answers_operations_by_their_ids(kv: Coordinator) -> None:
     async def batches() -> AsyncIterator[pb.BatchRequest]:
         for at in range(0, 300, 100):
@@ -193,30 +240,64 @@ async def test_a_stream_answers_operations_by_their_ids(kv: Coordinator) -> None
     assert (await kv.grpc.read("s299")).value == b"299"
 
 
-async def test_a_scan_finds_all_keys_with_the_prefix_once(kv: Coordinator) -> None:
-    for n in range(25):
-        await kv.grpc.write(f"scan/{n}", b"%d" % n)
-    await kv.grpc.delete("scan/3")
+async def _scanned(kv: Coordinator, prefix: str, size: int = 0) -> dict[str, bytes]:
+    """All that a scan finds, page by page; nothing is found twice."""
     found: dict[str, bytes] = {}
     token = ""
     while True:
         page = await kv.grpc.call(
-            "ScanKeyValues", tenant_id="t", prefix="scan/", page_size=10, page_token=token
+            "ScanKeyValues", tenant_id="t", prefix=prefix, page_size=size, page_token=token
         )
         assert page.success, page.error_message
-        assert len(page.entries) <= 10
+        assert len(page.entries) <= (size or 100)
+        # By default clients refuse messages of 4 MiB.
+        assert page.ByteSize() < 4 * MIB
         assert not found.keys() & {entry.key for entry in page.entries}
         found |= {entry.key: entry.value for entry in page.entries}
         token = page.next_page_token
         if not token:
-            break
+            return found
+
+
+async def test_a_scan_finds_all_keys_with_the_prefix_once(kv: Coordinator) -> None:
+    for n in range(25):
+        await kv.grpc.write(f"scan/{n}", b"%d" % n)
+    await kv.grpc.delete("scan/3")
+    found = await _scanned(kv, "scan/", 10)
     assert found == {f"scan/{n}": b"%d" % n for n in range(25) if n != 3}
 
 
-async def test_large_values_are_read_by_digest(kv: Coordinator) -> None:
+async def test_a_scan_reads_little_at_a_time_of_what_lies_between(
+    kv: Coordinator, nodes: list[MemoryNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(60):
+        await kv.grpc.write(f"between/{n}", b"", tenant="lww", consistency="all")
+    for n in range(3):
+        await kv.grpc.write(f"few/{n}", b"%d" % n, consistency="all")
+    monkeypatch.setattr(scans, "_READ_AT_ONCE", 4)
+    nodes[0].seen.clear()
+    assert await _scanned(kv, "few/") == {f"few/{n}": b"%d" % n for n in range(3)}
+    assert nodes[0].seen.count(ScanRange) > 60 // 4
+
+
+async def test_a_page_of_large_values_is_one_that_a_client_takes(kv: Coordinator) -> None:
+    keys = {f"heavy/{n}" for n in range(12)}
+    for key in keys:
+        assert (await kv.grpc.write(key, bytes(MIB))).success
+    assert (await _scanned(kv, "heavy/")).keys() == keys
+
+
+async def test_large_values_are_read_by_digest(kv: Coordinator, nodes: list[MemoryNode]) -> None:
     value = b"x" * 100_000
-    await kv.grpc.write("large", value)
-    for _ in range(3):
-        assert (await kv.grpc.read("large")).value == value
+    await kv.grpc.write("large", value, consistency="all")
+    assert (await kv.grpc.read("large")).value == value
+
+    def asked() -> list[type]:
+        return [kind for node in nodes for kind in node.seen if kind in {Get, GetDigest}]
+
+    for node in nodes:
+        node.seen.clear()
+    assert (await kv.grpc.read("large")).value == value
+    assert sorted(kind.__name__ for kind in asked()) == ["Get", "GetDigest"]
     await kv.grpc.write("large", b"small")
     assert (await kv.grpc.read("large")).value == b"small"

@@ -7,6 +7,8 @@ names below.
 
 import struct
 
+from muster_kv.slots import TOKEN_BYTES
+
 META_IDENTITY = b"identity"
 META_STATE = b"state"
 META_RING = b"ring"
@@ -37,6 +39,11 @@ def hint_place(key: bytes) -> tuple[str, bytes]:
 def after(key: bytes) -> bytes:
     """The smallest key that follows `key`."""
     return key + b"\0"
+
+
+def token_alone(slot: bytes) -> bytes:
+    """The token of a slot, which sorts before all slots with it."""
+    return slot[:TOKEN_BYTES]
 
 
 def prefix_end(prefix: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """What each reading request finds: points in batches, ranges in pages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from muster_kv.errors import FailureCode
 from muster_kv.ranges import TokenRange
@@ -18,7 +18,7 @@ from muster_kv.wire.messages import (
 )
 from muster_records import Batch
 from muster_storage.engine import Engine, Family
-from muster_storage.layout import after
+from muster_storage.layout import after, token_alone
 from muster_storage.metrics import Metrics
 from muster_storage.writer import read_many
 
@@ -64,29 +64,46 @@ class Reads:
         """
         items: list[Item] = []
         size = 0
-        for slot, data in self.records(body.range, body.after, body.tenants, body.key_prefix):
+        wanted = self._wanted(body.tenants, body.key_prefix)
+        for read, (slot, data) in enumerate(self._run(body.range, body.after)):
+            if 0 < body.most_read <= read:
+                # Its token alone, as it may be a key that nobody asked for.
+                return Page(tuple(items), more=True, last=token_alone(slot))
+            if not wanted(slot):
+                continue
             if items and (len(items) >= body.limit or size + len(data) > body.max_bytes):
-                return Page(tuple(items), more=True)
+                return Page(tuple(items), more=True, last=items[-1][0])
             if self.whole(slot, data):
                 items.append((slot, data))
                 size += len(slot) + len(data)
         return Page(tuple(items), more=False)
 
     def records(
-        self, tokens: TokenRange, behind: bytes, tenants: Tenants, key_prefix: str = ""
+        self, tokens: TokenRange, behind: bytes, tenants: Tenants
     ) -> Iterator[tuple[bytes, bytes]]:
         """Slots and bytes of a range's records behind a slot (empty: from the start)."""
+        wanted = self._wanted(tenants)
+        return (item for item in self._run(tokens, behind) if wanted(item[0]))
+
+    def _run(self, tokens: TokenRange, behind: bytes) -> Iterator[tuple[bytes, bytes]]:
         start, stop = tokens.slots()
         if behind:
             start = max(start, after(behind))
+        return self._engine.scan(Family.DATA, start, stop, cached=False)
+
+    @staticmethod
+    def _wanted(tenants: Tenants, key_prefix: str = "") -> Callable[[bytes], bool]:
+        """Tells of a slot whether it is one of these tenants', with such a key."""
         names = {name.encode() for name in tenants.names}
         prefix = key_prefix.encode()
-        for slot, data in self._engine.scan(Family.DATA, start, stop, cached=False):
+
+        def wanted(slot: bytes) -> bool:
             tenant = tenant_of(slot)
             if (tenant in names) is tenants.exclude:
-                continue
-            if slot.startswith(prefix, 9 + len(tenant)):
-                yield slot, data
+                return False
+            return slot.startswith(prefix, 9 + len(tenant))
+
+        return wanted
 
     def whole(self, slot: bytes, data: bytes) -> bool:
         """Whether a record is what was written; counts it where it is not."""

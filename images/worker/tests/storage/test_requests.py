@@ -12,7 +12,7 @@ from muster_kv.ops import op_of
 from muster_kv.ranges import WHOLE_RING, TokenRange
 from muster_kv.record import decode, encode, fingerprint, value_digest
 from muster_kv.ring import Member, Ring
-from muster_kv.slots import parse, slot
+from muster_kv.slots import TOKEN_BYTES, parse, slot
 from muster_kv.wire.messages import (
     Cause,
     Digest,
@@ -48,13 +48,15 @@ pytestmark = pytest.mark.integration
 
 async def _scanned(talk: Talk, **more: object) -> list[Item]:
     items: list[Item] = []
+    after = b""
     while True:
-        after = items[-1][0] if items else b""
         page = await talk.ask(ScanRange(WHOLE_RING, after, **more))  # type: ignore[arg-type]
         assert isinstance(page, Page), page
         items += page.items
         if not page.more:
             return items
+        assert page.last > after
+        after = page.last
 
 
 async def _status(talk: Talk) -> Status:
@@ -263,6 +265,12 @@ async def test_a_range_is_read_in_pages_in_the_order_of_the_ring(
         )
         rest = await _scanned(talk, tenants=Tenants((TENANT,)))
         assert {parse(at)[0] for at, _ in rest} == {"a", "ac", "beta"}
+        assert await _scanned(talk, tenants=Tenants((TENANT,)), most_read=5) == rest
+        some = await talk.ask(ScanRange(WHOLE_RING, tenants=Tenants(), most_read=5))
+        none = await talk.ask(ScanRange(WHOLE_RING, tenants=Tenants((), False), most_read=5))
+        # Where a page has ended tells nothing of a record that was not asked for.
+        assert some == Page(tuple(every[:5]), True, every[5][0][:TOKEN_BYTES])
+        assert none == Page((), True, every[5][0][:TOKEN_BYTES])
         wrong = await talk.fail(ScanRange(WHOLE_RING, limit=0))
         assert wrong.code is FailureCode.INVALID
 

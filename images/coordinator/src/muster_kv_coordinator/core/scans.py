@@ -1,7 +1,8 @@
 """Scans: the keys of a tenant by prefix, from all nodes that hold any of them, joined.
 
 Keys lie on the nodes in the order of their tokens, so every node is asked for its next keys with
-the prefix. A page ends where the first node has told all that it was asked for.
+the prefix. A page ends where the first node has told all that it was asked for, or has looked at as
+many records as it may at a time: those of other tenants lie between, and their owners wait.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from muster_kv.merging import merge
 from muster_kv.ranges import WHOLE_RING
 from muster_kv.reading import shown, siblings
 from muster_kv.record import ABSENT, Record, Version, decode
-from muster_kv.slots import parse, token_of
+from muster_kv.slots import TOKEN_BYTES, parse, token_of
 from muster_kv.tenants import ConflictResolution
 from muster_kv.wire.messages import Failure, Page, ReplyBody, ScanRange, Tenants
 from muster_kv_coordinator.core import failures, model
@@ -24,8 +25,12 @@ from muster_kv_coordinator.core.errors import invalid
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Found, Tenant
 from muster_kv_coordinator.core.ports import Cluster, Meter
+from muster_kv_coordinator.core.refreshing import newer_ring
 
 _PAGE_BYTES = 1 << 20
+# Of records that a page shows: with what is around them less than a client takes in by default.
+_SHOWN_BYTES = 2 << 20
+_READ_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,23 @@ class _Round:
     end: bytes | None = None
 
 
+@dataclass(slots=True)
+class _Filling:
+    """A page as it fills: so many keys, and so many bytes, are the most."""
+
+    size: int
+    entries: list[tuple[str, Found]] = field(default_factory=list)
+    shown: int = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.entries) >= self.size or self.shown >= _SHOWN_BYTES
+
+    def add(self, key: str, found: Found) -> None:
+        self.entries.append((key, found))
+        self.shown += sum(len(version.value or b"") for version in found.versions)
+
+
 class Scans:
     """Scans tenants.
 
@@ -62,44 +84,27 @@ class Scans:
         self._seconds = seconds
 
     async def page(self, tenant: Tenant, scan: Scan, seconds: float | None) -> model.Page:
-        """One page; it has fewer keys than asked for only where it is the last, or time is up.
+        """One page; it has fewer keys than asked for where they are large, or time is up.
 
         Raises:
             KvError: INVALID_REQUEST for a token of no page; QUORUM_NOT_REACHED.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + (self._seconds if seconds is None else min(seconds, self._seconds))
-        after: bytes | None = _after(scan.token)
-        entries: list[tuple[str, Found]] = []
-        while after is not None and len(entries) < scan.size:
-            if entries and loop.time() > end - self._seconds / 2:
+        limit = self._seconds if seconds is None else min(seconds, self._seconds)
+        end = loop.time() + limit
+        begun = _after(scan.token)
+        after: bytes | None = begun
+        page = _Filling(scan.size)
+        while after is not None and not page.full:
+            if after != begun and loop.time() > end - limit / 2:
                 break
             try:
                 found = await self._round(tenant, scan, after, end)
             except StaleRingError as stale:
-                self._meter.stale_ring()
-                await self._cluster.refresh(stale.version)
+                await newer_ring(self._cluster, self._meter, stale, end)
                 continue
-            after = self._add(tenant, scan, found, entries)
-        return model.Page(tuple(entries), "" if after is None else _token(after))
-
-    def _add(
-        self, tenant: Tenant, scan: Scan, found: _Round, entries: list[tuple[str, Found]]
-    ) -> bytes | None:
-        """Add what a round found, as far as the page has room; the slot to go on after."""
-        now_us = time.time_ns() // 1000
-        last = b""
-        for where in sorted(found.records):
-            if found.end is not None and where > found.end:
-                break
-            if len(entries) == scan.size:
-                return last
-            last = where
-            record = found.records[where]
-            versions = _versions(tenant, record, now_us)
-            if versions:
-                entries.append((parse(where)[1], Found(versions, record.context)))
-        return found.end
+            after = _fill(page, tenant, found)
+        return model.Page(tuple(page.entries), "" if after is None else _token(after))
 
     async def _round(self, tenant: Tenant, scan: Scan, after: bytes, end: float) -> _Round:
         version = self._cluster.version
@@ -111,6 +116,7 @@ class Scans:
             _PAGE_BYTES,
             Tenants((tenant.tenant_id,), exclude=False),
             scan.prefix,
+            _READ_AT_ONCE,
         )
         left = max(0.001, end - asyncio.get_running_loop().time())
         replies = await asyncio.gather(*(one.request(body, version, left) for one in members))
@@ -135,8 +141,9 @@ class Scans:
                 if self._owns(node, where, tenant):
                     joined = found.records.get(where, ABSENT)
                     found.records[where] = merge(joined, decode(data, where))
-            if reply.more and reply.items:
-                last = reply.items[-1][0]
+            if reply.more:
+                # Nodes of versions before name no slot, and end a page with an item.
+                last = reply.last or reply.items[-1][0]
                 found.end = last if found.end is None else min(found.end, last)
         return found
 
@@ -155,6 +162,23 @@ class Scans:
                 raise failures.not_reached(short, found.bad, unsure=False)
 
 
+def _fill(page: _Filling, tenant: Tenant, found: _Round) -> bytes | None:
+    """Add what a round found, as far as there is room; the slot to go on after."""
+    now_us = time.time_ns() // 1000
+    last = b""
+    for where in sorted(found.records):
+        if found.end is not None and where > found.end:
+            break
+        if page.full:
+            return last
+        last = where
+        record = found.records[where]
+        versions = _versions(tenant, record, now_us)
+        if versions:
+            page.add(parse(where)[1], Found(versions, record.context))
+    return found.end
+
+
 def _versions(tenant: Tenant, record: Record, now_us: int) -> tuple[Version, ...]:
     if tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS:
         latest = shown(record, now_us, last_write_wins=True)
@@ -169,8 +193,7 @@ def _token(after: bytes) -> str:
 def _after(token: str) -> bytes:
     try:
         after = base64.b64decode(token, altchars=b"-_", validate=True)
-        if after:
-            token_of(after)
+        if len(after) not in (0, TOKEN_BYTES):
             parse(after)
     except (binascii.Error, ValueError):
         raise invalid("page_token", token, "next_page_token of the page before") from None

@@ -119,8 +119,9 @@ ALL_TENANTS = Tenants()
 class ScanRange(_Body, frozen=True, tag=7):
     """Read records in the order of their slots, a page at a time. -> Page
 
-    `after` is the last slot of the page before; empty for the first. The asker sets the pace: a
-    page is read when it is asked for.
+    `after` is where the page before ended; empty for the first. The asker sets the pace: a page is
+    read when it is asked for. `most_read` records are looked at for it at most (0: as many as it
+    takes), those that it leaves out among them.
     """
 
     range: TokenRange
@@ -129,6 +130,7 @@ class ScanRange(_Body, frozen=True, tag=7):
     max_bytes: int = 1 << 20
     tenants: Tenants = ALL_TENANTS
     key_prefix: str = ""
+    most_read: int = 0
 
 
 class MerkleNodes(_Body, frozen=True, tag=8):
@@ -285,10 +287,14 @@ class Known(_Body, frozen=True, tag=106):
 
 
 class Page(_Body, frozen=True, tag=107):
-    """A page of a scan; `more` tells whether there is another."""
+    """A page of a scan; `more` tells whether there may be another.
+
+    It is behind `last`: a slot, or where a record that was not asked for is next, its token alone.
+    """
 
     items: tuple[Item, ...]
     more: bool
+    last: bytes = b""
 
     def weight(self) -> int:
         """Return about how many bytes it has on the wire."""
