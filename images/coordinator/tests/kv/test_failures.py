@@ -86,6 +86,10 @@ async def test_without_a_quorum_the_answer_comes_in_time(dsn: str, tmp_path: Pat
         assert (await kv.grpc.read("a", consistency="one")).value == b"1"
         assert await kv.metric('coordinator_quorum_failures_total{operation="write"}') == 1
         assert await kv.metric('coordinator_quorum_failures_total{operation="read"}') == 1
+        # It is alive, and of no use to clients.
+        for face in (kv.ops, kv.http):
+            assert (await face.get("/health/ready")).status_code == 503
+            assert (await face.get("/health/live")).status_code == 200
 
 
 async def test_silent_replicas_end_in_a_failed_quorum_at_the_deadline(
@@ -209,6 +213,54 @@ async def test_a_newer_ring_is_fetched_and_the_request_tried_again(
         assert await kv.metric("coordinator_ring_version") == nodes[0].ring_version
 
 
+async def test_a_newer_ring_is_found_by_who_is_told_nothing(dsn: str, tmp_path: Path) -> None:
+    document = settings(dsn, hash_ring={"update_interval": "100ms"}, topology={"enabled": False})
+    async with serving(document, tmp_path) as kv:
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute("ALTER TABLE ring DISABLE TRIGGER ring_notify")
+            query = "UPDATE ring SET version = version + 1 RETURNING version"
+            version = await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+        async def found() -> bool:
+            return bool(await kv.metric("coordinator_ring_version") == version)
+
+        await eventually(found, what="it has looked")
+
+
+async def test_requests_that_name_no_level_have_the_one_that_is_configured(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with cluster(dsn, tmp_path, default_level="all") as (kv, nodes):
+        assert (await kv.grpc.write("a", b"1")).consistency == "all"
+        nodes[0].refuses = {Merge: FailureCode.DISK_FULL, Get: FailureCode.NOT_READY}
+        nodes[0].refuses |= {Take: FailureCode.DISK_FULL}
+        for answer in (
+            await kv.grpc.write("a", b"2"),
+            await kv.grpc.write("a", b"2", ttl_seconds=60),
+            await kv.grpc.read("a"),
+        ):
+            assert answer.error_code == pb.QUORUM_NOT_REACHED, answer
+        assert (await kv.grpc.write("a", b"2", consistency="quorum")).success
+
+
+@pytest.mark.parametrize("section", ["server", "consistency"])
+async def test_no_request_takes_longer_than_either_section_says(
+    dsn: str, tmp_path: Path, section: str
+) -> None:
+    late, soon = ({"read_timeout": time, "write_timeout": time} for time in ("10m", "1s"))
+    document = settings(dsn, **{"server": late, "consistency": late, section: soon})
+    async with memory_nodes("n-1") as (node,), serving(document, tmp_path) as kv:
+        await kv.join(node.member)
+        await kv.grpc.call("CreateTenant", tenant_id="t", replication_factor=1)
+        node.silent |= {Take, Merge, Get}
+        # Their own deadlines are a minute: where those pass first there are no answers.
+        for answer in await asyncio.gather(kv.grpc.write("a", b"1"), kv.grpc.read("a")):
+            assert answer.error_code == pb.QUORUM_NOT_REACHED, answer
+
+
 async def _differing(kv: Coordinator, nodes: list[MemoryNode]) -> MemoryNode:
     """Write twice, the second time past one replica; that one."""
     await kv.grpc.write("a", b"1", consistency="all")
@@ -299,6 +351,7 @@ async def test_a_write_with_a_key_says_what_it_replaces(dsn: str, tmp_path: Path
         (plain, told) = [take for node in nodes for take in node.takes]
         assert plain.intent.context is None
         assert told.intent.context is not None
+        assert told.intent.remember_until_us == told.intent.timestamp_us + 24 * 3600 * 10**6
         assert told.base == b""
         # Replicas differ, and those that are asked have to join what they know.
         behind = await _differing(kv, nodes)

@@ -1,6 +1,8 @@
 """The REST face."""
 
+import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,8 @@ async def test_tenants_and_their_rates(kv: Coordinator) -> None:
     assert [answer.status_code for answer in answers] == [404, 404, 429]
     assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
     assert answers[2].headers["X-RateLimit-Limit"] == "2"
+    # Of two in a minute both are used: a minute until both are there again.
+    assert 0 < int(answers[2].headers["X-RateLimit-Reset"]) - time.time() <= 62
     assert int(answers[2].headers["Retry-After"]) >= 1
     assert answers[2].json()["error_code"] == "RATE_LIMIT_EXCEEDED"
     found = (await kv.http.get("/v1/tenants/slow")).json()
@@ -206,6 +210,19 @@ async def test_a_body_beyond_all_limits(kv: Coordinator) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.asyncio
+async def test_a_request_that_does_not_come_to_its_end(dsn: str, tmp_path: Path) -> None:
+    soon = {"read_timeout": "1s", "write_timeout": "1s"}
+    async with serving(settings(dsn, server=soon), tmp_path) as kv:
+        reader, writer = await asyncio.open_connection("127.0.0.1", kv.ports.http)
+        head = f"POST {KV} HTTP/1.1\r\nHost: kv\r\nContent-Length: 100\r\n\r\n{{"
+        writer.write(head.encode())
+        answer = await reader.readuntil(b"}")
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert b"not done within 1 s; a write may have happened" in answer
+
+
 async def test_the_document_names_every_endpoint(kv: Coordinator) -> None:
     document = (await kv.http.get("/openapi.json")).json()
     assert set(document["paths"][KV]) == {"get", "post", "delete"}
@@ -213,8 +230,20 @@ async def test_the_document_names_every_endpoint(kv: Coordinator) -> None:
     assert body["$ref"].rsplit("/", 1)[1] in document["components"]["schemas"]
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_metrics_are_where_they_should_be(dsn: str, tmp_path: Path, enabled: bool) -> None:
+    document = settings(dsn, metrics={"port": 0, "path": "/own/metrics", "enabled": enabled})
+    async with serving(document, tmp_path) as kv:
+        answer = await kv.ops.get("/own/metrics")
+        assert answer.status_code == 200
+        assert ("coordinator_ring_version" in answer.text) is enabled
+
+
 async def test_health(kv: Coordinator) -> None:
-    assert (await kv.http.get("/health")).status_code == 200
-    assert (await kv.http.get("/ready")).json() == {"ready": True}
+    for path in ("/health", "/health/live"):
+        assert (await kv.http.get(path)).json() == {"status": "healthy"}
+    for path in ("/ready", "/health/ready"):
+        assert (await kv.http.get(path)).json() == {"ready": True}
     for path in ("/health/live", "/health/ready", "/health", "/ready"):
         assert (await kv.ops.get(path)).status_code == 200

@@ -66,8 +66,10 @@ class HttpFace:
         for route in ROUTES:
             app.router.add_route(route.method, route.path, self._handler(route))
         app.router.add_get("/openapi.json", self._described)
-        app.router.add_get("/health", self._alive)
-        app.router.add_get("/ready", self._is_ready)
+        for path in ("/health", "/health/live"):
+            app.router.add_get(path, self._alive)
+        for path in ("/ready", "/health/ready"):
+            app.router.add_get(path, self._is_ready)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=seconds)
 
     @property
