@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from muster_kv.errors import FailureCode
-from muster_kv.limits import SIBLINGS, VALUE_BYTES
+from muster_kv.limits import SIBLING_BYTES, SIBLINGS, VALUE_BYTES
 from muster_kv.merging import Intent, Outcome, lww_record
 from muster_kv.ops import op_of
 from muster_kv.ranges import WHOLE_RING, TokenRange
@@ -171,6 +171,11 @@ async def test_what_is_too_large_is_refused(storage_node: StorageNodes) -> None:
         more = await talk.fail(Take(slot(TENANT, "many"), intent(b"one more", {})))
         assert more.code is FailureCode.TOO_LARGE
         assert len(await talk.values("many")) == SIBLINGS
+        for _ in range(SIBLING_BYTES // VALUE_BYTES):
+            await talk.put("heavy", bytes(VALUE_BYTES), {})
+        more = await talk.fail(Take(slot(TENANT, "heavy"), intent(b"one more", {})))
+        assert (more.code, str(SIBLING_BYTES) in more.detail) == (FailureCode.TOO_LARGE, True)
+        await talk.put("heavy", b"instead")
 
 
 async def test_a_context_that_names_dots_to_come_is_refused(storage_node: StorageNodes) -> None:
