@@ -1,11 +1,10 @@
 """Connections to PostgreSQL: how many there are, and how long they last."""
 
+import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 import pytest
 
-from muster_kv_coordinator.core.errors import UnavailableError
 from muster_kv_coordinator.store.database import Database, PoolLimits
 from muster_testing.waiting import eventually
 
@@ -25,17 +24,18 @@ class Meter:
 
 async def test_there_are_as_many_as_are_wanted_and_no_more(dsn: str) -> None:
     meter = Meter()
-    database = Database(dsn, PoolLimits(3, 2, call=1.0), meter)
+    database = Database(dsn, PoolLimits(3, 2), meter)
     await database.open()
     try:
         assert (meter.connections["idle"](), meter.connections["used"]()) == (2, 0)
-        async with AsyncExitStack() as used:
-            for _ in range(3):
-                await used.enter_async_context(database.connection())
-            assert (meter.connections["idle"](), meter.connections["used"]()) == (0, 3)
-            with pytest.raises(UnavailableError):
-                await used.enter_async_context(database.connection())
-        await database.ping()
+        async with database.connection(), database.connection():
+            async with database.connection():
+                assert (meter.connections["idle"](), meter.connections["used"]()) == (0, 3)
+                waiting = asyncio.create_task(database.ping())
+                # Long enough for one that does not wait.
+                await asyncio.wait({waiting}, timeout=0.5)
+                assert not waiting.done()
+            await waiting
     finally:
         await database.close()
 
