@@ -124,7 +124,7 @@ async def test_workers_killed_and_cut_off_lose_no_task_and_repeat_none(
                 there = [worker for worker in listed if worker["connected"]]
                 return len(there) == PROCESSES * WORKERS_EACH
 
-            await eventually(connected, deadline=120.0, what="all workers are there")
+            await eventually(connected, deadline=300.0, what="all workers are there")
             await _submit(dsn, version, inputs)
 
             for number, count in ((3, 50), (4, 150), (5, 250)):

@@ -142,12 +142,12 @@ async def test_who_looks_for_something_finds_a_line_for_each_request(
 ) -> None:
     await kv.grpc.write("quiet", b"1")
     with caplog.at_level(logging.DEBUG, service.log.name):
-        await kv.grpc.write("said", b"secret", idempotency_key="said")
+        await kv.grpc.write("said", b"secret", tenant="lww")
         await kv.grpc.read("said", tenant="nobody")
     lines = [one.__dict__ for one in caplog.records if one.message == "request processed"]
     told = [(one["operation"], one["tenant_id"], one["key"], one["success"]) for one in lines]
     assert told == [
-        ("WriteKeyValue", "t", "said", True),
+        ("WriteKeyValue", "lww", "said", True),
         ("ReadKeyValue", "nobody", "said", False),
     ]
     assert lines[1]["code"] == "TENANT_NOT_FOUND"
@@ -194,14 +194,16 @@ async def test_a_fault_in_an_operation_is_its_own(
     kv: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no write is said not to have happened that one has stopped."""
+    # Writes of this tenant are never answered by the front alone.
+    tenant = "lww"
 
     async def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    write = pb.WriteKeyValueRequest(tenant_id="t", key="beside", value=b"1", ttl_seconds=60)
+    write = pb.WriteKeyValueRequest(tenant_id=tenant, key="beside", value=b"1", ttl_seconds=60)
     operations = [
         pb.Operation(id=1, write=write),
-        pb.Operation(id=2, read=pb.ReadKeyValueRequest(tenant_id="t", key="beside")),
+        pb.Operation(id=2, read=pb.ReadKeyValueRequest(tenant_id=tenant, key="beside")),
     ]
     with monkeypatch.context() as patched:
         patched.setattr(Reads, "read", broken)
@@ -212,8 +214,8 @@ async def test_a_fault_in_an_operation_is_its_own(
     with monkeypatch.context() as patched:
         patched.setattr(Writes, "write", broken)
         for answer in (
-            await kv.grpc.write("beside", b"2", ttl_seconds=60),
-            await kv.grpc.delete("beside", idempotency_key="i"),
+            await kv.grpc.write("beside", b"2", tenant=tenant),
+            await kv.grpc.delete("beside", tenant=tenant),
             (await kv.grpc.call("Batch", operations=operations[:1])).outcomes[0].write,
         ):
             assert answer.error_code == pb.INTERNAL_ERROR
