@@ -1,7 +1,6 @@
 """What clients asked for, what they were told, and when."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -23,6 +22,8 @@ class Write:
             it replaces whatever is there.
         begun: seconds; when it was asked for first.
         ended: when it was acknowledged; infinite where it never was, and may still happen.
+        left: when its client was told for the last time, or gave it up.
+        doubts: how often its client was not told whether it had happened.
     """
 
     key: str
@@ -32,6 +33,8 @@ class Write:
     ended: float = math.inf
     outcome: Outcome = Outcome.UNKNOWN
     deletes: bool = False
+    left: float = math.inf
+    doubts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,15 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """An element of a set, or an amount added to a counter."""
+    """An element of a set, or an amount added to a counter; `left` and `doubts` are as in Write."""
 
     key: str
     name: str
     begun: float
-    ended: float = math.inf
+    left: float = math.inf
     outcome: Outcome = Outcome.UNKNOWN
     amount: int = 1
+    doubts: int = 0
 
 
 @dataclass(slots=True)
@@ -73,11 +77,6 @@ class History:
     reads: list[Read] = field(default_factory=list)
     agains: list[Again] = field(default_factory=list)
     additions: list[Addition] = field(default_factory=list)
-
-    def keys(self) -> list[str]:
-        """All keys of writes and additions, in order."""
-        events: Iterable[Write | Addition] = (*self.writes, *self.additions)
-        return sorted({event.key for event in events})
 
     def text(self) -> str:
         """All events, one a line, in the order in which they began."""

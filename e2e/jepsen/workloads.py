@@ -1,15 +1,19 @@
 """What clients do all the time: registers, sets and counters, each client one thing at a time."""
 
 import asyncio
+import itertools
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from e2e.jepsen.clients import NEVER_READ, Connection, Seen, Told
 from e2e.jepsen.cluster import Front
 from e2e.jepsen.history import Addition, Again, History, Outcome, Read, Write
 
+# Keys that all clients of a tenant share.
+SET, COUNTER = "set", "counter"
 _TRIES = 4
 _GENERATION_SECONDS = 3.0
 
@@ -92,15 +96,30 @@ async def _asked(connection: Connection, write: Write, seen: Seen | None, again:
 
 async def _written(connection: Connection, write: Write, seen: Seen | None, tries: int) -> Write:
     """The write, done at last, or not; several tries are one write by its idempotency key."""
-    unknown = False
-    for _ in range(tries):
-        told = await _asked(connection, write, seen, write.name if tries > 1 else "")
-        if told.outcome is Outcome.DONE:
-            return replace(write, outcome=Outcome.DONE, ended=time.monotonic())
-        unknown = unknown or told.outcome is Outcome.UNKNOWN
-    if unknown:
-        return write
-    return replace(write, outcome=Outcome.NOT_DONE, ended=time.monotonic())
+    again = write.name if tries > 1 else ""
+    outcome, doubts = await _tried(lambda: _asked(connection, write, seen, again), tries)
+    left = time.monotonic()
+    ended = write.ended if outcome is Outcome.UNKNOWN else left
+    return replace(write, outcome=outcome, ended=ended, left=left, doubts=doubts)
+
+
+async def _tried(
+    ask: Callable[[], Awaitable[Told]], tries: int, *, until_known: bool = False
+) -> tuple[Outcome, int]:
+    """Ask until it is done, so many times at most; how it ended, and how often nobody knew.
+
+    Args:
+        until_known: what may have happened is asked for until it has.
+    """
+    doubts = 0
+    for tried in itertools.count(1):
+        outcome = (await ask()).outcome
+        doubts += outcome is Outcome.UNKNOWN
+        if outcome is Outcome.DONE:
+            return outcome, doubts
+        if tried >= tries and not (until_known and doubts):
+            break
+    return (Outcome.UNKNOWN if doubts else Outcome.NOT_DONE), doubts
 
 
 async def sets(work: Workload, client: int, key: str) -> None:
@@ -113,9 +132,10 @@ async def sets(work: Workload, client: int, key: str) -> None:
         element = work.name(f"s{client}")
         value = " ".join(sorted(members(seen.values) | {element}))
         addition = Addition(key, element, time.monotonic())
-        told = await connection.write(key, value, seen.context)
+        write = partial(connection.write, key, value, seen.context)
+        outcome, doubts = await _tried(write, 1)
         work.history.additions.append(
-            replace(addition, outcome=told.outcome, ended=time.monotonic())
+            replace(addition, outcome=outcome, left=time.monotonic(), doubts=doubts)
         )
 
 
@@ -125,24 +145,24 @@ def members(values: frozenset[str]) -> frozenset[str]:
 
 
 async def increments(work: Workload, client: int, key: str) -> None:
-    """Add to a counter: each amount is a sibling of all others, until somebody adds them up."""
+    """Add to a counter: each amount is a sibling of all others, until somebody adds them up.
+
+    What may be there is asked for until it is, so that the total is known to one in the end.
+    """
     chance, connection = work.drawn(f"i{client}"), work.connection(client)
     while not work.stop.is_set():
         amount = chance.randint(1, 9)
         name = work.name(f"i{client}")
         addition = Addition(key, name, time.monotonic(), amount=amount)
-        outcome = Outcome.NOT_DONE
-        for _ in range(_TRIES):
-            told = await connection.write(key, f"{amount} {name}", NEVER_READ.context, name)
-            if told.outcome is not Outcome.NOT_DONE:
-                outcome = told.outcome
-            if told.outcome is Outcome.DONE:
-                break
+        write = partial(connection.write, key, f"{amount} {name}", NEVER_READ.context, name)
+        outcome, doubts = await _tried(write, _TRIES, until_known=True)
+        work.history.additions.append(
+            replace(addition, outcome=outcome, left=time.monotonic(), doubts=doubts)
+        )
         if outcome is Outcome.DONE and chance.random() < 0.3:
-            again = await connection.write(key, f"{amount} {name}", NEVER_READ.context, name)
+            again = await write()
             if again.outcome is Outcome.DONE:
                 work.history.agains.append(Again(key, name, again.duplicate))
-        work.history.additions.append(replace(addition, outcome=outcome, ended=time.monotonic()))
 
 
 async def adding_up(work: Workload, key: str) -> None:
@@ -158,12 +178,9 @@ async def adding_up(work: Workload, key: str) -> None:
             continue
         name = work.name("sum")
         summed = f"{total(seen.replaced)} {name}"
-        told = await connection.write(key, summed, seen.context, name)
-        unknown = told.outcome is Outcome.UNKNOWN
-        while unknown:
-            unknown = (await connection.write(key, summed, seen.context, name)).outcome is not (
-                Outcome.DONE
-            )
+        await _tried(
+            partial(connection.write, key, summed, seen.context, name), 1, until_known=True
+        )
 
 
 def total(values: frozenset[str]) -> int:
