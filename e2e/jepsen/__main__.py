@@ -2,46 +2,51 @@
 
 import argparse
 import asyncio
-import logging
+import os
 import secrets
-import shutil
 import signal
 import sys
-import tempfile
-import traceback
-from pathlib import Path
+import time
+from collections.abc import Sequence
 
+from e2e.jepsen.campaign import Ended, campaign
 from e2e.jepsen.plan import Kind, Plan, plan
-from e2e.jepsen.run import Verdict, run
-
-# To start, to heal and to judge, on a machine that does other things too.
-_JUDGING_SECONDS = 600.0
+from e2e.jepsen.summary import summary
 
 
 def main() -> int:
     """Run, tell of each run, and end with 1 where one showed a fault or a blind checker."""
     options = _options()
-    # What was started ends with it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # What is broken on purpose is no news.
-    logging.getLogger("muster_kv").addHandler(logging.NullHandler())
     first = secrets.randbelow(10**6) if options.seed is None else options.seed
     seeds = range(first, first + options.runs)
-    bad = [
-        one
-        for one in (plan(seed, options.seconds, options.nemeses) for seed in seeds)
-        if not _is_good(one)
-    ]
-    _say(f"{options.runs} runs from seed {first}, {len(bad)} bad")
-    for one in bad:
+    plans = [plan(seed, options.seconds, options.nemeses) for seed in seeds]
+    _say(f"from seed {first}, {options.at_once} at a time")
+    progress = _Progress(len(plans))
+    ended = asyncio.run(_carried_out(plans, options.at_once, progress))
+    _say("\n" + summary([one.verdict for one in ended if one.verdict is not None]) + "\n")
+    bad = [one.plan for one in ended if not one.good]
+    _say(
+        f"seeds {first} to {first + options.runs - 1}, {options.seconds:g} s of trouble each, "
+        f"in {progress.minutes:.0f} min: {options.runs - len(bad)} good, {len(bad)} bad"
+    )
+    for one in sorted(bad, key=lambda one: one.seed):
         told = f"--seed {one.seed} --nemeses {one.names} --seconds {one.seconds:g}"
         _say(f"  again: make jepsen ARGS='{told}'")
     return 1 if bad else 0
 
 
+async def _carried_out(plans: Sequence[Plan], at_once: int, progress: "_Progress") -> list[Ended]:
+    me = asyncio.current_task()
+    if me is not None:
+        # What was started ends with it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
+    return await campaign(plans, at_once, progress.told)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m e2e.jepsen", description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="so many runs")
     parser.add_argument("--seconds", type=float, default=30.0, help="of trouble in each run")
     parser.add_argument("--seed", type=int, help="of the first run; the next ones count on")
     names = ",".join(kind.value for kind in Kind)
@@ -55,30 +60,35 @@ def _kinds(text: str) -> list[Kind]:
     return [Kind(name) for name in text.split(",")]
 
 
-def _is_good(one: Plan) -> bool:
-    """Carry out a plan; where it ends badly, what was logged is kept."""
-    home = Path(tempfile.mkdtemp(prefix=f"muster-jepsen-{one.seed}-"))
-    _say(f"seed {one.seed}: {one.names} ...")
-    verdict = asyncio.run(_verdict(one, home))
-    if isinstance(verdict, Verdict):
-        _say(verdict.text())
-        if not verdict.faults and not verdict.blind:
-            shutil.rmtree(home)
-            return True
-    elif isinstance(verdict, Exception):
-        _say(f"seed {one.seed} ({one.names}): did not end")
-        _say("".join(traceback.format_exception(verdict)))
-    else:
-        raise verdict
-    _say(f"  logs and history: {home}")
-    return False
+class _Progress:
+    """Tells of each run, and how long the others may take."""
 
+    def __init__(self, runs: int) -> None:
+        self._runs = runs
+        self._begun = time.monotonic()
+        self._good = self._bad = 0
 
-async def _verdict(one: Plan, home: Path) -> Verdict | BaseException:
-    """What a run showed; or what ended it, so that the next one has its turn."""
-    ended = asyncio.wait_for(run(one, home), one.seconds + _JUDGING_SECONDS)
-    (verdict,) = await asyncio.gather(ended, return_exceptions=True)
-    return verdict
+    @property
+    def minutes(self) -> float:
+        """Since the beginning."""
+        return (time.monotonic() - self._begun) / 60
+
+    def told(self, ended: Ended) -> None:
+        """One run is over."""
+        self._good += ended.good
+        self._bad += not ended.good
+        over = self._good + self._bad
+        left = self.minutes / over * (self._runs - over)
+        where = f"{over} of {self._runs}, {self._bad} bad, {left:.0f} min left"
+        if ended.verdict is None:
+            _say(f"[{where}] seed {ended.plan.seed} ({ended.plan.names}): did not end")
+            _say(ended.said)
+        else:
+            _say(f"[{where}] {ended.verdict.line()}")
+            for sentence in ended.verdict.wrong():
+                _say(f"  {sentence}")
+        if not ended.good:
+            _say(f"  logs and history: {ended.home}")
 
 
 def _say(text: str) -> None:

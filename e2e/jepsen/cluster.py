@@ -22,7 +22,6 @@ from images.coordinator.tests.kv.harness import Client, Coordinator, Process, se
 from muster_kv.ring import Member, Phase, Ring
 from muster_protos import kv_pb2 as pb
 from muster_testing.ports import free_port
-from muster_testing.postgres import PostgresServer
 from muster_testing.storage import StorageNode
 from muster_testing.waiting import eventually
 
@@ -165,8 +164,10 @@ class Store:
 
     async def begin(self) -> None:
         """Start everything, and make the tenants."""
-        await asyncio.gather(*(machine.start() for machine in self.members))
-        first, *others = await asyncio.gather(*(front.start() for front in self.fronts))
+        (first, *others), _ = await asyncio.gather(
+            asyncio.gather(*(front.start() for front in self.fronts)),
+            asyncio.gather(*(machine.start() for machine in self.members)),
+        )
         await first.join(*(machine.reached for machine in self.members))
         for tenant, policy in ((SIBLINGS, "Siblings"), (LAST_WINS, "LastWriteWins")):
             made = await first.grpc.call(
@@ -206,14 +207,16 @@ class Store:
 
 
 @asynccontextmanager
-async def store(plan: Plan, home: Path) -> AsyncIterator[Store]:
-    """A store that serves while the context is open; what its processes log stays in `home`."""
+async def store(plan: Plan, home: Path, dsn: str) -> AsyncIterator[Store]:
+    """A store that serves while the context is open; what its processes log stays in `home`.
+
+    Args:
+        dsn: of an empty database, which is the store's own.
+    """
     async with AsyncExitStack() as stack:
         library = build(home) if Kind.CLOCKS in plan.kinds else None
         network = Network()
         stack.push_async_callback(network.close)
-        postgres = stack.enter_context(PostgresServer())
-        dsn = await postgres.create_database()
         database = await stack.enter_async_context(asyncpg.create_pool(dsn, min_size=1, max_size=2))
         names = [f"s-{n}" for n in range(FACTOR + (Kind.TOPOLOGY in plan.kinds))]
         machines = [await _machine(stack, name, plan, network, home) for name in names]

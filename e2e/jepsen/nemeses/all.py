@@ -7,7 +7,7 @@ from e2e.jepsen.cluster import Store
 from e2e.jepsen.nemeses.clocks import Clocks
 from e2e.jepsen.nemeses.disks import Disks
 from e2e.jepsen.nemeses.forgetting import Forgetting, Rounds
-from e2e.jepsen.nemeses.nemesis import Nemesis
+from e2e.jepsen.nemeses.nemesis import Nemesis, Span, named
 from e2e.jepsen.nemeses.partitions import Partitions
 from e2e.jepsen.nemeses.processes import Processes
 from e2e.jepsen.nemeses.topology import Topology
@@ -33,15 +33,26 @@ class Nemeses:
                 group.create_task(nemesis.run(stop))
         ended = [machine for machine in self._store.members if not machine.node.running]
         for machine in ended:
-            self._all[0].done["ended by itself"] += 1
+            self._all[0].noted["nodes that ended by themselves"] += 1
             await machine.start()
         for nemesis in self._all:
             await nemesis.heal()
 
     @property
-    def done(self) -> Counter[str]:
-        """How often what was done."""
-        found: Counter[str] = Counter()
-        for nemesis in self._all:
-            found += nemesis.done
-        return found
+    def spans(self) -> list[Span]:
+        """What was done, and when."""
+        return [span for nemesis in self._all for span in nemesis.spans]
+
+    @property
+    def noted(self) -> Counter[str]:
+        """What happened besides, and how often."""
+        return sum((nemesis.noted for nemesis in self._all), Counter())
+
+    @property
+    def faults(self) -> dict[str, list[str]]:
+        """All that can be done, by kind, whether it was or not."""
+        return {
+            nemesis.kind.value: [named(fault) for fault in nemesis.faults()]
+            for nemesis in self._all
+            if nemesis.kind is not None
+        }

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from e2e.jepsen.nemeses.nemesis import Fault, Nemesis
 
+FORGOTTEN = "records forgotten"
+
 
 class Forgetting(Nemesis):
     """Rounds of anti-entropy all the time, past the store's leader."""
@@ -13,7 +15,7 @@ class Forgetting(Nemesis):
 
     async def forget(self) -> None:
         """One round."""
-        self.done["records forgotten"] += await self.store.anti_entropy() or 0
+        self.noted[FORGOTTEN] += await self.store.anti_entropy() or 0
         await self.a_while(4.0)
 
 

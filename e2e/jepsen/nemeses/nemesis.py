@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from e2e.jepsen.cluster import Store
@@ -12,12 +14,23 @@ from e2e.jepsen.plan import Kind
 Fault = Callable[[], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One fault, and when: seconds of the monotonic clock, until what it broke was back."""
+
+    kind: Kind
+    fault: str
+    begun: float
+    ended: float
+
+
 class Nemesis:
     """Breaks a store, and mends it again.
 
     Attributes:
         kind: of trouble; without it, what goes on in every run.
-        done: how often it did what.
+        spans: what it did, and when.
+        noted: what else happened, and how often.
     """
 
     kind: ClassVar[Kind | None] = None
@@ -25,7 +38,8 @@ class Nemesis:
     def __init__(self, store: Store, seed: int) -> None:
         self.store = store
         self.chance = random.Random(f"{seed}/{type(self).__name__}")
-        self.done: Counter[str] = Counter()
+        self.spans: list[Span] = []
+        self.noted: Counter[str] = Counter()
 
     def faults(self) -> Sequence[Fault]:
         """All that it can do; each has mended what it broke when it returns."""
@@ -42,10 +56,17 @@ class Nemesis:
             for fault in self.chance.sample(faults, len(faults)):
                 if stop.is_set():
                     return
+                begun = time.monotonic()
                 await fault()
-                self.done[getattr(fault, "__name__", "").replace("_", " ").strip()] += 1
+                if self.kind is not None:
+                    self.spans.append(Span(self.kind, named(fault), begun, time.monotonic()))
                 await asyncio.sleep(self.chance.uniform(0.1, 0.6))
 
     async def a_while(self, most: float = 1.2) -> None:
         """Let a fault last for a time drawn from the seed, in seconds."""
         await asyncio.sleep(self.chance.uniform(0.1, most))
+
+
+def named(fault: Fault) -> str:
+    """A fault in words."""
+    return getattr(fault, "__name__", "").replace("_", " ")

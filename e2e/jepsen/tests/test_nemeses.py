@@ -21,6 +21,7 @@ from e2e.jepsen.nemeses.topology import Topology
 from e2e.jepsen.plan import Kind, plan
 from e2e.jepsen.replicas import folders
 from muster_protos import kv_pb2 as pb
+from muster_testing.postgres import PostgresServer
 from muster_testing.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -32,9 +33,12 @@ NUMBERS = itertools.count()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def made(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
+async def made(
+    tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer
+) -> AsyncIterator[Store]:
     """A store that all kinds of trouble can be made for."""
-    async with store(plan(SEED, 0, list(Kind)), tmp_path_factory.mktemp("jepsen")) as found:
+    one, home = plan(SEED, 0, list(Kind)), tmp_path_factory.mktemp("jepsen")
+    async with store(one, home, await postgres.create_database()) as found:
         yield found
 
 

@@ -2,24 +2,23 @@
 
 import secrets
 import sys
-from pathlib import Path
 
 import pytest
 
+from e2e.jepsen.campaign import campaign
 from e2e.jepsen.plan import plan
-from e2e.jepsen.run import run
 
 pytestmark = pytest.mark.integration
 
 SECONDS = 12.0
 
 
-async def test_nothing_acknowledged_is_lost_whatever_a_seed_has_against_it(
-    tmp_path: Path,
-) -> None:
+async def test_nothing_acknowledged_is_lost_whatever_a_seed_has_against_it() -> None:
     one = plan(secrets.randbelow(10**6), SECONDS)
-    verdict = await run(one, tmp_path)
-    sys.stdout.write(verdict.text())
-    assert not verdict.faults, verdict.text()
+    sys.stdout.write(f"seed {one.seed}\n")
+    (ended,) = await campaign([one], 1, lambda _: None)
+    assert ended.verdict is not None, ended.said
+    sys.stdout.write(ended.verdict.line())
     # The same checker under the same faults finds what is lost where the last write wins.
-    assert not verdict.blind, verdict.text()
+    assert ended.good, [ended.verdict.line(), *ended.verdict.wrong(), str(ended.home)]
+    assert not ended.home.exists()
