@@ -90,7 +90,11 @@ async def _judge(safe: Workload, control: Workload, verdict: Verdict) -> None:
     by_workload = await faults(safe)
     verdict.faults += [fault for found in by_workload.values() for fault in found]
     verdict.faults += repeated(safe)
-    verdict.control = {workload: len(found) for workload, found in (await faults(control)).items()}
+    # Each once, however many reads show it.
+    verdict.control = {
+        workload: len({fault.partition(": ")[2] for fault in found})
+        for workload, found in (await faults(control)).items()
+    }
 
 
 def _count(history: History, nemeses: Nemeses, verdict: Verdict) -> None:
