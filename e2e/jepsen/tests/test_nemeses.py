@@ -20,6 +20,11 @@ from e2e.jepsen.nemeses.processes import Processes
 from e2e.jepsen.nemeses.topology import Topology
 from e2e.jepsen.plan import Kind, plan
 from e2e.jepsen.replicas import folders
+from images.worker.tests.storage.conftest import intent, talking
+from muster_kv.merging import lww_record
+from muster_kv.record import encode
+from muster_kv.slots import slot
+from muster_kv.wire.messages import Cause, Merged, MergeMany
 from muster_protos import kv_pb2 as pb
 from muster_testing.postgres import PostgresServer
 from muster_testing.waiting import eventually
@@ -88,6 +93,21 @@ async def test_who_has_no_quorum_on_its_side_acknowledges_nothing(made: Store) -
     await eventually(partial(_writes, whole), what="who has a quorum writes")
     made.network.mend()
     await _works(made)
+
+
+async def test_replicas_that_are_not_alike_are_found_and_made_so(made: Store) -> None:
+    async def alike() -> bool:
+        await made.anti_entropy()
+        return not await made.differing()
+
+    await eventually(alike, what="replicas are alike")
+    where = slot(SIBLINGS, "unlike")
+    record = encode(lww_record(intent(b"v")), where)
+    async with talking(made.members[0].node) as talk:
+        merged = await talk.ask(MergeMany(((where, record),), Cause.REPAIR))
+        assert isinstance(merged, Merged), merged
+    assert await made.differing() == [f"{where!r}: replicas differ"]
+    await eventually(alike, what="replicas are alike again")
 
 
 async def test_partitions_are_cut_and_mended(made: Store, watching: Watching) -> None:
