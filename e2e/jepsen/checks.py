@@ -3,6 +3,7 @@
 A register's writes name what they replace, so the checker knows which write may stand for which: a
 write is accounted for where it is shown, where it was deleted, or where one that may have replaced
 it is accounted for. What a write replaced for certain must not be shown once that is acknowledged.
+What one read was shown, and a quorum has, is as good as acknowledged for the reads that come later.
 """
 
 from collections import defaultdict, deque
@@ -20,20 +21,27 @@ def lost_or_back(writes: Iterable[Write], reads: Iterable[Read]) -> list[str]:
     for write in writes:
         if write.outcome is not Outcome.NOT_DONE:
             by_key[write.key].append(write)
-    found: list[str] = []
-    registers = {key: _Register(held) for key, held in by_key.items()}
+    of_key: dict[str, list[Read]] = defaultdict(list)
     for read in reads:
-        register = registers.get(read.key) or _Register(())
-        found += register.faults_of(read)
+        of_key[read.key].append(read)
+    found: list[str] = []
+    for key, those in of_key.items():
+        register = _Register(by_key[key], those)
+        for read in those:
+            found += register.faults_of(read)
     return found
 
 
 class _Register:
-    """The writes of one key."""
+    """The writes of one key, and since when a quorum is known to have each."""
 
-    def __init__(self, writes: Iterable[Write]) -> None:
+    def __init__(self, writes: Iterable[Write], reads: Iterable[Read]) -> None:
         self._writes = {write.name: write for write in writes}
         self._in_order = sorted(self._writes.values(), key=lambda write: write.begun)
+        self._known = {write.name: write.ended for write in self._in_order}
+        for read in reads:
+            for name in read.known & self._known.keys():
+                self._known[name] = min(self._known[name], read.ended)
 
     def faults_of(self, read: Read) -> list[str]:
         """What is wrong with one read."""
@@ -42,10 +50,11 @@ class _Register:
         faults = [f"{where}: {name} was shown, and nobody wrote it" for name in unknown]
         accounted = self._accounted(read)
         for write in self._in_order:
+            if self._known[write.name] < read.begun and write.name not in accounted:
+                how = "acknowledged" if write.ended < read.begun else "shown before"
+                faults.append(f"{where}: {write.name} was {how} and is lost")
             if write.ended >= read.begun:
                 continue
-            if write.name not in accounted:
-                faults.append(f"{where}: {write.name} was acknowledged and is lost")
             faults += [
                 f"{where}: {name} was shown, after {write.name} had replaced it"
                 for name in sorted((write.seen or frozenset()) & read.found)

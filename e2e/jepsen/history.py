@@ -39,12 +39,17 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One read that was answered: the names of all values that it was shown."""
+    """One read that was answered: the names of all values that it was shown.
+
+    Args:
+        known: those of them that came with a context, so that a quorum has them.
+    """
 
     key: str
     found: frozenset[str]
     begun: float
     ended: float
+    known: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,8 @@ async def _seen(work: Workload, connection: Connection, key: str) -> Seen | None
     begun = time.monotonic()
     seen = await connection.read(key)
     if seen is not None:
-        work.history.reads.append(Read(key, seen.values, begun, time.monotonic()))
+        read = Read(key, seen.values, begun, time.monotonic(), seen.replaced)
+        work.history.reads.append(read)
     return seen
 
 

@@ -101,6 +101,27 @@ class TestRegisters:
         (fault,) = lost_or_back([*writes, write("c", "", 4, 5)], [read("b", 6)])
         assert "c was acknowledged and is lost" in fault
 
+    def test_what_a_quorum_has_shown_is_not_gone_later(self) -> None:
+        # Nobody knows whether it was done, until it is read.
+        writes = [write("a", "", 0, 1), write("b", "a", 2)]
+        shown = replace(read("b", 4, 5), known=frozenset("b"))
+        (fault,) = lost_or_back(writes, [shown, read("a", 6)])
+        assert "b was shown before and is lost" in fault
+        # A read at the same time may have been sooner, and what no quorum has may be gone.
+        assert lost_or_back(writes, [shown, read("a", 4.5)]) == []
+        assert lost_or_back(writes, [read("b", 4, 5), read("a", 6)]) == []
+
+    def test_what_was_shown_and_then_replaced_is_not_lost(self) -> None:
+        writes = [write("a", "", 0), write("b", "a", 2, 3)]
+        shown = replace(read("a", 1), known=frozenset("a"))
+        assert lost_or_back(writes, [shown, read("b", 4)]) == []
+
+    def test_an_acknowledged_write_must_be_read_by_who_comes_after_it(self) -> None:
+        writes = [write("a", "", 0, 1), write("b", "a", 2, 3)]
+        faults = lost_or_back(writes, [read("a", 4)])
+        assert any("b was acknowledged and is lost" in fault for fault in faults)
+        assert any("a was shown, after b had replaced it" in fault for fault in faults)
+
     def test_what_comes_from_nowhere_is_told(self) -> None:
         (fault,) = lost_or_back([], [read("z", 1)])
         assert "nobody wrote it" in fault
