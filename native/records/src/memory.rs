@@ -69,8 +69,8 @@ impl Memory {
     /// Whether the version's operation was replaced, under this dot or another.
     ///
     /// A take of the operation that is stamped later than what replaced it stands: it replaced,
-    /// perhaps, what replaced the other take, and of the two one must stay. It did not where its
-    /// writer is known to have seen nothing of the other take.
+    /// perhaps, what replaced the other take, and of the two one must stay. One that has replaced
+    /// nothing goes.
     pub fn is_dead(&self, version: &Version) -> bool {
         if version.dot.actor == LWW {
             return false;
@@ -80,15 +80,18 @@ impl Memory {
                 entry.superseded_us != 0
                     && same_operation(entry, version)
                     && (entry.superseded_us > version.timestamp_us
-                        || !self.may_have_seen(version, &entry.dot))
+                        || self.replaced_nothing(version))
             })
     }
 
-    /// Whether a version's writer may have seen another take of its operation, and so what replaced
-    /// that: whoever has seen a version has seen all that it replaced.
-    fn may_have_seen(&self, version: &Version, other: &Dot) -> bool {
+    /// Whether a version is known to have replaced nothing: its writer had seen nothing that another
+    /// than its taker took, and nothing died when it was written.
+    fn replaced_nothing(&self, version: &Version) -> bool {
+        let (taker, died) = (&version.dot.actor, version.timestamp_us);
         let own = self.applied.iter().find(|entry| entry.dot == version.dot);
-        own.is_none_or(|entry| entry.clock.covers(other))
+        own.is_some_and(|entry| entry.clock.iter().all(|(actor, _)| actor == taker))
+            && !self.dead.chunks_exact(DEAD_BYTES).any(|entry| stamp(entry) == died)
+            && !self.applied.iter().any(|entry| entry.superseded_us == died)
     }
 }
 

@@ -242,8 +242,7 @@ class World:
                 if len(other.takes) == 1 and stands and covers(other.takes[0][1], dot):
                     found.append(f"write {write.number} lives beside what replaced it")
                 # Whoever replaces amounts by their sum would have counted it twice.
-                unseen = not any(covers(context, dot) for dot, *_ in other.takes)
-                if write.idempotent and stands and unseen:
+                if write.idempotent and stands and not context:
                     found.append(f"write {write.number} happened twice")
         found += [
             f"write {write.number} replaced {other.number}, which replaced it"
