@@ -22,25 +22,20 @@ def main() -> int:
     plans = [plan(seed, options.seconds, options.nemeses) for seed in seeds]
     _say(f"from seed {first}, {options.at_once} at a time")
     progress = _Progress(len(plans))
-    ended = asyncio.run(_carried_out(plans, options.at_once, progress))
-    _say("\n" + summary([one.verdict for one in ended if one.verdict is not None]) + "\n")
-    bad = [one.plan for one in ended if not one.good]
-    _say(
-        f"seeds {first} to {first + options.runs - 1}, {options.seconds:g} s of trouble each, "
-        f"in {progress.minutes:.0f} min: {options.runs - len(bad)} good, {len(bad)} bad"
-    )
-    for one in sorted(bad, key=lambda one: one.seed):
-        told = f"--seed {one.seed} --nemeses {one.names} --seconds {one.seconds:g}"
-        _say(f"  again: make jepsen ARGS='{told}'")
-    return 1 if bad else 0
+    try:
+        asyncio.run(_carried_out(plans, options.at_once, progress))
+    finally:
+        # Also of those that were over when somebody had no more time.
+        progress.told_all()
+    return 0 if progress.good else 1
 
 
-async def _carried_out(plans: Sequence[Plan], at_once: int, progress: "_Progress") -> list[Ended]:
+async def _carried_out(plans: Sequence[Plan], at_once: int, progress: "_Progress") -> None:
     me = asyncio.current_task()
     if me is not None:
         # What was started ends with it.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-    return await campaign(plans, at_once, progress.told)
+    await campaign(plans, at_once, progress.told)
 
 
 def _options() -> argparse.Namespace:
@@ -66,20 +61,28 @@ class _Progress:
     def __init__(self, runs: int) -> None:
         self._runs = runs
         self._begun = time.monotonic()
-        self._good = self._bad = 0
+        self._ended: list[Ended] = []
 
     @property
-    def minutes(self) -> float:
-        """Since the beginning."""
+    def good(self) -> bool:
+        """Whether all runs are over, and good."""
+        return len(self._ended) == self._runs and not self._bad
+
+    @property
+    def _bad(self) -> list[Plan]:
+        plans = [one.plan for one in self._ended if not one.good]
+        return sorted(plans, key=lambda one: one.seed)
+
+    @property
+    def _minutes(self) -> float:
         return (time.monotonic() - self._begun) / 60
 
     def told(self, ended: Ended) -> None:
         """One run is over."""
-        self._good += ended.good
-        self._bad += not ended.good
-        over = self._good + self._bad
-        left = self.minutes / over * (self._runs - over)
-        where = f"{over} of {self._runs}, {self._bad} bad, {left:.0f} min left"
+        self._ended.append(ended)
+        over = len(self._ended)
+        left = self._minutes / over * (self._runs - over)
+        where = f"{over} of {self._runs}, {len(self._bad)} bad, {left:.0f} min left"
         if ended.verdict is None:
             _say(f"[{where}] seed {ended.plan.seed} ({ended.plan.names}): did not end")
             _say(ended.said)
@@ -89,6 +92,19 @@ class _Progress:
                 _say(f"  {sentence}")
         if not ended.good:
             _say(f"  logs and history: {ended.home}")
+
+    def told_all(self) -> None:
+        """No more runs will be over."""
+        verdicts = [one.verdict for one in self._ended if one.verdict is not None]
+        _say(f"\n{summary(verdicts)}\n")
+        over, bad = len(self._ended), self._bad
+        _say(
+            f"{over} of {self._runs} runs in {self._minutes:.0f} min: "
+            f"{over - len(bad)} good, {len(bad)} bad"
+        )
+        for one in bad:
+            told = f"--seed {one.seed} --nemeses {one.names} --seconds {one.seconds:g}"
+            _say(f"  again: make jepsen ARGS='{told}'")
 
 
 def _say(text: str) -> None:

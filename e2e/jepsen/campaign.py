@@ -48,16 +48,13 @@ class Ended:
 _OUTPUT = "output"
 
 
-async def campaign(
-    plans: Sequence[Plan], at_once: int, told: Callable[[Ended], None]
-) -> list[Ended]:
+async def campaign(plans: Sequence[Plan], at_once: int, told: Callable[[Ended], None]) -> None:
     """Carry out plans, so many at a time; tell of each when it has ended."""
-    left, ended = iter(plans), []
+    left = iter(plans)
 
     async def worker(server: PostgresServer, plans: Iterator[Plan]) -> None:
         for plan in plans:
             one = await _carried_out(plan, server)
-            ended.append(one)
             told(one)
             if one.good:
                 shutil.rmtree(one.home)
@@ -66,7 +63,6 @@ async def campaign(
         async with asyncio.TaskGroup() as group:
             for _ in range(min(at_once, len(plans))):
                 group.create_task(worker(server, left))
-    return ended
 
 
 async def _carried_out(plan: Plan, server: PostgresServer) -> Ended:

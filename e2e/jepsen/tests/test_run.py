@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from e2e.jepsen.campaign import campaign
+from e2e.jepsen.campaign import Ended, campaign
 from e2e.jepsen.plan import plan
 
 pytestmark = pytest.mark.integration
@@ -16,7 +16,9 @@ SECONDS = 12.0
 async def test_nothing_acknowledged_is_lost_whatever_a_seed_has_against_it() -> None:
     one = plan(secrets.randbelow(10**6), SECONDS)
     sys.stdout.write(f"seed {one.seed}\n")
-    (ended,) = await campaign([one], 1, lambda _: None)
+    runs: list[Ended] = []
+    await campaign([one], 1, runs.append)
+    (ended,) = runs
     assert ended.verdict is not None, ended.said
     sys.stdout.write(ended.verdict.line())
     # The same checker under the same faults finds what is lost where the last write wins.
