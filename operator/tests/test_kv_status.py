@@ -9,7 +9,6 @@ from muster_api.conditions import ConditionType, Reason
 from muster_api.kv_tenants import KVTenant
 from muster_api.kvcluster import KVClusterSpec
 from muster_operator.children.base import Owner
-from muster_operator.children.kv.given import dispensable, factors
 from muster_operator.reconcile.conditions import Verdict
 from muster_operator.reconcile.kv.client import Member, Topology, Work
 from muster_operator.reconcile.kv.reconciler import held_nodes, is_whole, remembered
@@ -137,17 +136,6 @@ def test_whether_a_loss_is_survived(
 ) -> None:
     facts = replace(WHOLE, spec=spec, database=database)
     assert found(facts, ConditionType.HIGHLY_AVAILABLE).reason is reason
-
-
-@pytest.mark.parametrize(
-    ("declared", "nodes", "away"),
-    [([], 3, 1), ([], 1, 0), ([3], 3, 1), ([5], 5, 1), ([5, 2], 5, 0), ([1], 3, 0)],
-)
-def test_no_more_nodes_are_dispensable_than_leave_a_quorum(
-    declared: list[int], nodes: int, away: int
-) -> None:
-    tenants = [KVTenant(name=f"t{each}", replication_factor=each) for each in declared]
-    assert dispensable(factors(tenants, nodes)) == away
 
 
 def test_nodes_are_counted_by_what_there_has_been() -> None:

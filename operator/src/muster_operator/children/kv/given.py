@@ -1,9 +1,7 @@
 """All that decides what a KVCluster becomes."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from muster_api.kv_tenants import KVTenant
 from muster_api.kvcluster import KVClusterSpec
 from muster_operator import naming
 from muster_operator.children.base import Owner
@@ -12,8 +10,6 @@ from muster_operator.resources import SECRETS, Manifest
 
 TOKEN_KEY = "token"  # noqa: S105 - a key's name
 ADMIN_KEY = "secret"
-
-_USUAL_FACTOR = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +49,3 @@ def admin_secret(owner: Owner, secret: str) -> Manifest:
     name = naming.kv_admin_secret(owner.key.name)
     metadata = owner.metadata(name, naming.KV_COORDINATOR)
     return SECRETS.manifest(metadata, type="Opaque", stringData={ADMIN_KEY: secret})
-
-
-def factors(tenants: Iterable[KVTenant], nodes: int) -> list[int]:
-    """The replication factors of declared tenants; without any, the one that tenants usually have.
-
-    Tenants can be made without being declared, and then have the usual factor.
-    """
-    return [each.replication_factor for each in tenants] or [min(_USUAL_FACTOR, nodes)]
-
-
-def dispensable(found: Iterable[int]) -> int:
-    """How many storage nodes may be away at a time, with a quorum of every key left.
-
-    A tenant with the smallest factor has the least to lose. Never more than one: tenants that are
-    not declared count as having three replicas.
-    """
-    return min(1, *((factor - 1) // 2 for factor in found))

@@ -21,7 +21,7 @@ from muster_operator.children.kv.backup import (
     restoring,
 )
 from muster_operator.children.kv.config import storage_config
-from muster_operator.children.kv.given import KvInput, dispensable, factors
+from muster_operator.children.kv.given import KvInput
 from muster_operator.children.kv.paths import DATA, FOLDER, STORAGE_FILE, TOKEN_PATH
 from muster_operator.children.kv.security import node_sources
 from muster_operator.children.network import ANY_POD, DNS, policy, tcp
@@ -32,6 +32,10 @@ _SHUTDOWN_SECONDS = 30
 _MARGIN_SECONDS = 15
 # Coordinators try at least every four seconds to connect to a node that was away.
 _REACHED_SECONDS = 5
+# What evictions may take at a time. A second one would cost tenants with three replicas their
+# quorum, and the API may make such; without the first, machines could never be drained where a
+# tenant has one replica or two.
+_AWAY = 1
 
 
 def storage_nodes(given: KvInput, defaults: Defaults) -> list[Manifest]:
@@ -39,12 +43,11 @@ def storage_nodes(given: KvInput, defaults: Defaults) -> list[Manifest]:
     owner, spec = given.owner, given.spec
     name = naming.kv_storage_name(owner.key.name)
     config = as_file(storage_config(given))
-    away = dispensable(factors(spec.tenants or [], given.nodes))
     objects = [
         CONFIG_MAPS.manifest(owner.metadata(name, naming.KV_STORAGE), data={STORAGE_FILE: config}),
         _service(given, name),
         _stateful_set(given, name, config, defaults),
-        disruption_budget(owner, name, naming.KV_STORAGE, away),
+        disruption_budget(owner, name, naming.KV_STORAGE, _AWAY),
         *backup_job(given, defaults, _configuration(given, name)),
     ]
     return [*objects, _policy(given, name)] if spec.network_policy.enabled else objects
