@@ -14,7 +14,8 @@ class FakeStore:
     """Keeps nodes and tenants as coordinators do: nodes join at once until there is a tenant.
 
     `refusing` is the sentence with which new tenants are refused, `staying` that with which nodes
-    may not leave; `calls` what was changed, `shown` the authorizations of all requests.
+    may not leave; `others` are migrations besides those of nodes, to which changes of factors come
+    where it is `slow`. `calls` is what was changed, `shown` the authorizations of all requests.
     """
 
     def __init__(self) -> None:
@@ -23,34 +24,36 @@ class FakeStore:
         self.calls: list[str] = []
         self.refusing = ""
         self.staying = ""
+        self.others: list[Json] = []
+        self.slow = False
         self.shown: set[str] = set()
         self.under = 0
         self.ring = 0
         self.url = ""
 
     async def _topology(self, _: web.Request) -> web.Response:
-        leaving = [name for name, node in self.nodes.items() if node["status"] == "draining"]
+        kinds = {"draining": "node_deletion", "joining": "node_addition"}
+        of_nodes = [
+            migration(kinds[node["status"]], name)
+            for name, node in self.nodes.items()
+            if node["status"] in kinds
+        ]
         return web.json_response(
             {
                 "ring_version": self.ring,
                 "phase": "stable",
                 "under_replicated_ranges": self.under,
                 "hints_waiting": 7,
-                "migrations": [
-                    {
-                        "migration_id": f"m-{name}",
-                        "type": "node_deletion",
-                        "node_id": name,
-                        "tenant_id": "",
-                        "status": "in_progress",
-                        "keys_migrated": 50,
-                        "total_keys": 200,
-                        "percentage": 25,
-                    }
-                    for name in leaving
-                ],
+                "migrations": [*of_nodes, *self.others],
             }
         )
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"].removeprefix("m-")
+        self.calls.append(f"cancel {name}")
+        back = {"draining": "active", "joining": "inactive"}
+        self.nodes[name]["status"] = back[self.nodes[name]["status"]]
+        return web.json_response({"status": "success"}, status=202)
 
     async def _remove(self, request: web.Request) -> web.Response:
         if self.staying:
@@ -99,7 +102,11 @@ class FakeStore:
     async def _factor(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         self.calls.append(f"factor {name}")
-        self.tenants[name]["replication_factor"] = (await request.json())["replication_factor"]
+        if self.slow:
+            self.others = [migration("replication_change", name)]
+        else:
+            factor = (await request.json())["replication_factor"]
+            self.tenants[name]["replication_factor"] = factor
         return web.json_response({"status": "success"})
 
     @web.middleware
@@ -118,6 +125,7 @@ class FakeStore:
                 web.get("/v1/admin/storage-nodes", self._list),
                 web.post("/v1/admin/storage-nodes", self._add),
                 web.delete("/v1/admin/storage-nodes/{name}", self._remove),
+                web.post("/v1/admin/migrations/{id}/cancel", self._cancel),
                 web.post("/v1/tenants", self._create),
                 web.get("/v1/tenants/{name}", self._tenant),
                 web.put("/v1/tenants/{name}/policy", self._policy),
@@ -132,6 +140,23 @@ class FakeStore:
             yield self
         finally:
             await runner.cleanup()
+
+
+def migration(kind: str, of: str, waiting_for: str = "") -> Json:
+    """One that has not ended, of a node or (`replication_change`) a tenant."""
+    of_tenant = kind == "replication_change"
+    return {
+        "migration_id": f"m-{of}",
+        "type": kind,
+        "node_id": "" if of_tenant else of,
+        "tenant_id": of if of_tenant else "",
+        "status": "in_progress",
+        "stage": "copying",
+        "keys_migrated": 50,
+        "total_keys": 200,
+        "percentage": 25,
+        "waiting_for": waiting_for,
+    }
 
 
 def refusal(status: int, code: str, message: str) -> web.Response:

@@ -82,6 +82,24 @@ def test_what_keeps_it_from_being_ready(change: dict[str, Any], reason: Reason) 
     assert (verdict.status, verdict.reason) == ("False", reason)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settled": 0},
+        {"topology": Topology(3, work=(Work("m", "replication_change", "acme", "x"),))},
+    ],
+)
+def test_a_refusal_that_may_pass_is_not_for_good(change: dict[str, Any]) -> None:
+    """A factor that is lowered with `replicas` is lowered first."""
+    store = replace(WHOLE.store, **change)
+    refused = replace(WHOLE, spec=KVClusterSpec(replicas=2, tenants=[]), store=store)
+    refused = replace(refused, size=Size(3, refusal="tenants want 3"))
+    assert ConditionType.STALLED not in {each.type for each in kv_verdicts(refused)}
+    doing = found(refused, ConditionType.RECONCILING)
+    assert doing.reason is Reason.NODES_LEAVING
+    assert doing.message.endswith("; tenants want 3")
+
+
 def test_without_one_node_it_is_ready_and_not_finished() -> None:
     facts = replace(WHOLE, storage=pods(3, 2))
     assert found(facts).status == "True"
@@ -100,6 +118,17 @@ def test_while_a_node_leaves_the_store_is_ready_and_not_finished() -> None:
     status = kv_status(facts, 1)
     assert (status.nodes, status.leaving) == (4, [leaving])
     assert [each.percent for each in status.migrations or []] == [25]
+
+
+def test_what_a_migration_waits_for_is_told() -> None:
+    leaving, text = "demo-kv-storage-3", "waiting for demo-kv-storage-1 to answer"
+    work = Work("m", "node_deletion", leaving, "in_progress", 25, "copying", text)
+    store = replace(WHOLE.store, members=4, topology=Topology(4, 0, 0, (work,)))
+    facts = replace(WHOLE, size=Size(4, (leaving,)), storage=pods(4), store=store)
+    doing = found(facts, ConditionType.RECONCILING)
+    assert doing.message.endswith(f"leaving: {leaving}; node_deletion of {leaving}: {text}")
+    (told,) = kv_status(facts, 1).migrations or []
+    assert (told.stage, told.waiting_for) == ("copying", text)
 
 
 def test_ranges_without_a_replica_are_told() -> None:

@@ -235,14 +235,25 @@ class KVCoordinatorNumbers(Model):
     ready_replicas: int = Field(0, ge=0, description="That are ready.")
 
 
+MOST_MIGRATIONS = 20
+
+
 class KVMigration(Model):
     """A change of members or of a replication factor that has not ended."""
 
     id: str = Field(description="Its id in the coordinators' API.")
-    type: str = Field(description="node_addition, node_deletion or replication_change.")
+    type: str = Field(
+        description="node_addition, node_deletion, node_replacement or replication_change."
+    )
     of: str = Field(description="The storage node or the tenant.")
     status: str = Field(description="pending or in_progress.")
+    stage: str | None = Field(
+        None, description="waiting, clearing, copying, settling, cleaning or undoing."
+    )
     percent: int = Field(0, ge=0, le=100, description="How far it is.")
+    waiting_for: str | None = Field(
+        None, description="Why it does not go on; absent while it does, or waits for its turn."
+    )
 
 
 class KVClusterStatus(Model):
@@ -284,8 +295,10 @@ class KVClusterStatus(Model):
         ge=0,
         description="Writes kept for storage nodes that missed them; absent while unknown.",
     )
-    migrations: Annotated[list[KVMigration], Field(max_length=20)] | None = Field(
-        None, description="Migrations that have not ended; absent without."
+    migrations: Annotated[list[KVMigration], Field(max_length=MOST_MIGRATIONS)] | None = Field(
+        None,
+        description="Migrations that have not ended: the one under way, and the oldest others, "
+        f"{MOST_MIGRATIONS} in all; absent without.",
     )
     lease: str | None = Field(
         None, description="The Lease by which coordinators choose the one that leads maintenance."

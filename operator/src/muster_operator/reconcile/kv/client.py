@@ -68,13 +68,20 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A migration that has not ended; `of` is the storage node or the tenant."""
+    """A migration that has not ended.
+
+    Args:
+        of: the storage node or the tenant.
+        waiting_for: why it does not go on; empty where it does.
+    """
 
     id: str
     type: str
     of: str
     status: str
     percent: int = 0
+    stage: str = ""
+    waiting_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,4 +236,6 @@ def _work(migration: Mapping[str, Any]) -> Work:
         str(migration["node_id"] or migration["tenant_id"]),
         str(migration["status"]),
         int(migration["percentage"]),
+        str(migration["stage"]),
+        str(migration["waiting_for"]),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from muster_api.conditions import ConditionType, Reason
 from muster_api.coordinator import Endpoints
 from muster_api.kvcluster import (
+    MOST_MIGRATIONS,
     KVClusterSpec,
     KVClusterStatus,
     KVCoordinatorNumbers,
@@ -22,6 +23,7 @@ from muster_operator.reconcile.scheduled import scheduled
 
 _ENOUGH_FOR_LOSS = 2
 _FACTOR_FOR_LOSS = 3
+_UNDER_WAY = "in_progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,13 @@ def kv_verdicts(facts: KvFacts) -> list[Verdict]:
     rollouts = (facts.storage, facts.coordinators)
     failure = next((each.failure for each in rollouts if each.failure), "")
     detail = failure or facts.unplaced.message or facts.trouble or facts.store.refusal
+    detail = detail or _waiting_for(facts.store.topology) or facts.size.refusal
     obstacle, unfinished = _obstacle(facts), _unfinished(facts)
     existing = facts.storage.existing + facts.coordinators.existing
     standing = Standing(
         obstacle=obstacle.because(detail) if obstacle else None,
         unfinished=unfinished.because(detail) if unfinished else None,
-        problem=facts.problem or refused_scale_down(facts.spec, facts.size),
+        problem=facts.problem or (None if _changing(facts) else _refused_scale_down(facts)),
         stopping=existing if facts.spec.suspend else None,
         paused=facts.paused,
         good=f"{_nodes(facts)}, {_coordinators(facts)}",
@@ -124,22 +127,45 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
 
 
 def _migrations(topology: Topology | None) -> list[KVMigration] | None:
-    found = topology.work if topology else ()
+    # What is under way comes first, then the oldest.
+    found = sorted(topology.work if topology else (), key=lambda each: each.status != _UNDER_WAY)
     return [
         KVMigration(
-            id=each.id, type=each.type, of=each.of, status=each.status, percent=each.percent
+            id=each.id,
+            type=each.type,
+            of=each.of,
+            status=each.status,
+            stage=each.stage or None,
+            percent=each.percent,
+            waiting_for=each.waiting_for or None,
         )
-        for each in found
+        for each in found[:MOST_MIGRATIONS]
     ] or None
 
 
-def refused_scale_down(spec: KVClusterSpec, size: Size) -> Finding | None:
+def _waiting_for(topology: Topology | None) -> str:
+    """Why the first migration that does not go on does not."""
+    found = topology.work if topology else ()
+    return next(
+        (f"{each.type} of {each.of}: {each.waiting_for}" for each in found if each.waiting_for), ""
+    )
+
+
+def _changing(facts: KvFacts) -> bool:
+    """Whether something is under way after which a node may go, such as a lower factor."""
+    topology = facts.store.topology
+    return topology is not None and (
+        bool(topology.work) or facts.store.settled < facts.store.present
+    )
+
+
+def _refused_scale_down(facts: KvFacts) -> Finding | None:
     """What is said where fewer storage nodes are wanted and none can go."""
-    if not size.refusal:
+    if not facts.size.refusal:
         return None
     message = (
-        f"spec.replicas is {spec.replicas}, and {size.nodes} storage nodes hold data: none is "
-        f"taken away, for {size.refusal}; write replicas: {size.nodes}"
+        f"spec.replicas is {facts.spec.replicas}, and {facts.nodes} storage nodes hold data: none "
+        f"is taken away, for {facts.size.refusal}; write replicas: {facts.nodes}"
     )
     return Finding(Reason.SCALE_DOWN_REFUSED, message)
 
