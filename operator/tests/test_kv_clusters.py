@@ -105,10 +105,10 @@ async def test_a_node_goes_when_its_records_are_elsewhere(space: Space, store: F
     assert await storage_nodes(space) == 4
     volumes = {each["metadata"]["name"] for each in await space.cluster.list(CLAIMS, space.name)}
     assert f"data-{last}" in volumes
-    # More are wanted again, but it has left: it comes back with an empty volume.
-    await space.store(f"{{replicas: 4, {tenants}}}")
     first = await space.the(CLAIMS, f"data-{last}")
     store.nodes[last]["status"] = "inactive"
+    # More are wanted again, but it has left: it comes back with an empty volume.
+    await space.store(f"{{replicas: 4, {tenants}}}")
 
     async def renewed() -> bool:
         await space.run_pods()

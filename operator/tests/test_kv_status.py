@@ -14,7 +14,13 @@ from muster_operator.reconcile.kv.client import Member, Topology, Work
 from muster_operator.reconcile.kv.reconciler import held_nodes, is_whole, remembered
 from muster_operator.reconcile.kv.size import Size
 from muster_operator.reconcile.kv.status import KvFacts, kv_status, kv_verdicts
-from muster_operator.reconcile.kv.store import StoreState, Wanted, joined, unregistered
+from muster_operator.reconcile.kv.store import (
+    StoreState,
+    Wanted,
+    joined,
+    known_nodes,
+    unregistered,
+)
 from muster_operator.reconcile.rollout import Rollout
 from muster_operator.resources import Key
 
@@ -51,17 +57,18 @@ def test_what_is_whole_is_ready_and_nothing_else_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "nodes"),
+    ("change", "size"),
     [
-        ({"members": 2}, 3),
-        ({"settled": 0}, 3),
-        ({"topology": Topology(3, 1, 0)}, 3),
-        ({"members": 4}, 4),
+        ({"members": 2}, Size(3)),
+        ({"settled": 0}, Size(3)),
+        ({"topology": Topology(3, 1, 0)}, Size(3)),
+        ({"members": 4}, Size(4)),
+        ({}, Size(3, leaving=("demo-kv-storage-2",))),
     ],
 )
-def test_what_changes_by_itself_is_looked_at_more_often(change: dict[str, Any], nodes: int) -> None:
-    assert is_whole(WHOLE.store, 3, WHOLE.spec)
-    assert not is_whole(replace(WHOLE.store, **change), nodes, WHOLE.spec)
+def test_what_changes_by_itself_is_looked_at_more_often(change: dict[str, Any], size: Size) -> None:
+    assert is_whole(WHOLE.store, Size(3), WHOLE.spec)
+    assert not is_whole(replace(WHOLE.store, **change), size, WHOLE.spec)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +136,12 @@ def test_what_a_migration_waits_for_is_told() -> None:
     assert doing.message.endswith(f"leaving: {leaving}; node_deletion of {leaving}: {text}")
     (told,) = kv_status(facts, 1).migrations or []
     assert (told.stage, told.waiting_for) == ("copying", text)
+
+
+def test_a_node_whose_former_volume_is_still_there_is_yet_to_come() -> None:
+    facts = replace(WHOLE, spec=KVClusterSpec(replicas=4, tenants=[ACME]))
+    doing = found(facts, ConditionType.RECONCILING)
+    assert doing.message.startswith("3 storage nodes, 4 wanted")
 
 
 def test_ranges_without_a_replica_are_told() -> None:
@@ -216,3 +229,12 @@ def test_only_the_clusters_own_active_nodes_have_joined() -> None:
         "other": Member("h", 1, "active"),
     }
     assert joined(wanted(), listed) == 2
+
+
+def test_every_member_of_the_cluster_is_known_to_have_a_pod() -> None:
+    def at(number: int, status: str, host: str = HOST) -> tuple[str, Member]:
+        return f"demo-kv-storage-{number}", Member(host.format(number), 1, status)
+
+    listed = dict([at(0, "active"), at(3, "draining"), at(4, "inactive"), at(5, "active", "h")])
+    assert known_nodes(KEY, listed) == 4
+    assert known_nodes(KEY, {"other-9": Member("h", 1, "active")}) == 0

@@ -272,7 +272,9 @@ class KVClusterStatus(Model):
         description="Storage nodes that hold data, even while suspended; one less when one left.",
     )
     leaving: Annotated[list[str], Field(max_length=100)] | None = Field(
-        None, description="Storage nodes whose records are moved away; absent without."
+        None,
+        description="Storage nodes that go: their records are moved away, or their coming is "
+        "cancelled; absent without.",
     )
     members: int | None = Field(
         None, ge=0, description="Storage nodes that have joined; absent while unknown."

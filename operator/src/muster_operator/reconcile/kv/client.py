@@ -160,6 +160,10 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
         """Have a storage node's records moved away; asking again changes nothing."""
         await self._ask("DELETE", self._url("admin/storage-nodes", node))
 
+    async def cancel(self, migration: str) -> None:
+        """Have a migration ended that is not too far; asking again changes nothing."""
+        await self._ask("POST", self._url("admin/migrations", migration, "cancel"))
+
     async def tenant(self, name: str) -> Mapping[str, Any] | None:
         """A tenant: `replication_factor` and `policy`; None where there is none."""
         try:

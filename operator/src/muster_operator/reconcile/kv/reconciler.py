@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -114,7 +114,7 @@ class KvReconciler:
             return Outcome("working", _FORMER_SECONDS)
         if held.problem:
             return await self._report(seen, Applied(seen.live, held.problem))
-        size = await self._size(seen, held.access)
+        size = await self._with_room(seen, await self._size(seen, held.access))
         given = KvInput(
             *(seen.owner, spec, size.nodes, held.database, held.token, held.redis),
             *(held.keys, held.admin, held.node_tls),
@@ -127,7 +127,7 @@ class KvReconciler:
         for name in applied.pruned:
             await self._world.events.post(body, EventReason.PRUNED, f"removed {name}")
         store = await self._settle(seen, applied, size, held.access)
-        return await self._report(seen, applied, store, size)
+        return await self._report(seen, applied, store, size.with_all(store.known))
 
     async def _refuse(self, body: Manifest, invalid: ValidationError) -> Outcome:
         problem = Finding(Reason.INVALID_SPEC, str(invalid))
@@ -162,6 +162,21 @@ class KvReconciler:
             return sizing.unchanged
         async with StoreClient(self._faces(seen.owner.key), access) as client:
             return await settle_size(client, sizing)
+
+    async def _with_room(self, seen: _Seen, size: Size) -> Size:
+        """The size that there can be now: a node comes back when its former volume has gone.
+
+        A StatefulSet that is smaller only for a moment may keep the pod that was to go, with a
+        volume that goes when its pod does.
+        """
+        # Without any the StatefulSet itself waits for volumes that go.
+        held = seen.sizing.held or size.nodes
+        for number in range(held, size.nodes):
+            name = naming.kv_claim(naming.kv_node(seen.owner.key.name, number))
+            claim = await self._cluster.get(CLAIMS, seen.owner.key.namespace, name)
+            if claim and "deletionTimestamp" in claim["metadata"]:
+                return replace(size, nodes=number)
+        return size
 
     async def _drop_volume(self, seen: _Seen, node: str) -> None:
         """Remove the volume of a storage node that has left; it goes when its pod is gone."""
@@ -237,7 +252,7 @@ class KvReconciler:
             return outcome(verdicts, _FORMER_SECONDS)
         if facts.paused or facts.problem or seen.spec.suspend:
             return outcome(verdicts)
-        whole = is_whole(store, size.nodes, seen.spec)
+        whole = is_whole(store, size, seen.spec)
         return outcome(verdicts, _LOOK_SECONDS if whole else _UNFINISHED_SECONDS)
 
 
@@ -247,10 +262,11 @@ def held_nodes(body: Manifest, storage: Manifest | None) -> int:
     return max(said, int(storage["spec"].get("replicas", 0)) if storage else 0)
 
 
-def is_whole(store: StoreState, nodes: int, spec: KVClusterSpec) -> bool:
+def is_whole(store: StoreState, size: Size, spec: KVClusterSpec) -> bool:
     """Whether the store is as wanted, so that a look now and then is enough; pure."""
     return (
-        store.members >= nodes == spec.replicas
+        store.members >= size.nodes == spec.replicas
+        and not size.leaving
         and store.settled >= len(spec.tenants or [])
         and not (store.topology and store.topology.under_replicated)
     )

@@ -1,13 +1,21 @@
 """How many storage nodes a store is to have now: one goes when its records are with the others."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from muster_operator import naming
-from muster_operator.reconcile.kv.client import AnswerError, Member, SilentError, StoreClient
+from muster_operator.reconcile.kv.client import (
+    AnswerError,
+    Member,
+    SilentError,
+    StoreClient,
+    Topology,
+    Work,
+)
 
 ACTIVE, DRAINING, INACTIVE = "active", "draining", "inactive"
+ADDITION, DELETION = "node_addition", "node_deletion"
 
 
 class Step(Enum):
@@ -18,6 +26,8 @@ class Step(Enum):
     """Have its records moved to the others."""
     WAIT = auto()
     """They are being moved."""
+    CANCEL = auto()
+    """It comes and is wanted no more, or goes and is wanted again."""
     FORGET = auto()
     """It never joined: its pod goes, its volume stays."""
     TAKE = auto()
@@ -30,7 +40,7 @@ class Size:
 
     Args:
         nodes: storage nodes that there are to be pods of.
-        leaving: whose records are being moved.
+        leaving: whose records are being moved away, or whose coming is cancelled.
         left: that have left, and whose volume is to go.
         refusal: why none goes although fewer are wanted.
     """
@@ -39,6 +49,10 @@ class Size:
     leaving: tuple[str, ...] = ()
     left: str = ""
     refusal: str = ""
+
+    def with_all(self, members: int) -> "Size":
+        """The same with pods for so many members, of which one may have none."""
+        return replace(self, nodes=max(self.nodes, members))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +81,43 @@ class Sizing:
         return Size(max(self.held, self.wanted), self.leaving)
 
 
-def next_step(sizing: Sizing, listed: Mapping[str, Member]) -> Step:
+def next_step(sizing: Sizing, listed: Mapping[str, Member], under_way: str = "") -> Step:
     """What is to be done; pure.
 
     A node that was asked to leave and has left goes in any case, also where more are wanted again:
     it serves nothing more, and comes back with an empty volume.
+
+    Args:
+        under_way: the type of the last node's migration that has not ended; empty without.
     """
     if sizing.held == 0:
         return Step.NOTHING
     there = listed.get(sizing.last)
-    fewer = sizing.wanted < sizing.held
+    fewer, asked = sizing.wanted < sizing.held, sizing.last in sizing.leaving
     match there.status if there else None:
-        case "inactive" if fewer or sizing.last in sizing.leaving:
+        case "inactive" if fewer or asked:
             step = Step.TAKE
         case "draining":
-            step = Step.WAIT
+            # Not what somebody else asked for.
+            back = asked and not fewer and under_way == DELETION
+            step = Step.CANCEL if back else Step.WAIT
         case _ if not fewer:
             step = Step.NOTHING
         case None:
             step = Step.FORGET if _rest_is_there(sizing, listed) else Step.WAIT
+        case "joining":
+            step = Step.CANCEL if under_way == ADDITION else Step.WAIT
         case _:
             step = Step.ASK
     return step
+
+
+def migration_of(node: str, topology: Topology) -> Work | None:
+    """The migration that brings a storage node or takes it away; None where none is open; pure."""
+    found = (
+        each for each in topology.work if each.of == node and each.type in {ADDITION, DELETION}
+    )
+    return next(found, None)
 
 
 def _rest_is_there(sizing: Sizing, listed: Mapping[str, Member]) -> bool:
@@ -101,9 +130,12 @@ async def settle_size(client: StoreClient, sizing: Sizing) -> Size:
     """Ask coordinators for what is next."""
     try:
         listed = await client.members()
-        step = next_step(sizing, listed)
+        work = migration_of(sizing.last, await client.topology())
+        step = next_step(sizing, listed, work.type if work else "")
         if step is Step.ASK:
             await client.remove(sizing.last)
+        if step is Step.CANCEL and work:
+            await client.cancel(work.id)
     except SilentError:
         return sizing.unchanged
     except AnswerError as refused:
@@ -123,5 +155,5 @@ def size_after(step: Step, sizing: Sizing, listed: Mapping[str, Member]) -> Size
             return Size(held - 1, left=sizing.last)
     names = (naming.kv_node(sizing.name, number) for number in range(held))
     leaving = {name for name in names if name in listed and listed[name].status == DRAINING}
-    asked = {sizing.last} if step is Step.ASK else set()
+    asked = {sizing.last} if step in {Step.ASK, Step.CANCEL} else set()
     return Size(held, tuple(sorted(leaving | asked)))

@@ -212,8 +212,10 @@ def _store_obstacle(facts: KvFacts) -> Finding | None:
 def _unfinished(facts: KvFacts) -> Finding | None:
     if facts.storage.ready < facts.nodes:
         return Finding(Reason.NODES_STARTING, _nodes(facts))
-    if facts.nodes > facts.spec.replicas:
+    if facts.nodes > facts.spec.replicas or facts.size.leaving:
         return Finding(Reason.NODES_LEAVING, _leaving(facts))
+    if facts.nodes < facts.spec.replicas:
+        return Finding(Reason.NODES_STARTING, _coming(facts))
     if facts.coordinators.ready < facts.coordinators.wanted:
         return Finding(Reason.PODS_STARTING, _coordinators(facts))
     if facts.store.settled < facts.declared:
@@ -224,6 +226,11 @@ def _unfinished(facts: KvFacts) -> Finding | None:
 def _leaving(facts: KvFacts) -> str:
     names = ", ".join(facts.size.leaving) or "none yet"
     return f"{facts.nodes} storage nodes, {facts.spec.replicas} wanted; leaving: {names}"
+
+
+def _coming(facts: KvFacts) -> str:
+    numbers = f"{facts.nodes} storage nodes, {facts.spec.replicas} wanted"
+    return f"{numbers}; the volume of the one that left is still being removed"
 
 
 def _settled(facts: KvFacts) -> str:

@@ -18,6 +18,8 @@ from muster_operator.reconcile.kv.client import (
 from muster_operator.reconcile.kv.size import ACTIVE, DRAINING, INACTIVE
 from muster_operator.resources import Key, Manifest
 
+_FACTOR_CHANGE = "replication_change"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
@@ -28,6 +30,7 @@ class StoreState:
         members: storage nodes of this cluster that have joined.
         present: declared tenants that exist.
         settled: of these, those that are as declared.
+        known: how many storage nodes there must be for each member to have a pod.
         refusal: the first sentence with which a coordinator refused something.
         topology: how the store stands; None where they are silent.
     """
@@ -37,6 +40,7 @@ class StoreState:
     members: int = 0
     present: int = 0
     settled: int = 0
+    known: int = 0
     refusal: str = ""
     topology: Topology | None = None
 
@@ -76,24 +80,34 @@ async def settle_store(client: StoreClient, wanted: Wanted) -> StoreState:
         if missing:
             listed = await client.members()
         members = joined(wanted, listed)
+        topology = await client.topology()
+        moving = {each.of for each in topology.work if each.type == _FACTOR_CHANGE}
         present, settled = 0, 0
         for tenant in wanted.spec.tenants or []:
             # Nodes that come after the first tenant join by moving data; before it, at once.
             if members < wanted.nodes and await client.tenant(tenant.name) is None:
                 continue
             try:
-                same = await _settle_tenant(client, tenant)
+                same = await _settle_tenant(client, tenant, moving=tenant.name in moving)
             except AnswerError as refused:
                 refusals.append(f"tenant {tenant.name}: {refused}")
                 continue
             present, settled = present + 1, settled + same
-        topology = await client.topology()
     except SilentError as silent:
         return StoreState(silent=str(silent))
     except AnswerError as refused:
         return StoreState(silent=str(refused))
     refusal = next(iter(refusals), "")
-    return StoreState("", topology.ring_version, members, present, settled, refusal, topology)
+    return StoreState(
+        "",
+        topology.ring_version,
+        members,
+        present,
+        settled,
+        known_nodes(wanted.cluster, listed),
+        refusal,
+        topology,
+    )
 
 
 def unregistered(wanted: Wanted, listed: Mapping[str, Member]) -> list[tuple[str, Member]]:
@@ -121,6 +135,20 @@ def joined(wanted: Wanted, listed: Mapping[str, Member]) -> int:
     return sum(listed[name].status in {ACTIVE, DRAINING} for name in names & listed.keys())
 
 
+def known_nodes(cluster: Key, listed: Mapping[str, Member]) -> int:
+    """How many storage nodes there must be for each member of the cluster to have a pod; pure.
+
+    There may be more than a status tells of: of a former KVCluster, whose volumes were kept.
+    """
+    numbers = (
+        _ordinal(name)[0] + 1
+        for name, member in listed.items()
+        if member.status != INACTIVE and name == naming.kv_node(cluster.name, _ordinal(name)[0])
+        if member.host == naming.kv_node_host(cluster, name)
+    )
+    return max(numbers, default=0)
+
+
 def ready_nodes(pods: Sequence[Manifest], nodes: int) -> dict[str, str]:
     """The ready pods of the first `nodes` storage nodes, with the Kubernetes node of each."""
     return {
@@ -142,8 +170,12 @@ def _ordinal(name: str) -> tuple[int, str]:
     return (int(number) if number.isdecimal() else 0, name)
 
 
-async def _settle_tenant(client: StoreClient, tenant: KVTenant) -> bool:
-    """Make or change a tenant; whether it is as declared now."""
+async def _settle_tenant(client: StoreClient, tenant: KVTenant, *, moving: bool) -> bool:
+    """Make or change a tenant; whether it is as declared now, and stays so.
+
+    Args:
+        moving: whether its replication factor is being changed.
+    """
     there = await client.tenant(tenant.name)
     if there is None:
         await client.create(tenant)
@@ -152,7 +184,7 @@ async def _settle_tenant(client: StoreClient, tenant: KVTenant) -> bool:
     wanted = policy(tenant)
     if {name: held.get(name) for name in wanted} != wanted:
         await client.set_policy(tenant)
-    if there.get("replication_factor") == tenant.replication_factor:
+    if there.get("replication_factor") == tenant.replication_factor and not moving:
         return True
     await client.set_factor(tenant)
     return False

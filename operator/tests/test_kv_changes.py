@@ -1,0 +1,219 @@
+"""A KVCluster whose spec changes while the last change is under way, on a real API server."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from muster_api.kvcluster import MOST_MIGRATIONS
+from muster_operator.resources import (
+    CLAIMS,
+    DISRUPTION_BUDGETS,
+    EVENTS,
+    KV_CLUSTERS,
+    STATEFUL_SETS,
+    Key,
+)
+from muster_testing.waiting import eventually
+
+from .conftest import Operators, Space
+from .stores import FakeStore, migration
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("operator")]
+
+STORAGE, LAST = "demo-kv-storage", "demo-kv-storage-3"
+TENANTS = "tenants: [{name: acme}]"
+FOUR, THREE = f"{{replicas: 4, {TENANTS}}}", f"{{replicas: 3, {TENANTS}}}"
+HELD = "example.com/held"
+
+
+@pytest_asyncio.fixture
+async def store(operators: Operators, space: Space) -> AsyncIterator[FakeStore]:
+    async with FakeStore().serving() as serving:
+        operators.urls[Key("KVCluster", space.name, "demo")] = serving.url
+        yield serving
+
+
+async def status(space: Space) -> dict[str, Any]:
+    """The status, once it is about the present spec."""
+
+    async def seen() -> dict[str, Any]:
+        body = await space.the(KV_CLUSTERS, "demo")
+        found: dict[str, Any] = body.get("status", {})
+        assert found.get("observedGeneration") == body["metadata"]["generation"], found
+        return found
+
+    return await eventually(seen, what="the spec is looked at")
+
+
+async def storage_nodes(space: Space) -> int:
+    return int((await space.the(STATEFUL_SETS, STORAGE))["spec"]["replicas"])
+
+
+async def until_nodes(space: Space, number: int) -> None:
+    async def there() -> bool:
+        await space.run_pods()
+        assert await storage_nodes(space) == number
+        return True
+
+    await eventually(there, what=f"{number} storage nodes")
+
+
+async def until_state(space: Space, store: FakeStore, state: str) -> None:
+    """Wait until coordinators have the last node in that state."""
+
+    async def so() -> bool:
+        await space.run_pods()
+        return bool(store.nodes.get(LAST, {}).get("status") == state)
+
+    await eventually(so, what=f"{LAST} is {state}")
+
+
+async def settled(space: Space) -> None:
+    """Wait until it is as the spec says, and nothing is under way."""
+
+    async def so() -> bool:
+        await space.run_pods()
+        await status(space)
+        said = await space.conditions(KV_CLUSTERS)
+        assert said["Ready"]["status"] == "True", said["Ready"]
+        assert not said.keys() & {"Reconciling", "Stalled"}, said
+        return True
+
+    await eventually(so, what="it is settled")
+
+
+async def test_a_node_that_comes_and_is_wanted_no_more_is_not_waited_for(
+    space: Space, store: FakeStore
+) -> None:
+    await space.store(THREE)
+    await space.until_ready(KV_CLUSTERS)
+    await space.store(FOUR)
+    await until_state(space, store, "joining")
+    # Coordinators would refuse to remove it.
+    store.staying = "it is still joining"
+    await space.store(THREE)
+    await until_nodes(space, 3)
+    await settled(space)
+    assert store.nodes[LAST]["status"] == "inactive"
+    assert [call for call in store.calls if call.endswith(LAST)] == [
+        f"add {LAST}",
+        f"cancel {LAST}",
+    ]
+    events = await space.cluster.list(EVENTS, space.name)
+    assert not [each for each in events if "ScaleDownRefused" in str(each.get("note"))]
+
+
+async def test_a_node_that_goes_and_is_wanted_again_stays(space: Space, store: FakeStore) -> None:
+    await space.store(FOUR)
+    await space.until_ready(KV_CLUSTERS)
+    before = await space.the(CLAIMS, f"data-{LAST}")
+    await space.store(THREE)
+    await until_state(space, store, "draining")
+    await space.reason(KV_CLUSTERS, "Reconciling", "NodesLeaving")
+    await space.store(FOUR)
+    await until_state(space, store, "active")
+    await settled(space)
+    after = await space.the(CLAIMS, f"data-{LAST}")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert "deletionTimestamp" not in after["metadata"]
+    assert await storage_nodes(space) == 4
+
+
+async def test_a_node_comes_back_when_its_former_volume_is_gone(
+    space: Space, store: FakeStore
+) -> None:
+    claim = f"data-{LAST}"
+    await space.store(FOUR)
+    await space.until_ready(KV_CLUSTERS)
+    # As long as a pod has it, a volume stays.
+    await space.the(CLAIMS, claim)
+    await space.cluster.merge(CLAIMS, space.name, claim, {"metadata": {"finalizers": [HELD]}})
+    await space.store(THREE)
+    await until_state(space, store, "draining")
+    await space.reason(KV_CLUSTERS, "Reconciling", "NodesLeaving")
+    store.nodes[LAST]["status"] = "inactive"
+    await until_nodes(space, 3)
+    await space.store(FOUR)
+    assert (await status(space))["nodes"] == 3
+    assert await storage_nodes(space) == 3
+    said = (await space.conditions(KV_CLUSTERS))["Reconciling"]
+    assert said["message"].startswith("3 storage nodes, 4 wanted")
+    await space.cluster.merge(CLAIMS, space.name, claim, {"metadata": {"finalizers": None}})
+    await until_nodes(space, 4)
+    assert "deletionTimestamp" not in (await space.the(CLAIMS, claim))["metadata"]
+
+
+async def test_a_member_of_a_former_cluster_gets_its_pod_and_leaves_in_order(
+    space: Space, store: FakeStore
+) -> None:
+    """One of the same name whose volumes and database were kept had more storage nodes."""
+    for number in range(4):
+        name = f"{STORAGE}-{number}"
+        node = {"node_id": name, "host": f"{name}.{STORAGE}.{space.name}.svc", "port": 50052}
+        store.nodes[name] = {**node, "zone": "", "virtual_nodes": 150, "status": "active"}
+    store.ring = 4
+    await space.store(THREE)
+    await until_nodes(space, 4)
+    await until_state(space, store, "draining")
+    assert (await status(space))["leaving"] == [LAST]
+    assert await storage_nodes(space) == 4
+    store.nodes[LAST]["status"] = "inactive"
+    await until_nodes(space, 3)
+    await settled(space)
+
+
+async def test_nodes_and_replicas_may_become_fewer_together(space: Space, store: FakeStore) -> None:
+    await space.store(FOUR)
+    await space.until_ready(KV_CLUSTERS)
+    store.staying = "tenants want 3 replicas"
+    store.slow = True
+    await space.store("{replicas: 2, tenants: [{name: acme, replicationFactor: 2}]}")
+    said = await space.reason(KV_CLUSTERS, "Reconciling", "NodesLeaving")
+    assert said["message"].endswith("NODE_IN_USE: tenants want 3 replicas")
+    store.staying, store.others = "", []
+    store.tenants["acme"]["replication_factor"] = 2
+    await until_state(space, store, "draining")
+    events = await space.cluster.list(EVENTS, space.name)
+    assert not [each for each in events if "ScaleDownRefused" in str(each.get("note"))]
+
+
+async def test_a_factor_that_is_set_back_is_asked_for_at_once(
+    space: Space, store: FakeStore
+) -> None:
+    await space.store(TENANTS)
+    await space.until_ready(KV_CLUSTERS)
+    # In force is what is declared, and something else is on its way.
+    store.others = [migration("replication_change", "acme")]
+    await space.store(f"{{consistency: All, {TENANTS}}}")
+    await space.reason(KV_CLUSTERS, "TenantsSettled", "TenantsWaiting")
+    assert "factor acme" in store.calls
+    store.others = []
+    await settled(space)
+
+
+async def test_more_migrations_than_a_status_has_room_for(space: Space, store: FakeStore) -> None:
+    await space.store()
+    await space.until_ready(KV_CLUSTERS)
+    text = f"waiting for {STORAGE}-1 to answer"
+    store.others = [
+        migration("replication_change", f"t-{number}", text)
+        for number in range(MOST_MIGRATIONS + 5)
+    ]
+    await space.store("consistency: All")
+    shown = (await status(space))["migrations"]
+    assert len(shown) == MOST_MIGRATIONS
+    assert (shown[0]["stage"], shown[0]["waitingFor"]) == ("copying", text)
+
+
+async def test_a_drain_is_never_refused_for_ever(space: Space, store: FakeStore) -> None:
+    await space.store("tenants: [{name: acme}, {name: small, replicationFactor: 1}]")
+    await space.until_ready(KV_CLUSTERS)
+
+    async def allowed() -> bool:
+        found = await space.the(DISRUPTION_BUDGETS, STORAGE)
+        assert found.get("status", {}).get("disruptionsAllowed") == 1, found
+        return True
+
+    await eventually(allowed, what="one storage node may go")
