@@ -318,6 +318,11 @@ SLEEPS = condition("Ready", "True", reason="ScaledToZero")
             [condition("Ready", "False"), condition("PodsScheduled", "True")],
             [],
         ),
+        (
+            [condition("Ready", "True"), condition("BackedUp", "Unknown")],
+            [condition("Ready", "True"), condition("BackedUp", "False")],
+            [EventReason.BACKUP_FAILED],
+        ),
     ],
 )
 def test_events_tell_of_changes_and_of_nothing_else(
@@ -369,6 +374,13 @@ def test_troubled_pods_are_told_from_those_that_only_start() -> None:
     assert trouble([pod("a", reason="ContainerCreating")]) == ""
     assert trouble([pod("b", reason="CrashLoopBackOff"), pod("a", reason="ErrImagePull")]) == (
         "pod a: ErrImagePull"
+    )
+    # Of one that is tried again, why it ended is worth more.
+    ended = {"terminated": {"exitCode": 1, "message": "/backup/b: is it a backup?\n"}}
+    waits = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
+    first = {"initContainerStatuses": [{"state": waits, "lastState": ended}]}
+    assert trouble([{"metadata": {"name": "c"}, "status": first}]) == (
+        "pod c: CrashLoopBackOff: /backup/b: is it a backup?"
     )
     long = trouble([pod("a", reason="ErrImagePull", message="x" * 1000)])
     assert len(long) == 300

@@ -1,14 +1,17 @@
 """A KVCluster whose spec changes while the last change is under way, on a real API server."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from muster_api.kvcluster import MOST_MIGRATIONS
+from muster_operator.reconcile.conditions import TIME_FORMAT
 from muster_operator.resources import (
     CLAIMS,
+    CRON_JOBS,
     DISRUPTION_BUDGETS,
     EVENTS,
     KV_CLUSTERS,
@@ -217,3 +220,41 @@ async def test_a_drain_is_never_refused_for_ever(space: Space, store: FakeStore)
         return True
 
     await eventually(allowed, what="one storage node may go")
+
+
+async def test_backups_need_their_volume_and_tell_when_they_fail(
+    space: Space, store: FakeStore
+) -> None:
+    await space.store()
+    await space.until_ready(KV_CLUSTERS)
+    before = await space.the(STATEFUL_SETS, STORAGE)
+    await space.store('backup: {claimName: backups, schedule: "@yearly"}')
+    said = await space.reason(KV_CLUSTERS, "Stalled", "ClaimNotFound")
+    assert "PersistentVolumeClaim backups is missing" in said["message"]
+    after = await space.the(STATEFUL_SETS, STORAGE)
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    volume = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": "backups", "namespace": space.name}
+    await space.cluster.create(CLAIMS, CLAIMS.manifest(metadata, spec=volume))
+    await space.reason(KV_CLUSTERS, "BackedUp", "NoBackup")
+    await space.the(CRON_JOBS, "demo-kv-backup")
+    begun = datetime.now(UTC).strftime(TIME_FORMAT)
+    await written(space, lastScheduleTime=begun)
+    said = await space.reason(KV_CLUSTERS, "BackedUp", "BackupFailed")
+    assert begun in said["message"]
+
+    async def told() -> bool:
+        events = await space.cluster.list(EVENTS, space.name)
+        return any(each.get("reason") == "BackupFailed" for each in events)
+
+    await eventually(told, what="an Event about it")
+    await written(space, lastScheduleTime=begun, lastSuccessfulTime=begun)
+    await space.reason(KV_CLUSTERS, "BackedUp", "BackupMade")
+    assert (await status(space))["lastBackup"] == begun
+
+
+async def written(space: Space, **times: str) -> None:
+    """Let the CronJob's status say so, as its controller does."""
+    metadata = {"name": "demo-kv-backup", "namespace": space.name}
+    manifest = CRON_JOBS.manifest(metadata, status=times)
+    await space.cluster.apply(CRON_JOBS, manifest, sub="status", manager="cronjob-controller")

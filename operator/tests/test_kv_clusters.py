@@ -246,6 +246,9 @@ async def test_a_secured_and_backed_up_cluster(space: Space, store: FakeStore) -
 authentication: {mode: JWT, keys: SharedSecret, secretRef: {name: issuer, key: secret}}
 backup: {claimName: backups}
 """
+    volume = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": "backups", "namespace": space.name}
+    await space.cluster.create(CLAIMS, CLAIMS.manifest(metadata, spec=volume))
     await space.store(spec)
     said = await space.reason(KV_CLUSTERS, "Stalled", "SecretNotFound")
     assert "Secret issuer is missing" in said["message"]

@@ -10,6 +10,7 @@ from muster_api.kv_tenants import KVTenant
 from muster_api.kvcluster import KVClusterSpec
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Verdict
+from muster_operator.reconcile.kv.backups import Backups, backed_up
 from muster_operator.reconcile.kv.client import Member, Topology, Work
 from muster_operator.reconcile.kv.reconciler import held_nodes, is_whole, remembered
 from muster_operator.reconcile.kv.size import Size
@@ -142,6 +143,28 @@ def test_a_node_whose_former_volume_is_still_there_is_yet_to_come() -> None:
     facts = replace(WHOLE, spec=KVClusterSpec(replicas=4, tenants=[ACME]))
     doing = found(facts, ConditionType.RECONCILING)
     assert doing.message.startswith("3 storage nodes, 4 wanted")
+
+
+@pytest.mark.parametrize(
+    ("backups", "status", "reason"),
+    [
+        (Backups(), "Unknown", Reason.NO_BACKUP),
+        (Backups("2026-01-02T03:00:00Z", running=True), "Unknown", Reason.NO_BACKUP),
+        (Backups("2026-01-02T03:00:00Z"), "False", Reason.BACKUP_FAILED),
+        (Backups("2026-01-02T03:00:00Z", "2026-01-01T03:01:00Z"), "False", Reason.BACKUP_FAILED),
+        (
+            Backups("2026-01-02T03:00:00Z", "2026-01-01T03:01:00Z", running=True),
+            "True",
+            Reason.BACKUP_MADE,
+        ),
+        (Backups("2026-01-02T03:00:00Z", "2026-01-02T03:01:00Z"), "True", Reason.BACKUP_MADE),
+        # Made by hand.
+        (Backups("", "2026-01-02T03:01:00Z"), "True", Reason.BACKUP_MADE),
+    ],
+)
+def test_whether_the_last_backup_is_whole(backups: Backups, status: str, reason: Reason) -> None:
+    said = backed_up(backups)
+    assert (said.status, said.reason) == (status, reason)
 
 
 def test_ranges_without_a_replica_are_told() -> None:

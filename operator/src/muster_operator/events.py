@@ -86,6 +86,7 @@ _WARNINGS = {
     EventReason.STALLED,
     EventReason.UNSCHEDULABLE,
     EventReason.WORKER_QUARANTINED,
+    EventReason.BACKUP_FAILED,
 }
 
 

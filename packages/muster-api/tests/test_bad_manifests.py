@@ -323,6 +323,18 @@ CHANGES = [
     (KV_CLUSTER, "virtualNodes: 10", "virtualNodes: 20", "virtualNodes can't be changed"),
     (
         KV_CLUSTER,
+        "",
+        "backup: {claimName: a, restore: b}",
+        "restore is for storage nodes that are made",
+    ),
+    (
+        KV_CLUSTER,
+        "backup: {claimName: a}",
+        "backup: {claimName: a, restore: b}",
+        "restore is for storage nodes that are made",
+    ),
+    (
+        KV_CLUSTER,
         "database: {managed: {}}",
         "database: {secretRef: {name: a, key: b}}",
         "the kind of database can't be changed, for the members",
@@ -396,6 +408,19 @@ def test_what_is_fixed_when_made_is_not_changed(
         assert sentence in refusal(error.value)
     finally:
         objects.delete_namespaced_custom_object(GROUP, VERSION, "default", kind.plural, "fixed")
+
+
+def test_the_name_of_what_is_restored_can_be_corrected(objects: client.CustomObjectsApi) -> None:
+    first = manifest(KV_CLUSTER, "backup: {claimName: a, restore: b}", "restored")
+    made = create(objects, KV_CLUSTER, first, dry_run=False)
+    at = (GROUP, VERSION, "default", KV_CLUSTER.plural, "restored")
+    try:
+        for backup in ({"claimName": "a", "restore": "c"}, {"claimName": "a"}):
+            made["spec"]["backup"] = backup
+            made = cast("dict[str, Any]", objects.replace_namespaced_custom_object(*at, made))
+            assert made["spec"]["backup"].get("restore") == backup.get("restore")
+    finally:
+        objects.delete_namespaced_custom_object(*at)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

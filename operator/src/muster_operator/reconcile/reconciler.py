@@ -121,13 +121,18 @@ def news(
     stalled = find(after, ConditionType.STALLED)
     if stalled and stalled.get("message") != find(before, ConditionType.STALLED).get("message"):
         told.append((EventReason.STALLED, f"{stalled['reason']}: {stalled['message']}"))
-    for kind in (ConditionType.WORKERS_SCHEDULED, ConditionType.PODS_SCHEDULED):
-        placed = find(after, kind)
-        if placed.get("status") == "False" and find(before, kind).get("status") != "False":
-            told.append((EventReason.UNSCHEDULABLE, placed["message"]))
+    for kind, reason in _BECOMES_FALSE.items():
+        found = find(after, kind)
+        if found.get("status") == "False" and find(before, kind).get("status") != "False":
+            told.append((reason, found["message"]))
     return told
 
 
+_BECOMES_FALSE = {
+    ConditionType.WORKERS_SCHEDULED: EventReason.UNSCHEDULABLE,
+    ConditionType.PODS_SCHEDULED: EventReason.UNSCHEDULABLE,
+    ConditionType.BACKED_UP: EventReason.BACKUP_FAILED,
+}
 _AWAKE = {reason.value for reason in (Reason.ALL_READY, Reason.NO_PODS_READY, Reason.ROLLING_OUT)}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from muster_operator.resources import Manifest
 
@@ -79,12 +80,23 @@ def unplaced(pods: Iterable[Manifest]) -> Unplaced:
 def trouble(pods: Iterable[Manifest]) -> str:
     """What keeps the first troubled pod from running, such as an image that can't be pulled."""
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
-        for container in pod.get("status", {}).get("containerStatuses", []):
-            waiting = container.get("state", {}).get("waiting")
-            if waiting and waiting.get("reason") not in _HARMLESS_WAITS:
-                said = ": ".join(filter(None, [waiting.get("reason"), waiting.get("message")]))
-                return _short(f"pod {pod['metadata']['name']}: {said}")
+        status = pod.get("status", {})
+        for kind in ("initContainerStatuses", "containerStatuses"):
+            for container in status.get(kind, []):
+                said = _waits_for(container)
+                if said:
+                    return _short(f"pod {pod['metadata']['name']}: {said}")
     return ""
+
+
+def _waits_for(container: dict[str, Any]) -> str:
+    """What keeps a container from running: how it ended before, rather than that it is retried."""
+    waiting = container.get("state", {}).get("waiting")
+    if not waiting or waiting.get("reason") in _HARMLESS_WAITS:
+        return ""
+    ended = container.get("lastState", {}).get("terminated") or {}
+    message = ended.get("message") or waiting.get("message") or ""
+    return ": ".join(filter(None, [waiting.get("reason"), message.strip()]))
 
 
 def _short(text: str) -> str:

@@ -49,6 +49,10 @@ class ConditionType(Documented):
         "FullyReplicated",
         "Every range of a KVCluster has all its replicas, and they answer.",
     )
+    BACKED_UP = (
+        "BackedUp",
+        "The last backup that the schedule began was made of every storage node.",
+    )
     HIGHLY_AVAILABLE = "HighlyAvailable", "The loss of one pod stops nothing."
 
 
@@ -140,6 +144,16 @@ class Reason(Documented):
         "UnderReplicated",
         "Replicas of some ranges are away or missing; requests go to the others.",
     )
+    CLAIM_NOT_FOUND = (
+        "ClaimNotFound",
+        "The PersistentVolumeClaim of spec.backup is missing.",
+    )
+    BACKUP_MADE = "BackupMade", "Every storage node was backed up."
+    BACKUP_FAILED = (
+        "BackupFailed",
+        "The last backup was not made of every storage node; its Job and pods tell why.",
+    )
+    NO_BACKUP = "NoBackup", "No backup was made yet."
     TOO_FEW_REPLICAS = (
         "TooFewReplicas",
         "A tenant has fewer than three replicas: without one storage node some keys stop.",
@@ -162,6 +176,7 @@ class EventReason(Documented):
         "A worker reported a wrong proof and gets no tasks for a while.",
     )
     NODE_LEFT = "NodeLeft", "A storage node's records are with the others; its volume is removed."
+    BACKUP_FAILED = "BackupFailed", "The last backup was not made of every storage node."
     WORKER_RELEASED = "WorkerReleased", "A worker's quarantine is over; it gets tasks again."
 
 

@@ -160,6 +160,13 @@ class KVClusterSpec(Workload):
             "too, or remove them",
             ".authentication",
         ),
+        Rule(
+            "!has(self.backup) || !has(self.backup.restore) || "
+            "(has(oldSelf.backup) && has(oldSelf.backup.restore))",
+            "restore is for storage nodes that are made, and these are there: delete the "
+            "KVCluster, and make it again with restore",
+            ".backup.restore",
+        ),
     )
 
     image: Image | None = Field(

@@ -41,6 +41,8 @@ def restoring(given: KvInput, container: dict[str, Any]) -> list[dict[str, Any]]
     return [
         {
             "name": "restore",
+            # Why it failed is told in the status of the KVCluster.
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             **{key: container[key] for key in kept},
             "args": [
                 *("--config", f"{FOLDER}/{STORAGE_FILE}"),

@@ -17,6 +17,7 @@ from muster_operator.children.kv.given import KvInput
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
 from muster_operator.reconcile.conditions import Finding, Standing, summary
 from muster_operator.reconcile.kv.access import Access
+from muster_operator.reconcile.kv.backups import backups, lacking_claim
 from muster_operator.reconcile.kv.client import Faces, StoreClient
 from muster_operator.reconcile.kv.secrets import settle_secrets
 from muster_operator.reconcile.kv.size import Size, Sizing, settle_size
@@ -39,7 +40,6 @@ from muster_operator.reconcile.reconciler import (
 from muster_operator.reconcile.rollout import Rollout, rollout, trouble, unplaced
 from muster_operator.resources import (
     CLAIMS,
-    CRON_JOBS,
     DEPLOYMENTS,
     KV_CLUSTERS,
     LEASES,
@@ -112,8 +112,9 @@ class KvReconciler:
         held = await settle_secrets(self._cluster, seen.owner, spec)
         if held.former:
             return Outcome("working", _FORMER_SECONDS)
-        if held.problem:
-            return await self._report(seen, Applied(seen.live, held.problem))
+        problem = held.problem or await lacking_claim(self._cluster, seen.owner, spec)
+        if problem:
+            return await self._report(seen, Applied(seen.live, problem))
         size = await self._with_room(seen, await self._size(seen, held.access))
         given = KvInput(
             *(seen.owner, spec, size.nodes, held.database, held.token, held.redis),
@@ -243,7 +244,7 @@ class KvReconciler:
             problem=applied.problem,
             paused=is_paused(seen.body),
             leader=_leader(owner, applied.live),
-            last_backup=_last_backup(owner, applied.live),
+            backups=backups(owner, applied.live),
         )
         verdicts = kv_verdicts(facts)
         status = kv_status(facts, seen.body["metadata"]["generation"])
@@ -296,9 +297,3 @@ def _leader(owner: Owner, live: Children) -> str:
     """Who holds the Lease; empty where nobody does."""
     lease = live.get((LEASES.kind, naming.kv_coordinator_name(owner.key.name)), {})
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
-
-
-def _last_backup(owner: Owner, live: Children) -> str:
-    """When the last backup of all storage nodes was made; empty where none was."""
-    job = live.get((CRON_JOBS.kind, naming.kv_backup_name(owner.key.name)), {})
-    return str(job.get("status", {}).get("lastSuccessfulTime", ""))

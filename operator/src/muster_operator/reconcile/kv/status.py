@@ -14,6 +14,7 @@ from muster_api.kvcluster import (
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.kv.backups import Backups, backed_up
 from muster_operator.reconcile.kv.client import Topology
 from muster_operator.reconcile.kv.size import Size
 from muster_operator.reconcile.kv.store import StoreState
@@ -37,7 +38,6 @@ class KvFacts:
         database: of the managed PostgreSQL; None where the database is external.
         store: what coordinators said; what they said last where they are silent.
         leader: who leads maintenance; empty where nobody does.
-        last_backup: when; empty where there was none.
     """
 
     owner: Owner
@@ -52,7 +52,7 @@ class KvFacts:
     problem: Finding | None = None
     paused: bool = False
     leader: str = ""
-    last_backup: str = ""
+    backups: Backups = field(default_factory=Backups)
 
     @property
     def nodes(self) -> int:
@@ -88,6 +88,7 @@ def kv_verdicts(facts: KvFacts) -> list[Verdict]:
         _joined(facts),
         *_tenants(facts),
         _replicated(facts),
+        *([backed_up(facts.backups)] if facts.spec.backup else []),
         _available(facts),
     ]
 
@@ -114,7 +115,7 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
         migrations=_migrations(topology),
         lease=naming.kv_coordinator_name(owner.key.name),
         leader=facts.leader or None,
-        last_backup=facts.last_backup or None,
+        last_backup=facts.backups.made or None,
         coordinators=KVCoordinatorNumbers(
             replicas=facts.coordinators.existing, ready_replicas=facts.coordinators.ready
         ),
