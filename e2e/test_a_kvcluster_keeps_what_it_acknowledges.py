@@ -49,6 +49,22 @@ def a_node_is_killed(store: Store) -> None:
     eventually_sync(back, deadline=180, every=0.5, what="the killed node is back")
 
 
+def a_volume_is_lost(store: Store) -> None:
+    """The node gets another one, and on it what the others have."""
+    fleet, name = store.fleet, "data-store-kv-storage-0"
+    before = fleet.cluster.get("pvc", name, fleet.namespace)
+    store.type("Replacing", "delete pvc")
+    store.type("Replacing", "delete pod")
+
+    def another() -> bool:
+        claims = fleet.cluster.list("pvc", fleet.namespace)
+        found = {each["metadata"]["name"]: each["metadata"]["uid"] for each in claims}
+        return found.get(name) not in {None, before["metadata"]["uid"]}
+
+    eventually_sync(another, deadline=180, every=0.5, what="there is another volume")
+    store.settled(300)
+
+
 def one_node_fewer(store: Store) -> None:
     before = store.volumes()
     with store.watched() as seen:
@@ -63,7 +79,7 @@ def one_node_fewer(store: Store) -> None:
         found = conditions(each)
         assert found["Ready"]["status"] == "True", each
         assert found["Reconciling"]["reason"] == "NodesLeaving", each
-        assert found["Reconciling"]["message"].endswith(f"leaving: {LAST}"), each
+        assert f"leaving: {LAST}" in found["Reconciling"]["message"], each
         assert each["nodes"] == 4, each
     assert any(work["of"] == LAST for each in moving for work in each.get("migrations", []))
 
@@ -167,6 +183,7 @@ async def test_a_store_outlives_its_nodes_and_its_volumes(fleet: Fleet, values: 
     async with connected(store) as client:
         async with client.writing():
             await asyncio.to_thread(a_node_is_killed, store)
+            await asyncio.to_thread(a_volume_is_lost, store)
             await asyncio.to_thread(one_node_fewer, store)
             await asyncio.to_thread(too_few_nodes, store)
             await asyncio.to_thread(another_version_is_rolled_out, store, values)
@@ -175,5 +192,7 @@ async def test_a_store_outlives_its_nodes_and_its_volumes(fleet: Fleet, values: 
     await asyncio.to_thread(store.kubectl, "delete", "kvc/store")
     await asyncio.to_thread(made, store, backup={"claimName": "backups", "restore": "now"})
     async with connected(store, client.acknowledged) as client:
+        await client.read_all()
+        await asyncio.to_thread(store.type, "Backups", "restore --merge")
         await client.read_all()
     await asyncio.to_thread(nothing_is_left, store)

@@ -319,6 +319,17 @@ SLEEPS = condition("Ready", "True", reason="ScaledToZero")
             [],
         ),
         (
+            [condition("Ready", "True"), condition("NodesJoined", "False")],
+            [condition("Ready", "True"), condition("NodesJoined", "True")],
+            [EventReason.NODES_JOINED],
+        ),
+        (
+            # Nobody had said that they have not.
+            [condition("Ready", "True"), condition("NodesJoined", "Unknown")],
+            [condition("Ready", "True"), condition("NodesJoined", "True")],
+            [],
+        ),
+        (
             [condition("Ready", "True"), condition("BackedUp", "Unknown")],
             [condition("Ready", "True"), condition("BackedUp", "False")],
             [EventReason.BACKUP_FAILED],

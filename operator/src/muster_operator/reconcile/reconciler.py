@@ -125,6 +125,11 @@ def news(
         found = find(after, kind)
         if found.get("status") == "False" and find(before, kind).get("status") != "False":
             told.append((reason, found["message"]))
+    joined = find(after, ConditionType.NODES_JOINED)
+    # Only after it was known that they had not.
+    waited = find(before, ConditionType.NODES_JOINED).get("status") == "False"
+    if waited and joined.get("status") == "True":
+        told.append((EventReason.NODES_JOINED, joined["message"]))
     return told
 
 

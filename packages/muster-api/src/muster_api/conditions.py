@@ -175,6 +175,10 @@ class EventReason(Documented):
         "WorkerQuarantined",
         "A worker reported a wrong proof and gets no tasks for a while.",
     )
+    NODES_JOINED = (
+        "NodesJoined",
+        "Every storage node has joined, and holds its part of the records.",
+    )
     NODE_LEFT = "NodeLeft", "A storage node's records are with the others; its volume is removed."
     BACKUP_FAILED = "BackupFailed", "The last backup was not made of every storage node."
     WORKER_RELEASED = "WorkerReleased", "A worker's quarantine is over; it gets tasks again."

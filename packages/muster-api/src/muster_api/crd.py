@@ -164,6 +164,11 @@ KV_CLUSTER = Kind(
         Column("Desired", ".spec.replicas", "integer", "Storage nodes that are wanted."),
         Column("Members", ".status.members", "integer", "Storage nodes that have joined."),
         Column(
+            "Replicated",
+            _condition("FullyReplicated", "status"),
+            description="Whether no replica is away or missing.",
+        ),
+        Column(
             "Coordinators",
             ".status.coordinators.readyReplicas",
             "integer",
