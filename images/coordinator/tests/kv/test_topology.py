@@ -12,23 +12,17 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from muster_kv.ranges import WHOLE_RING
-from muster_kv.slots import parse
-from muster_kv.wire.client import NodeClient
-from muster_kv.wire.hello import Identity, Role
-from muster_kv.wire.messages import Page, ScanRange, Tenants
 from muster_protos import kv_pb2 as pb
 from muster_testing.postgres import PostgresServer
 from muster_testing.storage import StorageNode, StorageNodes
 from muster_testing.waiting import eventually
 
+from .changes import ZONES, add, all_there, ended, fill, held, remove
 from .harness import WATCHFUL, Coordinator, process, serving, settings
 from .load import Load
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
-VIRTUAL_NODES = 8
-ZONES = {"s-0": "a", "s-1": "b", "s-2": "b", "s-3": "c"}
 # Failed writes must not be mended by hints: topology and repair are to do it.
 SETTINGS: dict[str, dict[str, Any]] = {
     # The lock goes with its connection, so that who is slow may keep it.
@@ -125,40 +119,12 @@ async def cluster(
             serving(settings(dsn, **SETTINGS, **named), home / "two") as two,
         ):
             for node in nodes[:3]:
-                await _add(one, node)
+                await add(one, node)
             await asyncio.gather(one.healthy(3), two.healthy(3))
             found = Cluster(dsn, (one, two), nodes)
             await found.tenant("t")
             await eventually(found.known, what="the leader knows the data folders")
             yield found
-
-
-async def _add(kv: Coordinator, node: StorageNode) -> str:
-    answer = await kv.grpc.call(
-        "AddStorageNode",
-        node_id=node.node_id,
-        host=node.host,
-        port=node.port,
-        virtual_nodes=VIRTUAL_NODES,
-        zone=ZONES[node.node_id],
-    )
-    assert answer.success, answer.error_message
-    return str(answer.migration_id)
-
-
-async def _remove(kv: Coordinator, node_id: str, *, force: bool = False) -> str:
-    answer = await kv.grpc.call("RemoveStorageNode", node_id=node_id, force=force)
-    assert answer.success, answer.error_message
-    return str(answer.migration_id)
-
-
-async def _ended(kv: Coordinator, migration_id: str, status: str = "completed") -> Any:
-    async def probe() -> Any:
-        found = await kv.grpc.call("GetMigrationStatus", migration_id=migration_id)
-        assert found.status == status, found
-        return found
-
-    return await eventually(probe, deadline=60.0, what=f"the migration is {status}")
 
 
 async def _repaired(kv: Coordinator, repair_id: str) -> Any:
@@ -170,44 +136,11 @@ async def _repaired(kv: Coordinator, repair_id: str) -> Any:
     return await eventually(probe, deadline=60.0, what="the repair is completed")
 
 
-async def _fill(kv: Coordinator, tenant: str, keys: int = 60) -> dict[str, bytes]:
-    written = {f"k{number}": b"%d" % number for number in range(keys)}
-    answers = await asyncio.gather(
-        *(kv.grpc.write(key, value, tenant=tenant) for key, value in written.items())
-    )
-    assert all(answer.success for answer in answers), answers
-    return written
-
-
-async def _held(node: StorageNode, tenant: str) -> set[str]:
-    """The keys of a tenant that a node has itself."""
-    client = NodeClient(node.host, node.port, Identity("test", Role.COORDINATOR, "muster"))
-    client.start()
-    try:
-        await client.ready(10.0)
-        scan = ScanRange(WHOLE_RING, limit=5000, tenants=Tenants((tenant,), exclude=False))
-        page = await client.request(scan, 10.0)
-        assert isinstance(page, Page), page
-        assert not page.more
-        return {parse(slot)[1] for slot, _ in page.items}
-    finally:
-        await client.close()
-
-
-async def _all_there(kv: Coordinator, tenant: str, written: dict[str, bytes]) -> None:
-    """Every acknowledged write is read back: itself, or one that its writer made later."""
-    told = sorted(written.items())
-    found = await asyncio.gather(*(kv.grpc.read(key, tenant=tenant) for key, _ in told))
-    for (key, value), read in zip(told, found, strict=True):
-        assert read.success, (key, read.error_message)
-        assert int(read.value) >= int(value), key
-
-
 async def test_each_zone_has_a_replica_before_any_has_two(cluster: Cluster) -> None:
     kv, spare = cluster.one, await cluster.spare()
     tenant = await cluster.tenant("zones")
-    before = await _fill(kv, tenant)
-    await _ended(kv, await _add(kv, spare))
+    before = await fill(kv, tenant)
+    await ended(kv, await add(kv, spare))
     await _repaired(kv, await cluster.repair())
 
     async def spread() -> bool:
@@ -220,8 +153,8 @@ async def test_each_zone_has_a_replica_before_any_has_two(cluster: Cluster) -> N
     await eventually(spread, what="three zones have all keys once each")
     refused = await kv.grpc.call("RemoveStorageNode", node_id="s-9")
     assert refused.error_code == pb.INVALID_REQUEST
-    await _ended(kv, await _remove(kv, spare.node_id))
-    await _all_there(kv, tenant, before)
+    await ended(kv, await remove(kv, spare.node_id))
+    await all_there(kv, tenant, before)
     refused = await kv.grpc.call("RemoveStorageNode", node_id=(await cluster.members())[0].node_id)
     assert refused.error_code == pb.NODE_IN_USE
     assert "2 would remain, and tenants want 3" in refused.error_message
@@ -229,40 +162,40 @@ async def test_each_zone_has_a_replica_before_any_has_two(cluster: Cluster) -> N
 
 async def test_a_node_comes_and_another_goes_under_load(cluster: Cluster) -> None:
     kv, spare = cluster.one, await cluster.spare()
-    before = await _fill(kv, "t")
+    before = await fill(kv, "t")
     (leaving, *_) = [node for node in await cluster.members() if ZONES[node.node_id] != "b"]
     async with Load([kv.grpc, cluster.two.grpc], writers=4) as load:
-        added = await _ended(kv, await _add(kv, spare))
+        added = await ended(kv, await add(kv, spare))
         assert added.progress.percentage == 100
         assert added.progress.keys_migrated > 0
         assert {node.status for node in (await cluster.listed()).values()} == {"active"}
-        await _ended(kv, await _remove(kv, leaving.node_id))
+        await ended(kv, await remove(kv, leaving.node_id))
         written = dict(load.written)
     assert written
     assert leaving.node_id not in await cluster.listed()
     assert leaving.ask("/ready")[1]["state"] == "decommissioned"
     await leaving.stop()
-    assert before.keys() <= await _held(spare, "t")
-    await _all_there(kv, "t", before | written)
+    assert before.keys() <= await held(spare, "t")
+    await all_there(kv, "t", before | written)
 
 
 async def test_a_replication_factor_is_lowered_and_raised_under_load(cluster: Cluster) -> None:
     kv, other = cluster.one, cluster.two
     tenant = await cluster.tenant("factors", 3)
-    before = await _fill(kv, tenant)
+    before = await fill(kv, tenant)
     async with Load([kv.grpc, other.grpc], writers=4, tenant=tenant) as load:
         for factor in (1, 3):
             asked = await other.grpc.call(
                 "UpdateReplicationFactor", tenant_id=tenant, new_replication_factor=factor
             )
-            await _ended(other, asked.migration_id)
+            await ended(other, asked.migration_id)
             found = await kv.grpc.call("GetTenant", tenant_id=tenant)
             assert found.replication_factor == factor
-            held = [await _held(node, tenant) for node in await cluster.members()]
-            assert {sum(key in keys for keys in held) for key in before} == {factor}
+            replicas = [await held(node, tenant) for node in await cluster.members()]
+            assert {sum(key in keys for keys in replicas) for key in before} == {factor}
         written = dict(load.written)
     assert written
-    await _all_there(kv, tenant, before | written)
+    await all_there(kv, tenant, before | written)
 
 
 async def test_a_node_that_lost_its_disk_is_filled_before_it_is_read(cluster: Cluster) -> None:
@@ -272,7 +205,7 @@ async def test_a_node_that_lost_its_disk_is_filled_before_it_is_read(cluster: Cl
     # Acknowledged by the first and the one whose disk is to be lost; the third knows nothing.
     third.kill()
     await kv.healthy(2)
-    written = await _fill(kv, tenant)
+    written = await fill(kv, tenant)
     lost.kill()
     # Before the others are back: it would fill them.
     first.freeze()
@@ -293,7 +226,7 @@ async def test_a_node_that_lost_its_disk_is_filled_before_it_is_read(cluster: Cl
         return True
 
     await eventually(filled, deadline=60.0, what="it has its data again")
-    assert written.keys() == await _held(lost, tenant)
+    assert written.keys() == await held(lost, tenant)
     await kv.healthy(3)
 
 
@@ -303,7 +236,7 @@ async def test_a_round_repairs_what_reads_have_not_seen(cluster: Cluster) -> Non
     (late, *_) = await cluster.members()
     late.kill()
     await kv.healthy(2)
-    await _fill(kv, tenant)
+    await fill(kv, tenant)
     waiting = await cluster.repair()
     assert await cluster.repair() == waiting
 
@@ -337,15 +270,15 @@ async def test_one_tenant_s_replicas_are_repaired_when_that_is_asked_for(cluster
     (late, *_) = await cluster.members()
     late.kill()
     await kv.healthy(2)
-    written = await _fill(kv, asked, 20)
-    await _fill(kv, other, 20)
+    written = await fill(kv, asked, 20)
+    await fill(kv, other, 20)
     await late.start()
     await kv.healthy(3)
     found = await _repaired(kv, await cluster.repair(asked))
     assert found.tenant_id == asked
     assert found.records_repaired == 20
-    assert await _held(late, asked) == written.keys()
-    assert await _held(late, other) == set()
+    assert await held(late, asked) == written.keys()
+    assert await held(late, other) == set()
     # Nothing differs any more.
     answer = await kv.http.post("/v1/admin/repairs", json={"tenant_id": asked})
     assert answer.status_code == 202
@@ -370,13 +303,13 @@ async def test_what_cannot_be_repaired_is_refused(cluster: Cluster) -> None:
 async def test_a_dead_node_is_replaced_by_another(cluster: Cluster) -> None:
     kv, spare = cluster.one, await cluster.spare()
     tenant = await cluster.tenant("dead")
-    before = await _fill(kv, tenant)
+    before = await fill(kv, tenant)
     (dead, *_) = [node for node in await cluster.members() if node.running]
     dead.kill()
     await kv.healthy(2)
     async with Load([kv.grpc], writers=2, tenant=tenant) as load:
-        await _ended(kv, await _add(kv, spare))
-        leaving = await _remove(kv, dead.node_id)
+        await ended(kv, await add(kv, spare))
+        leaving = await remove(kv, dead.node_id)
 
         async def waits() -> bool:
             found = await kv.grpc.call("GetMigrationStatus", migration_id=leaving)
@@ -384,13 +317,13 @@ async def test_a_dead_node_is_replaced_by_another(cluster: Cluster) -> None:
             return True
 
         await eventually(waits, what="the removal waits for the node")
-        assert await _remove(kv, dead.node_id, force=True) == leaving
-        await _ended(kv, leaving)
+        assert await remove(kv, dead.node_id, force=True) == leaving
+        await ended(kv, leaving)
         written = dict(load.written)
     assert written
     await kv.healthy(3)
-    assert before.keys() <= await _held(spare, tenant)
-    await _all_there(kv, tenant, before | written)
+    assert before.keys() <= await held(spare, tenant)
+    await all_there(kv, tenant, before | written)
 
 
 async def test_a_migration_is_cancelled_and_another_outlives_its_leader(
@@ -407,38 +340,38 @@ async def test_a_migration_is_cancelled_and_another_outlives_its_leader(
     with process(document, tmp_path / "c-0") as first, process(other, tmp_path / "c-1") as second:
         processes, served = (first, second), [await first.serving(), await second.serving()]
         for node in nodes[:3]:
-            await _add(served[0], node)
+            await add(served[0], node)
         await asyncio.gather(*(one.healthy(3) for one in served))
         made = await served[0].grpc.call("CreateTenant", tenant_id="t", replication_factor=3)
         assert made.success, made.error_message
-        before = await _fill(served[0], "t", 200)
+        before = await fill(served[0], "t", 200)
 
         async def copying(migration: str) -> int:
             found = await served[0].grpc.call("GetMigrationStatus", migration_id=migration)
             assert found.progress.keys_migrated > 0
             return int(found.progress.keys_migrated)
 
-        migration = await _add(served[0], nodes[3])
+        migration = await add(served[0], nodes[3])
         await eventually(lambda: copying(migration), what="keys are copied")
         await served[0].grpc.call("CancelMigration", migration_id=migration)
-        await _ended(served[0], migration, "cancelled")
+        await ended(served[0], migration, "cancelled")
         listed = await served[0].grpc.call("ListStorageNodes")
         assert {node.node_id: node.status for node in listed.nodes}["s-3"] == "inactive"
         assert nodes[3].metric("storage_records") == 0
-        await _all_there(served[0], "t", before)
+        await all_there(served[0], "t", before)
 
-        migration = await _add(served[1], nodes[3])
+        migration = await add(served[1], nodes[3])
         copied = await eventually(lambda: copying(migration), what="keys are copied")
         leading = [await one.metric("coordinator_maintenance_leader") for one in served]
         assert sorted(leading) == [0, 1]
         killed = leading.index(1)
         left = served[1 - killed]
         processes[killed].send(signal.SIGKILL)
-        done = await _ended(left, migration)
+        done = await ended(left, migration)
         assert done.progress.percentage == 100
         assert done.progress.keys_migrated > copied
         # Nothing of what was copied whole is copied again: at most the pages that were under way.
         assert done.progress.keys_migrated < 2 * len(before)
-        await _all_there(left, "t", before)
+        await all_there(left, "t", before)
         for one in served:
             await one.close()
