@@ -91,7 +91,7 @@ class Reads:
         where = slot(tenant.tenant_id, key)
         while True:
             reading = self._reading(tenant, where, asked, end)
-            answers = begun and begun.still(reading.place.ring_version)
+            answers = None if begun is None else begun.still(reading.place.ring_version)
             begun = None
             try:
                 record = await self._record(reading, answers)

@@ -213,7 +213,7 @@ class Writes:
             place = self._place(question.tenant, question.where)
             replicas, version = place.placement.natural, place.ring_version
             enough = min(question.least, len(replicas))
-            answers = begun and begun.still(version)
+            answers = None if begun is None else begun.still(version)
             begun = None
             if answers is None:
                 answers = await self._together.ask(replicas, question.body, version, enough, end)
