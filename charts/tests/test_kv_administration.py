@@ -131,7 +131,19 @@ async def test_what_the_operator_asks_is_understood(folder: Path) -> None:
             assert await settle_size(client, Sizing("demo", 3, 2, (last,))) == asked
             topology = await client.topology()
             assert [(each.type, each.of) for each in topology.work] == [("node_deletion", last)]
-            await client.add("demo-kv-storage-3", Member("localhost", 1, "active"))
-            refused = await settle_size(client, Sizing("demo", 4, 3))
-            assert refused.nodes == 4
+            # It is wanted again.
+            assert await settle_size(client, Sizing("demo", 3, 3, (last,))) == asked
+            assert (await client.members())[last].status == "active"
+            assert await settle_size(client, Sizing("demo", 3, 3, (last,))) == Size(3)
+            # One comes, and is wanted no more.
+            coming = "demo-kv-storage-3"
+            await client.add(coming, Member("localhost", 1, "active"))
+            assert (await client.members())[coming].status == "joining"
+            asked = await settle_size(client, Sizing("demo", 4, 3))
+            assert asked == Size(4, leaving=(coming,))
+            gone = await settle_size(client, Sizing("demo", 4, 3, (coming,)))
+            assert gone == Size(3, left=coming)
+            await settle_size(client, Sizing("demo", 3, 2))
+            refused = await settle_size(client, Sizing("demo", 2, 1))
+            assert refused.nodes == 2
             assert "NODE_IN_USE" in refused.refusal

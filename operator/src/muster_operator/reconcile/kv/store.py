@@ -80,8 +80,7 @@ async def settle_store(client: StoreClient, wanted: Wanted) -> StoreState:
         if missing:
             listed = await client.members()
         members = joined(wanted, listed)
-        topology = await client.topology()
-        moving = {each.of for each in topology.work if each.type == _FACTOR_CHANGE}
+        moving = await _moving(client) if wanted.spec.tenants else frozenset()
         present, settled = 0, 0
         for tenant in wanted.spec.tenants or []:
             # Nodes that come after the first tenant join by moving data; before it, at once.
@@ -93,6 +92,7 @@ async def settle_store(client: StoreClient, wanted: Wanted) -> StoreState:
                 refusals.append(f"tenant {tenant.name}: {refused}")
                 continue
             present, settled = present + 1, settled + same
+        topology = await client.topology()
     except SilentError as silent:
         return StoreState(silent=str(silent))
     except AnswerError as refused:
@@ -168,6 +168,12 @@ def _is_ready(pod: Manifest) -> bool:
 def _ordinal(name: str) -> tuple[int, str]:
     number = name.rpartition("-")[2]
     return (int(number) if number.isdecimal() else 0, name)
+
+
+async def _moving(client: StoreClient) -> frozenset[str]:
+    """Tenants whose replication factors are being changed."""
+    work = (await client.topology()).work
+    return frozenset(each.of for each in work if each.type == _FACTOR_CHANGE)
 
 
 async def _settle_tenant(client: StoreClient, tenant: KVTenant, *, moving: bool) -> bool:
