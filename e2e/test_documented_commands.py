@@ -31,6 +31,7 @@ EXCUSED = {
     ("docs/kvcluster.md", "KVCluster"): "test_a_kvcluster_keeps_what_it_acknowledges.py types it",
     ("docs/kvcluster.md", "Scaling"): "test_a_kvcluster_keeps_what_it_acknowledges.py types it",
     ("docs/kvcluster.md", "Replacing"): "test_a_kvcluster_keeps_what_it_acknowledges.py types it",
+    ("docs/kvcluster.md", "The database"): "test_topology_forgotten.py changes the same row",
     ("docs/kvcluster.md", "Backups"): "test_a_kvcluster_keeps_what_it_acknowledges.py types it",
     ("docs/operations.md", "Watch"): "there are no definitions of the Prometheus operator",
 }

@@ -15,7 +15,8 @@ class FakeStore:
 
     `refusing` is the sentence with which new tenants are refused, `staying` that with which nodes
     may not leave; `others` are migrations besides those of nodes, to which changes of factors come
-    where it is `slow`. `calls` is what was changed, `shown` the authorizations of all requests.
+    where it is `slow`; nodes that are `ahead` hold a ring that the database has not. `calls` is
+    what was changed, `shown` the authorizations of all requests.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class FakeStore:
         self.staying = ""
         self.others: list[Json] = []
         self.slow = False
+        self.ahead: list[str] = []
         self.shown: set[str] = set()
         self.under = 0
         self.ring = 0
@@ -45,6 +47,7 @@ class FakeStore:
                 "under_replicated_ranges": self.under,
                 "hints_waiting": 7,
                 "migrations": [*of_nodes, *self.others],
+                "nodes_ahead": self.ahead,
             }
         )
 

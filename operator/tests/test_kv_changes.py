@@ -210,6 +210,17 @@ async def test_more_migrations_than_a_status_has_room_for(space: Space, store: F
     assert (shown[0]["stage"], shown[0]["waitingFor"]) == ("copying", text)
 
 
+async def test_a_database_that_was_put_back_is_told(space: Space, store: FakeStore) -> None:
+    await space.store()
+    await space.until_ready(KV_CLUSTERS)
+    store.ahead = [f"{STORAGE}-0"]
+    await space.store("consistency: All")
+    said = await space.reason(KV_CLUSTERS, "Stalled", "RingOutdated")
+    assert said["message"].startswith(f"{STORAGE}-0 hold a newer ring than the database")
+    store.ahead = []
+    await settled(space)
+
+
 async def test_a_drain_is_never_refused_for_ever(space: Space, store: FakeStore) -> None:
     await space.store("tenants: [{name: acme}, {name: small, replicationFactor: 1}]")
     await space.until_ready(KV_CLUSTERS)

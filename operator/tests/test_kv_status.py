@@ -83,6 +83,10 @@ def test_what_changes_by_itself_is_looked_at_more_often(change: dict[str, Any], 
         ({"store": StoreState(ring_version=2, members=2)}, Reason.NODES_JOINING),
         ({"store": StoreState(ring_version=3, members=3)}, Reason.TENANTS_WAITING),
         ({"size": Size(3, refusal="they are too few")}, Reason.SCALE_DOWN_REFUSED),
+        (
+            {"store": replace(WHOLE.store, topology=Topology(3, ahead=("demo-kv-storage-0",)))},
+            Reason.RING_OUTDATED,
+        ),
     ],
 )
 def test_what_keeps_it_from_being_ready(change: dict[str, Any], reason: Reason) -> None:

@@ -144,6 +144,10 @@ class Reason(Documented):
         "UnderReplicated",
         "Replicas of some ranges are away or missing; requests go to the others.",
     )
+    RING_OUTDATED = (
+        "RingOutdated",
+        "Storage nodes hold a newer ring than the database, and refuse all requests.",
+    )
     CLAIM_NOT_FOUND = (
         "ClaimNotFound",
         "The PersistentVolumeClaim of spec.backup is missing.",

@@ -9,6 +9,7 @@ from muster_kv_coordinator.core.errors import UnavailableError
 from muster_kv_coordinator.nodes.cluster import StorageCluster
 from muster_kv_coordinator.store.database import Database
 from muster_kv_coordinator.store.migrations_table import migration_of
+from muster_kv_coordinator.store.ring import current_ring
 from muster_kv_coordinator.topology import plan
 
 _SECONDS = 1.0
@@ -56,11 +57,24 @@ class Report:
             "hints_waiting": sum(status.hints_waiting for status in said.values()),
         }
         try:
-            written, factors = await asyncio.gather(self._written(), self._factors())
+            written, factors, version = await asyncio.gather(
+                self._written(), self._factors(), self._version()
+            )
         except UnavailableError:
             return found
-        under = plan.under_replicated(ring, factors, said.keys() - lost.keys())
-        return {**found, "under_replicated_ranges": under, **written}
+        # A ring is in the database before any node has it: these refuse all that is asked now.
+        ahead = {name for name, status in said.items() if status.ring_version > version}
+        under = plan.under_replicated(ring, factors, said.keys() - lost.keys() - ahead)
+        return {
+            **found,
+            "under_replicated_ranges": under,
+            "nodes_ahead": sorted(ahead),
+            **written,
+        }
+
+    async def _version(self) -> int:
+        async with self._database.connection() as connection:
+            return (await current_ring(connection)).version
 
     async def _factors(self) -> list[int]:
         async with self._database.connection() as connection:

@@ -86,12 +86,18 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """How a store stands; `under_replicated` counts ranges of the ring."""
+    """How a store stands.
+
+    Args:
+        under_replicated: ranges of the ring that lack a replica.
+        ahead: storage nodes that hold a newer ring than the database has.
+    """
 
     ring_version: int
     under_replicated: int = 0
     hints_waiting: int = 0
     work: tuple[Work, ...] = field(default=())
+    ahead: tuple[str, ...] = ()
 
 
 class StoreClient(AbstractAsyncContextManager["StoreClient"]):
@@ -124,6 +130,8 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
                 int(answer["under_replicated_ranges"]),
                 int(answer["hints_waiting"]),
                 tuple(map(_work, answer["migrations"])),
+                # Coordinators of the version before don't tell.
+                tuple(map(str, answer.get("nodes_ahead", ()))),
             )
         except (KeyError, TypeError, ValueError):
             raise SilentError("the state of the ring can't be read") from None

@@ -76,7 +76,7 @@ def kv_verdicts(facts: KvFacts) -> list[Verdict]:
     standing = Standing(
         obstacle=obstacle.because(detail) if obstacle else None,
         unfinished=unfinished.because(detail) if unfinished else None,
-        problem=facts.problem or (None if _changing(facts) else _refused_scale_down(facts)),
+        problem=facts.problem or _outdated(facts.store.topology) or _refused_scale_down(facts),
         stopping=existing if facts.spec.suspend else None,
         paused=facts.paused,
         good=f"{_nodes(facts)}, {_coordinators(facts)}",
@@ -152,6 +152,15 @@ def _waiting_for(topology: Topology | None) -> str:
     )
 
 
+def _outdated(topology: Topology | None) -> Finding | None:
+    """What is said where the database knows an older ring than storage nodes do."""
+    if topology is None or not topology.ahead:
+        return None
+    names = ", ".join(topology.ahead)
+    message = f"{names} hold a newer ring than the database, which was lost or put back"
+    return Finding(Reason.RING_OUTDATED, f"{message}; they refuse all requests")
+
+
 def _changing(facts: KvFacts) -> bool:
     """Whether something is under way after which a node may go, such as a lower factor."""
     topology = facts.store.topology
@@ -162,7 +171,7 @@ def _changing(facts: KvFacts) -> bool:
 
 def _refused_scale_down(facts: KvFacts) -> Finding | None:
     """What is said where fewer storage nodes are wanted and none can go."""
-    if not facts.size.refusal:
+    if not facts.size.refusal or _changing(facts):
         return None
     message = (
         f"spec.replicas is {facts.spec.replicas}, and {facts.nodes} storage nodes hold data: none "
