@@ -42,4 +42,11 @@ async def test_a_node_drains_until_it_has_left_or_need_not(
             assert (await kv.grpc.write("k1", b"2", consistency="all")).success
             await kv.grpc.call("CancelMigration", migration_id=removal.migration_id)
             await says("normal")
+
+            async def cancelled(migration_id: str = removal.migration_id) -> bool:
+                found = await kv.grpc.call("GetMigrationStatus", migration_id=migration_id)
+                return bool(found.status == "cancelled")
+
+            # It is asked for again only then.
+            await eventually(cancelled, what="the removal is cancelled")
         assert [node.ask("/ready")[1]["state"] for node in staying] == ["normal"] * 2
