@@ -19,6 +19,7 @@ from e2e.jepsen.workloads import (
     SET,
     Workload,
     adding_up,
+    deletions,
     increments,
     registers,
     sets,
@@ -81,6 +82,7 @@ async def run(plan: Plan, home: Path, dsn: str) -> Verdict:
 
 def _clients(work: Workload) -> Iterable[Coroutine[Any, Any, None]]:
     yield from (registers(work, n) for n in range(4))
+    yield deletions(work)
     yield from (sets(work, n, SET) for n in range(3))
     yield from (increments(work, n, COUNTER) for n in range(2))
     yield adding_up(work, COUNTER)

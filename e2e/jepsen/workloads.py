@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,8 @@ from e2e.jepsen.history import Addition, Again, History, Outcome, Read, Write
 SET, COUNTER = "set", "counter"
 _TRIES = 4
 _GENERATION_SECONDS = 3.0
+# How many of the keys that were deleted last are looked at again: those of about two seconds.
+_LOOKED_AT = 20
 
 
 class Workload:
@@ -49,6 +52,8 @@ async def registers(work: Workload, client: int) -> None:
     Keys that nobody writes any more are still read: what was deleted there must stay so.
     """
     chance, connection = work.drawn(f"r{client}"), work.connection(client)
+    elsewhere = work.connection(client + 1)
+    last: dict[str, Seen] = {}
     begun_at = time.monotonic()
     while not work.stop.is_set():
         newest = int((time.monotonic() - begun_at) / _GENERATION_SECONDS)
@@ -57,8 +62,8 @@ async def registers(work: Workload, client: int) -> None:
             continue
         key = _key(chance, newest)
         seen = NEVER_READ if chance.random() < 0.15 else await _seen(work, connection, key)
-        if seen is None:
-            continue
+        # Who can't read writes with what it knew: that is when a store might take what it may not.
+        seen = last[key] = last.get(key, NEVER_READ) if seen is None else seen
         # Keys whose name ends in "b" are written without a context now and then.
         blind = key.endswith("b") and chance.random() < 0.3
         write = Write(
@@ -69,12 +74,37 @@ async def registers(work: Workload, client: int) -> None:
             deletes=chance.random() < 0.25,
         )
         tries = _TRIES if chance.random() < 0.5 else 1
-        ended = await _written(connection, write, None if blind else seen, tries)
-        work.history.writes.append(ended)
-        if tries > 1 and ended.outcome is Outcome.DONE and chance.random() < 0.3:
+        ended = await _written(work, connection, write, None if blind else seen, tries)
+        if ended.outcome is not Outcome.DONE:
+            continue
+        if chance.random() < 0.3:
+            # What was acknowledged by one coordinator is so for all.
+            await _seen(work, elsewhere, key)
+        if tries > 1 and chance.random() < 0.3:
             told = await _asked(connection, write, None if blind else seen, write.name)
             if told.outcome is Outcome.DONE:
                 work.history.agains.append(Again(key, write.name, told.duplicate))
+
+
+async def deletions(work: Workload) -> None:
+    """Write keys that nobody else writes, delete them, and look whether one comes back.
+
+    What one coordinator has acknowledged is asked of the other, which may be with other nodes.
+    """
+    chance, gone = work.drawn("d"), deque[str](maxlen=_LOOKED_AT)
+    here, there = work.connection(0), work.connection(1)
+    while not work.stop.is_set():
+        key = work.name("d")
+        made = Write(key, f"{key}-made", frozenset(), time.monotonic())
+        await _written(work, here, made, NEVER_READ)
+        seen = await _seen(work, there, key)
+        if seen is not None and seen.replaced:
+            deleted = Write(key, f"{key}-gone", seen.replaced, time.monotonic(), deletes=True)
+            await _written(work, here, deleted, seen)
+            gone.append(key)
+        for looked_at in chance.sample(gone, min(3, len(gone))):
+            await _seen(work, there, looked_at)
+        here, there = there, here
 
 
 def _key(chance: random.Random, generation: int) -> str:
@@ -95,13 +125,17 @@ async def _asked(connection: Connection, write: Write, seen: Seen | None, again:
     return await connection.write(write.key, value, None if seen is None else seen.context, again)
 
 
-async def _written(connection: Connection, write: Write, seen: Seen | None, tries: int) -> Write:
-    """The write, done at last, or not; several tries are one write by its idempotency key."""
+async def _written(
+    work: Workload, connection: Connection, write: Write, seen: Seen | None, tries: int = 1
+) -> Write:
+    """Write it down as done at last, or not; several tries are one by the idempotency key."""
     again = write.name if tries > 1 else ""
     outcome, doubts = await _tried(lambda: _asked(connection, write, seen, again), tries)
     left = time.monotonic()
     ended = write.ended if outcome is Outcome.UNKNOWN else left
-    return replace(write, outcome=outcome, ended=ended, left=left, doubts=doubts)
+    told = replace(write, outcome=outcome, ended=ended, left=left, doubts=doubts)
+    work.history.writes.append(told)
+    return told
 
 
 async def _tried(

@@ -15,11 +15,25 @@ class Partitions(Nemesis):
     kind = Kind.PARTITIONS
 
     def faults(self) -> Sequence[Fault]:
-        return [self.cut_in_two, self.cut_one_way, self.cut_one_off, self.cut_a_link]
+        return [
+            self.cut_in_two,
+            self.cut_a_minority,
+            self.cut_one_way,
+            self.cut_one_off,
+            self.cut_a_link,
+        ]
 
     async def cut_in_two(self) -> None:
         """Some here, some there; neither side hears of the other."""
         await self._cut(*self._sides(), one_way=False)
+
+    async def cut_a_minority(self) -> None:
+        """A coordinator has one node on its side, and may acknowledge nothing."""
+        front = self.chance.choice(self.store.fronts)
+        machine = self.chance.choice(self.store.members)
+        some = [front.name, machine.name]
+        others = [party for party in self.store.parties if party not in some]
+        await self._cut(some, others, one_way=False)
 
     async def cut_one_way(self) -> None:
         """What one side sends arrives, and no answer to it."""

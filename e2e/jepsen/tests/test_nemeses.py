@@ -121,10 +121,16 @@ async def test_partitions_are_cut_and_mended(made: Store, watching: Watching) ->
         seen.append(cut())
 
     watching(partitions, look)
-    for fault in (partitions.cut_in_two, partitions.cut_one_way, partitions.cut_one_off):
+    for fault in (
+        partitions.cut_in_two,
+        partitions.cut_a_minority,
+        partitions.cut_one_way,
+        partitions.cut_one_off,
+    ):
         await fault()
         assert not cut()
-    both_ways, one_way, one_off = seen
+    both_ways, minority, one_way, one_off = seen
+    assert len(minority) == 2 * 2 * (len(made.parties) - 2)
     assert both_ways == {(sink, source) for source, sink in both_ways} != set()
     assert one_way
     assert not one_way & {(sink, source) for source, sink in one_way}
