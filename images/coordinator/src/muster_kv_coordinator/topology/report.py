@@ -9,7 +9,7 @@ from muster_kv_coordinator.core.errors import UnavailableError
 from muster_kv_coordinator.nodes.cluster import StorageCluster
 from muster_kv_coordinator.store.database import Database
 from muster_kv_coordinator.store.migrations_table import migration_of
-from muster_kv_coordinator.store.ring import current_ring
+from muster_kv_coordinator.store.ring import PostgresRing
 from muster_kv_coordinator.topology import plan
 
 _SECONDS = 1.0
@@ -57,13 +57,13 @@ class Report:
             "hints_waiting": sum(status.hints_waiting for status in said.values()),
         }
         try:
-            written, factors, version = await asyncio.gather(
-                self._written(), self._factors(), self._version()
+            written, factors, in_force = await asyncio.gather(
+                self._written(), self._factors(), PostgresRing(self._database).ring()
             )
         except UnavailableError:
             return found
         # A ring is in the database before any node has it: these refuse all that is asked now.
-        ahead = {name for name, status in said.items() if status.ring_version > version}
+        ahead = {name for name, status in said.items() if status.ring_version > in_force.version}
         under = plan.under_replicated(ring, factors, said.keys() - lost.keys() - ahead)
         return {
             **found,
@@ -71,10 +71,6 @@ class Report:
             "nodes_ahead": sorted(ahead),
             **written,
         }
-
-    async def _version(self) -> int:
-        async with self._database.connection() as connection:
-            return (await current_ring(connection)).version
 
     async def _factors(self) -> list[int]:
         async with self._database.connection() as connection:
