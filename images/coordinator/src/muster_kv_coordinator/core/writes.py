@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from muster_kv.clock import VectorClock
 from muster_kv.consistency import required, write_progress
 from muster_kv.merging import Intent, Outcome, clock_of, knows, lww_record, merge
 from muster_kv.ops import OP_BYTES, fresh_op, op_of
@@ -93,19 +92,19 @@ class Writes:
         """
         limit = self._seconds if seconds is None else min(seconds, self._seconds)
         end = asyncio.get_running_loop().time() + limit
-        where = slot(write.tenant, write.key)
+        asked = _Asked(tenant, write, slot(write.tenant, write.key), end)
         intent, base = _intent(write), b""
         ending: Ending | None = None
         if isinstance(begun, BegunWrite):
             intent, ending = begun.intent, begun.ending
         elif write.idempotency_key:
-            recognised = await self._recognise(tenant, write, intent, end, begun)
+            recognised = await self._recognise(asked, intent, begun)
             if isinstance(recognised, Written):
                 self._meter.duplicate()
                 return recognised
             intent, base = recognised.intent, recognised.base
-        start = _start(tenant, where, intent, base)
-        spread = await self._fresh(tenant, write, intent, end, start, ending)
+        start = _start(asked, intent, base)
+        spread = await self._fresh(asked, intent, start, ending)
         written = Written(
             spread.clock,
             spread.replicas,
@@ -120,26 +119,20 @@ class Writes:
         return written
 
     async def _fresh(
-        self,
-        tenant: Tenant,
-        write: Write,
-        intent: Intent,
-        end: float,
-        start: Start,
-        ending: Ending | None = None,
+        self, asked: "_Asked", intent: Intent, start: Start, ending: Ending | None = None
     ) -> Spread:
         """Spread a write: again with a newer ring, and again where nobody knows who took it.
 
         Args:
             ending: of the first attempt, where there was one.
         """
-        where = slot(write.tenant, write.key)
+        tenant, write, end = asked.tenant, asked.write, asked.end
         late: set[str] = set()
         # Whether a replica has taken it, or may have.
         taken = False
         while True:
             with failures.perhaps_done(taken):
-                place = self._place(tenant, where)
+                place = self._place(asked)
             progress = write_progress(
                 place.placement, write.level, tenant.replication_factor, tenant.moving_to
             )
@@ -147,7 +140,7 @@ class Writes:
                 place.ring_version,
                 place.placement.writers,
                 len(place.placement.natural),
-                where,
+                asked.where,
                 progress,
                 end,
                 tenant.policy.durability is Durability.ASYNC,
@@ -168,25 +161,23 @@ class Writes:
                 late.add(unsure.late)
                 taken = True
                 with failures.perhaps_done():
-                    start = await self._knowing(tenant, where, intent, end, late)
+                    start = await self._knowing(asked, intent, late)
             except KvError as error:
                 if error.code is error.code.QUORUM_NOT_REACHED:
                     self._meter.quorum_failed("write")
                 raise
 
-    async def _knowing(
-        self, tenant: Tenant, where: bytes, intent: Intent, end: float, late: set[str]
-    ) -> Start:
+    async def _knowing(self, asked: "_Asked", intent: Intent, late: set[str]) -> Start:
         """How to go on with a write that a replica may have taken: with what a quorum knows.
 
         The next taker is told what it replaces, and brought the record which that was seen in.
         """
         self._meter.hedged()
-        joined = await self._joined(tenant, where, end, unsure=True)
+        joined = await self._joined(asked, unsure=True)
         outcome = knows(joined, intent)
         if outcome is Outcome.CONFLICT:
             raise conflict()
-        record = encode(joined, where) if joined != ABSENT else b""
+        record = encode(joined, asked.where) if joined != ABSENT else b""
         if outcome is Outcome.DUPLICATE:
             clock = clock_of(joined, intent.op)
             return Merging(record, Outcome.NEW, clock)
@@ -195,22 +186,22 @@ class Writes:
         told = replace(intent, context=context, remember_until_us=until)
         return Taking(told, record, frozenset(late))
 
-    async def _joined(self, tenant: Tenant, where: bytes, end: float, *, unsure: bool) -> Record:
+    async def _joined(self, asked: "_Asked", *, unsure: bool) -> Record:
         """What a quorum knows of a key."""
-        majority = required(Level.QUORUM, tenant.replication_factor)
-        question = _Question(tenant, where, Get(where), majority, end, unsure=unsure)
-        answers = await self._asked(question)
+        majority = required(Level.QUORUM, asked.tenant.replication_factor)
+        question = _Question(asked, Get(asked.where), majority, unsure=unsure)
+        answers = await self._answers(question)
         joined = ABSENT
         for answer in answers.good.values():
             if isinstance(answer, Found):
-                joined = merge(joined, decode(answer.record, where))
+                joined = merge(joined, decode(answer.record, asked.where))
         return joined
 
-    async def _asked(self, question: "_Question", begun: BegunQuestion | None = None) -> Answers:
+    async def _answers(self, question: "_Question", begun: BegunQuestion | None = None) -> Answers:
         """What so many replicas answer, or have answered, in the ring in force."""
-        end, unsure = question.end, question.unsure
+        end, unsure = question.asked.end, question.unsure
         while True:
-            place = self._place(question.tenant, question.where)
+            place = self._place(question.asked)
             replicas, version = place.placement.natural, place.ring_version
             enough = min(question.least, len(replicas))
             answers = None if begun is None else begun.still(version)
@@ -226,120 +217,94 @@ class Writes:
                 raise failures.not_reached(short, answers.bad, unsure=unsure)
             return answers
 
-    def _place(self, tenant: Tenant, where: bytes) -> Place:
-        return self._cluster.place(tenant, token_of(where))
+    def _place(self, asked: "_Asked") -> Place:
+        return self._cluster.place(asked.tenant, token_of(asked.where))
 
     async def _newer(self, stale: StaleRingError, end: float, *, unsure: bool) -> None:
         with failures.perhaps_done(unsure):
             await newer_ring(self._cluster, self._meter, stale, end)
 
     async def _recognise(
-        self,
-        tenant: Tenant,
-        write: Write,
-        intent: Intent,
-        end: float,
-        begun: BegunQuestion | None,
+        self, asked: "_Asked", intent: Intent, begun: BegunQuestion | None
     ) -> "Written | _Informed":
         """How an operation ended that has happened before, or how a new one is to be taken."""
-        if self._remembers(tenant) and self._memory is not None:
+        if self._remembers(asked.tenant) and self._memory is not None:
             # Where it does not know or answer, replicas do.
             with contextlib.suppress(UnavailableError):
                 remembered = await self._memory.recall(intent.op)
                 if remembered is not None and remembered.digest != intent.digest:
                     raise conflict()
-                enough = required(write.level, tenant.replication_factor)
+                enough = required(asked.write.level, asked.tenant.replication_factor)
                 # Where fewer have it than this level needs, it is brought to more of them.
                 if remembered is not None and remembered.replicas >= enough:
                     return Written(remembered.clock, remembered.replicas, duplicate=True)
-        return await self._look_up(tenant, write, intent, end, begun)
+        return await self._look_up(asked, intent, begun)
 
     async def _look_up(
-        self,
-        tenant: Tenant,
-        write: Write,
-        intent: Intent,
-        end: float,
-        begun: BegunQuestion | None,
+        self, asked: "_Asked", intent: Intent, begun: BegunQuestion | None
     ) -> "Written | _Informed":
-        factor, where = tenant.replication_factor, slot(write.tenant, write.key)
-        body = Lookup(where, intent.op, intent.digest, intent.timestamp_us)
+        factor = asked.tenant.replication_factor
+        body = Lookup(asked.where, intent.op, intent.digest, intent.timestamp_us)
         # The first attempt may have had another level than this one.
         least = overlapping(required(Level.QUORUM, factor), factor)
-        answers = await self._asked(_Question(tenant, where, body, least, end), begun)
+        answers = await self._answers(_Question(asked, body, least), begun)
         known = {node: one for node, one in answers.good.items() if isinstance(one, Known)}
         if any(one.outcome is Outcome.CONFLICT for one in known.values()):
             raise conflict()
         holders = [node for node, one in known.items() if one.outcome is Outcome.DUPLICATE]
         for node in holders:
-            record = await self._held(tenant, where, self._cluster.replica(node), end)
+            record = await self._held(asked, self._cluster.replica(node))
             if record is not None:
                 clock = known[node].clock
-                return await self._again(tenant, write, intent, end, (record, clock, (node,)))
+                start = Merging(record, Outcome.DUPLICATE, clock, (node,))
+                return await self._again(asked, intent, start)
         if holders:
             # Another take could cover the write without knowing of its operation.
             text = "the replica that knows of this operation does not answer any more"
             raise failures.not_reached(text, answers.bad, unsure=True)
-        return await self._informed(tenant, write, intent, end, known.values())
+        return await self._informed(asked, intent, known.values())
 
     async def _informed(
-        self,
-        tenant: Tenant,
-        write: Write,
-        intent: Intent,
-        end: float,
-        known: Iterable[Known],
+        self, asked: "_Asked", intent: Intent, known: Iterable[Known]
     ) -> "Written | _Informed":
         """Say what a new write replaces, where its client did not.
 
         A blind take must not be done after another one, and this client may try again through a
         coordinator that does not know when this one's is over.
         """
-        last_wins = tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS
+        last_wins = asked.tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS
         if last_wins or intent.context is not None:
             return _Informed(intent)
         contexts = [one.context for one in known]
         if contexts and all(context == contexts[0] for context in contexts):
             return _Informed(replace(intent, context=contexts[0]))
-        where = slot(write.tenant, write.key)
-        joined = await self._joined(tenant, where, end, unsure=False)
+        joined = await self._joined(asked, unsure=False)
         outcome = knows(joined, intent)
         if outcome is Outcome.CONFLICT:
             raise conflict()
-        record = encode(joined, where)
+        record = encode(joined, asked.where)
         if outcome is Outcome.DUPLICATE:
-            clock = clock_of(joined, intent.op)
-            return await self._again(tenant, write, intent, end, (record, clock, ()))
+            start = Merging(record, Outcome.DUPLICATE, clock_of(joined, intent.op))
+            return await self._again(asked, intent, start)
         return _Informed(replace(intent, context=joined.context), record)
 
-    async def _again(
-        self,
-        tenant: Tenant,
-        write: Write,
-        intent: Intent,
-        end: float,
-        made: tuple[bytes, VectorClock, tuple[str, ...]],
-    ) -> Written:
+    async def _again(self, asked: "_Asked", intent: Intent, start: Merging) -> Written:
         """Answer a write that has happened before.
 
         It may have been cut off on its way the first time: what is answered must be durable.
 
         Args:
-            made: a record that knows of it, what its writer was told, nodes that hold the record.
+            start: with a record that knows of it.
         """
-        record, clock, holders = made
-        start = Merging(record, Outcome.DUPLICATE, clock, holders)
         with failures.perhaps_done():
-            spread = await self._fresh(tenant, write, intent, end, start)
+            spread = await self._fresh(asked, intent, start)
         return Written(spread.clock, spread.replicas, duplicate=True, siblings=spread.siblings)
 
-    async def _held(
-        self, tenant: Tenant, where: bytes, holder: Replica, end: float
-    ) -> bytes | None:
+    async def _held(self, asked: "_Asked", holder: Replica) -> bytes | None:
         """A replica's record; None where it has gone away meanwhile."""
-        left = max(0.001, end - asyncio.get_running_loop().time())
-        version = self._place(tenant, where).ring_version
-        reply = await holder.request(Get(where), version, left)
+        left = max(0.001, asked.end - asyncio.get_running_loop().time())
+        version = self._place(asked).ring_version
+        reply = await holder.request(Get(asked.where), version, left)
         return reply.record if isinstance(reply, Found) and reply.record else None
 
     def _remembers(self, tenant: Tenant) -> bool:
@@ -353,6 +318,21 @@ class Writes:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """A write that its client waits for.
+
+    Args:
+        where: the slot of its key.
+        end: when it must be answered, by the loop's clock.
+    """
+
+    tenant: Tenant
+    write: Write
+    where: bytes
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Question:
     """What replicas of a key are asked on behalf of a write.
 
@@ -361,11 +341,9 @@ class _Question:
         unsure: whether the write may have happened by now.
     """
 
-    tenant: Tenant
-    where: bytes
+    asked: _Asked
     body: Get | Lookup
     least: int
-    end: float
     unsure: bool = False
 
 
@@ -393,8 +371,8 @@ def _intent(write: Write) -> Intent:
     return Intent(op, write.value, now_us, write.context, write.expires_at_us)
 
 
-def _start(tenant: Tenant, where: bytes, intent: Intent, base: bytes) -> Start:
-    if tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS:
+def _start(asked: _Asked, intent: Intent, base: bytes) -> Start:
+    if asked.tenant.policy.conflict_resolution is ConflictResolution.LAST_WRITE_WINS:
         record = lww_record(intent)
-        return Merging(encode(record, where), Outcome.NEW, record.context)
+        return Merging(encode(record, asked.where), Outcome.NEW, record.context)
     return Taking(intent, base)
