@@ -1,4 +1,4 @@
-"""What a connection to PostgreSQL raises, and what of that means that the database is away."""
+"""Connections to PostgreSQL: how long they last, what they raise, and what means an outage."""
 
 import asyncio
 
@@ -45,3 +45,13 @@ def is_outage(error: BaseException) -> bool:
     """Whether `error` says that the database is away, not that something is wrong with it."""
     # asyncpg's errors about wrong arguments are ValueErrors besides.
     return isinstance(error, AWAY) and not isinstance(error, ValueError)
+
+
+async def renew(pool: asyncpg.Pool, seconds: float) -> None:
+    """Let no connection last for longer than that; one that is in use ends when it is given back.
+
+    Runs until it is cancelled.
+    """
+    while True:
+        await asyncio.sleep(seconds)
+        await pool.expire_connections()

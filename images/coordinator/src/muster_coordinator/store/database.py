@@ -35,8 +35,8 @@ class Limits:
     """Bounds of the pool and of each statement; times in seconds.
 
     Args:
-        idle_connections: are kept open even if they are not used.
-        max_lifetime: after which other unused connections are closed.
+        idle_connections: are opened before they are needed.
+        max_lifetime: after which a connection is closed, in use or not.
         statement: longest time of one statement, held by the server and by the client.
         attempt: longest time that one call tries, over outages and conflicts.
     """
@@ -72,6 +72,7 @@ class Database:
         self._dsn = dsn
         self._limits = limits or Limits()
         self._pool: asyncpg.Pool | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._patience = self._limits.attempt
         self._leaving = False
         self._given_up = False
@@ -100,6 +101,8 @@ class Database:
             # Nothing here changes a session, so that no round trip is needed to undo it.
             reset=_keep,
         )
+        renewing = postgres.renew(self._pool, self._limits.max_lifetime)
+        self._renewing = asyncio.create_task(renewing, name="connections")
 
     async def __aexit__(
         self,
@@ -119,6 +122,8 @@ class Database:
 
     async def close(self) -> None:
         """Close the pool, where it is open."""
+        if self._renewing is not None:
+            self._renewing.cancel()
         if self._pool is not None and self._given_up:
             self._pool.terminate()
         elif self._pool is not None:

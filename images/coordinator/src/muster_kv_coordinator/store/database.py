@@ -101,13 +101,8 @@ class Database:
             timeout=self._limits.call,
             server_settings=SERVER_SETTINGS,
         )
-        self._renewing = asyncio.create_task(self._renew(self._pool), name="connections")
-
-    async def _renew(self, pool: asyncpg.Pool) -> None:
-        """Let no connection last for longer than it may; one that is in use ends after that."""
-        while True:
-            await asyncio.sleep(self._limits.max_lifetime)
-            await pool.expire_connections()
+        renewing = postgres.renew(self._pool, self._limits.max_lifetime)
+        self._renewing = asyncio.create_task(renewing, name="connections")
 
     async def close(self) -> None:
         """Close what is open, at once where the server does not answer."""
