@@ -70,9 +70,10 @@ async def _carried_out(plan: Plan, server: PostgresServer) -> Ended:
     hand_over(plan, home)
     dsn = await server.create_database()
     with (home / _OUTPUT).open("wb") as output:
-        # A session of its own: whoever ends this one ends that in order.
+        # A session of its own: whoever ends this one ends that in order. And mounts of its own:
+        # its disks are gone with it, however it ends.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "e2e.jepsen.one", str(home), dsn),
+            *("unshare", "--mount", sys.executable, "-m", "e2e.jepsen.one", str(home), dsn),
             stdout=output,
             stderr=output,
             start_new_session=True,
