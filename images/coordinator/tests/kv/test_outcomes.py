@@ -83,13 +83,18 @@ class Together:
 
 
 class Meter:
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def quorum_failed(self, operation: str) -> None:
+        self.failed.append(operation)
+
     def stale_ring(self) -> None: ...
     def hedged(self) -> None: ...
     def conflict(self) -> None: ...
     def duplicate(self) -> None: ...
     def repair_triggered(self) -> None: ...
     def repaired(self, outcome: str, count: int = 1) -> None: ...
-    def quorum_failed(self, operation: str) -> None: ...
     def hinted(self, outcome: str, count: int) -> None: ...
 
 
@@ -105,9 +110,13 @@ def _ending(verdict: Verdict, failure: Failure, *, record: bytes = b"", late: st
 
 
 async def _stopped(cluster: Cluster, together: Together) -> KvError:
-    writes = Writes(cluster, together, Meter(), None, 0.2)
+    meter = Meter()
+    writes = Writes(cluster, together, meter, None, 0.2)
     with pytest.raises(KvError) as stopped:
         await writes.write(TENANT, Write("t", "k", b"1", Level.QUORUM), None)
+    # A failed quorum is counted once, wherever the write ended.
+    reached = stopped.value.code is not ErrorCode.QUORUM_NOT_REACHED
+    assert meter.failed == ([] if reached else ["write"])
     return stopped.value
 
 

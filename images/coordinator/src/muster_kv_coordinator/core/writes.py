@@ -19,7 +19,7 @@ from muster_kv.wire.messages import Found, Get, Known, Lookup
 from muster_kv_coordinator.core import failures
 from muster_kv_coordinator.core.asking import Answers, BegunQuestion
 from muster_kv_coordinator.core.consistency import Level, overlapping
-from muster_kv_coordinator.core.errors import KvError, UnavailableError
+from muster_kv_coordinator.core.errors import ErrorCode, KvError, UnavailableError
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Tenant, Write, Written
 from muster_kv_coordinator.core.ports import (
@@ -90,6 +90,20 @@ class Writes:
             KvError: QUORUM_NOT_REACHED within the time, where the write may have happened;
                 IDEMPOTENCY_KEY_CONFLICT; INVALID_REQUEST for a context that claims what never was.
         """
+        try:
+            return await self._write(tenant, write, seconds, begun)
+        except KvError as error:
+            if error.code is ErrorCode.QUORUM_NOT_REACHED:
+                self._meter.quorum_failed("write")
+            raise
+
+    async def _write(
+        self,
+        tenant: Tenant,
+        write: Write,
+        seconds: float | None,
+        begun: BegunQuestion | BegunWrite | None,
+    ) -> Written:
         limit = self._seconds if seconds is None else min(seconds, self._seconds)
         end = asyncio.get_running_loop().time() + limit
         asked = _Asked(tenant, write, slot(write.tenant, write.key), end)
@@ -156,16 +170,11 @@ class Writes:
                 await self._newer(stale, end, unsure=taken)
             except UnsureError as unsure:
                 if asyncio.get_running_loop().time() >= end:
-                    self._meter.quorum_failed("write")
                     raise unsure.error from None
                 late.add(unsure.late)
                 taken = True
                 with failures.perhaps_done():
                     start = await self._knowing(asked, intent, late)
-            except KvError as error:
-                if error.code is error.code.QUORUM_NOT_REACHED:
-                    self._meter.quorum_failed("write")
-                raise
 
     async def _knowing(self, asked: "_Asked", intent: Intent, late: set[str]) -> Start:
         """How to go on with a write that a replica may have taken: with what a quorum knows.
@@ -212,7 +221,6 @@ class Writes:
                 await self._newer(answers.stale, end, unsure=unsure)
                 continue
             if len(answers.good) < enough:
-                self._meter.quorum_failed("write")
                 short = f"{len(answers.good)} of {enough} needed replicas answered"
                 raise failures.not_reached(short, answers.bad, unsure=unsure)
             return answers
