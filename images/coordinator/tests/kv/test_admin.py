@@ -157,7 +157,9 @@ async def test_another_replication_factor_is_a_migration(dsn: str, tmp_path: Pat
     async with serving(settings(dsn), tmp_path) as kv:
         for name in ("n-1", "n-2", "n-3"):
             await _add(kv, name)
+        assert (await kv.ops.get("/topology")).json()["replication_factor"] == 0
         await kv.grpc.call("CreateTenant", tenant_id="t", replication_factor=1)
+        assert (await kv.ops.get("/topology")).json()["replication_factor"] == 1
         change: dict[str, Any] = {"tenant_id": "t", "new_replication_factor": 3}
         asked = await kv.grpc.call("UpdateReplicationFactor", **change)
         assert (asked.old_replication_factor, asked.new_replication_factor) == (1, 3)
@@ -167,6 +169,8 @@ async def test_another_replication_factor_is_a_migration(dsn: str, tmp_path: Pat
             "pending",
             "t",
         )
+        # Whoever takes nodes away has to leave as many as it is to have.
+        assert (await kv.ops.get("/topology")).json()["replication_factor"] == 3
         again = await kv.grpc.call("UpdateReplicationFactor", **change)
         assert again.migration_id == asked.migration_id
         assert (await kv.grpc.call("GetTenant", tenant_id="t")).replication_factor == 1

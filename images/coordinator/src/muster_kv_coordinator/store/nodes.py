@@ -21,6 +21,7 @@ from muster_kv_coordinator.core.model import (
 from muster_kv_coordinator.store import migrations_table, repairs_table
 from muster_kv_coordinator.store.database import Connection, Database
 from muster_kv_coordinator.store.ring import locked_ring, store_ring
+from muster_kv_coordinator.store.tenants import largest_factor
 
 
 class PostgresNodes:
@@ -149,9 +150,7 @@ async def _again(
 
 
 async def _check_rest(connection: Connection, ring: Ring, node_id: str) -> None:
-    largest = await connection.fetchval(
-        "SELECT max(greatest(replication_factor, desired_replication_factor)) FROM tenants"
-    )
+    largest = await largest_factor(connection)
     leaving = await connection.fetch(
         "SELECT node_id FROM storage_nodes WHERE status = $1", NodeStatus.DRAINING
     )
@@ -161,7 +160,7 @@ async def _check_rest(connection: Connection, ring: Ring, node_id: str) -> None:
         for member in ring.members
         if member.state is MemberState.NORMAL and member.node_id not in gone
     )
-    if rest < (largest or 0):
+    if rest < largest:
         raise KvError(
             ErrorCode.NODE_IN_USE,
             f"node {shown(node_id)} can't leave: {rest} would remain, and tenants want {largest} "

@@ -94,6 +94,14 @@ class PostgresTenants:
         return tenant, migration
 
 
+async def largest_factor(connection: Connection) -> int:
+    """The most replicas that a tenant has, or is to have; 0 without tenants."""
+    found = await connection.fetchval(
+        "SELECT max(greatest(replication_factor, desired_replication_factor)) FROM tenants"
+    )
+    return int(found or 0)
+
+
 async def _check_factor(connection: Connection, factor: int) -> None:
     ring = await locked_ring(connection, "share")
     nodes = sum(1 for member in ring.members if member.state is MemberState.NORMAL)
