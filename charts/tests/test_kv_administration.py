@@ -127,6 +127,9 @@ async def test_what_the_operator_asks_is_understood(folder: Path) -> None:
             last = "demo-kv-storage-2"
             asked = await settle_size(client, Sizing("demo", 3, 2))
             assert asked == Size(3, leaving=(last,))
+            # Not before the status says so.
+            assert (await client.members())[last].status == "active"
+            assert await settle_size(client, Sizing("demo", 3, 2, (last,))) == asked
             assert (await client.members())[last].status == "draining"
             assert await settle_size(client, Sizing("demo", 3, 2, (last,))) == asked
             topology = await client.topology()
@@ -143,7 +146,7 @@ async def test_what_the_operator_asks_is_understood(folder: Path) -> None:
             assert asked == Size(4, leaving=(coming,))
             gone = await settle_size(client, Sizing("demo", 4, 3, (coming,)))
             assert gone == Size(3, left=coming)
-            await settle_size(client, Sizing("demo", 3, 2))
-            refused = await settle_size(client, Sizing("demo", 2, 1))
+            await settle_size(client, Sizing("demo", 3, 2, (last,)))
+            refused = await settle_size(client, Sizing("demo", 2, 1, ("demo-kv-storage-1",)))
             assert refused.nodes == 2
             assert "NODE_IN_USE" in refused.refusal

@@ -32,8 +32,13 @@ FOUR = ("active",) * 4
     [
         (4, (), FOUR, Step.NOTHING),
         (6, (), FOUR, Step.NOTHING),
-        (3, (), FOUR, Step.ASK),
-        (2, (), FOUR, Step.ASK),
+        # It is written down before it is asked.
+        (3, (), FOUR, Step.TELL),
+        (2, (), FOUR, Step.TELL),
+        (3, (3,), FOUR, Step.ASK),
+        (2, (3,), FOUR, Step.ASK),
+        # It was not asked, or coordinators refused, and it is wanted again.
+        (4, (3,), FOUR, Step.NOTHING),
         (3, (3,), (*FOUR[:3], "draining"), Step.WAIT),
         (3, (3,), (*FOUR[:3], "inactive"), Step.TAKE),
         # Somebody else removed it.
@@ -81,6 +86,81 @@ def test_what_is_under_way_is_cancelled_where_the_opposite_is_wanted(
     assert next_step(sizing, listed(*FOUR[:3], last), under_way) is step
 
 
+class Ring:
+    """Four storage nodes as coordinators have them, and an operator that looks at them.
+
+    Args:
+        slow: how many looks it takes to move a node's records away.
+    """
+
+    def __init__(self, slow: int) -> None:
+        self.states = dict.fromkeys(map(named, range(4)), "active")
+        self.written = Size(4)
+        self.taken: list[str] = []
+        self._slow = self._left = slow
+
+    def look(self, wanted: int, *, dies: bool) -> Step:
+        """One look; an operator that dies does so before it writes the status."""
+        sizing = Sizing("demo", self.written.nodes, wanted, self.written.leaving)
+        there = {name: Member("h", 1, state) for name, state in self.states.items()}
+        last, draining = sizing.last, self.states[sizing.last] == "draining"
+        step = next_step(sizing, there, "node_deletion" if draining else "")
+        size = size_after(step, sizing, there)
+        if step is Step.ASK:
+            self.states[last], self._left = "draining", self._slow
+        if step is Step.CANCEL:
+            self.states[last] = "active"
+        if size.left:
+            self.taken.append(size.left)
+        if not dies:
+            self.written = size
+            if size.left:
+                # Its pod has gone; with another it comes back, and has nothing.
+                self.states[last] = "active"
+        return step
+
+    def pass_by(self) -> None:
+        """Let some time go by."""
+        for name, state in self.states.items():
+            if state == "draining":
+                self._left -= 1
+                self.states[name] = state if self._left > 0 else "inactive"
+
+
+@pytest.mark.parametrize("slow", [1, 2, 5])
+@pytest.mark.parametrize("dies", range(8))
+def test_who_follows_an_operator_that_died_takes_the_node_that_was_to_leave(
+    dies: int, slow: int
+) -> None:
+    ring = Ring(slow)
+    for number in range(12):
+        ring.look(3, dies=number == dies)
+        ring.pass_by()
+    assert ring.written == Size(3)
+    assert set(ring.taken) == {named(3)}
+
+
+@pytest.mark.parametrize("slow", [1, 2, 5])
+@pytest.mark.parametrize("away", range(4))
+@pytest.mark.parametrize("dies", range(8))
+def test_who_follows_an_operator_that_died_takes_back_what_is_wanted_no_more(
+    dies: int, away: int, slow: int
+) -> None:
+    """`replicas` was raised again while no operator was there."""
+    ring = Ring(slow)
+    for number in range(dies + 1):
+        ring.look(3, dies=number == dies)
+        ring.pass_by()
+    for _ in range(away):
+        ring.pass_by()
+    for _ in range(4):
+        ring.look(4, dies=False)
+        ring.pass_by()
+    # All serve: none leaves still, and none has left and is there with what it had.
+    assert ring.states == dict.fromkeys(map(named, range(4)), "active")
+    assert ring.written == Size(4)
+
+
 def test_a_node_s_migration_is_told_from_others() -> None:
     others = (
         Work("a", "node_addition", named(2), "pending"),
@@ -100,6 +180,7 @@ def test_before_there_are_any_there_is_nothing_to_take() -> None:
     ("step", "size"),
     [
         (Step.NOTHING, Size(4)),
+        (Step.TELL, Size(4, leaving=(named(3),))),
         (Step.ASK, Size(4, leaving=(named(3),))),
         # It is not registered again before it is gone.
         (Step.CANCEL, Size(4, leaving=(named(3),))),

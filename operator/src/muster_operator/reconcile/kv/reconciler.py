@@ -134,7 +134,9 @@ class KvReconciler:
         problem = Finding(Reason.INVALID_SPEC, str(invalid))
         verdicts = summary(Standing(problem=problem))
         status = KVClusterStatus(
-            observed_generation=body["metadata"]["generation"], nodes=held_nodes(body, None)
+            observed_generation=body["metadata"]["generation"],
+            nodes=held_nodes(body, None),
+            leaving=body.get("status", {}).get("leaving"),
         )
         await write_status(self._world, KV_CLUSTERS, body, status, verdicts)
         return outcome(verdicts)

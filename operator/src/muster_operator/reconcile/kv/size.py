@@ -1,4 +1,10 @@
-"""How many storage nodes a store is to have now: one goes when its records are with the others."""
+"""How many storage nodes a store is to have now: one goes when its records are with the others.
+
+What coordinators say of a node decides what is next; the status only tells whether it was this
+operator that wanted it to go. It does so before coordinators are asked: an operator that is killed,
+at whatever point, is followed by one that ends or takes back what the first began, and lets be what
+others asked for.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +28,8 @@ class Step(Enum):
     """What is to be done about the storage node with the highest number."""
 
     NOTHING = auto()
+    TELL = auto()
+    """It is to leave: nothing is asked before the status says so."""
     ASK = auto()
     """Have its records moved to the others."""
     WAIT = auto()
@@ -62,7 +70,7 @@ class Sizing:
     Args:
         name: of the KVCluster.
         held: storage nodes that there have been.
-        leaving: those that were asked to leave.
+        leaving: those that are asked to leave, as the status says.
     """
 
     name: str
@@ -108,7 +116,7 @@ def next_step(sizing: Sizing, listed: Mapping[str, Member], under_way: str = "")
         case "joining":
             step = Step.CANCEL if under_way == ADDITION else Step.WAIT
         case _:
-            step = Step.ASK
+            step = Step.ASK if asked else Step.TELL
     return step
 
 
@@ -139,7 +147,8 @@ async def settle_size(client: StoreClient, sizing: Sizing) -> Size:
     except SilentError:
         return sizing.unchanged
     except AnswerError as refused:
-        return Size(max(sizing.held, sizing.wanted), refusal=str(refused))
+        # It stays asked: the next look asks again.
+        return replace(sizing.unchanged, refusal=str(refused))
     return size_after(step, sizing, listed)
 
 
@@ -155,5 +164,5 @@ def size_after(step: Step, sizing: Sizing, listed: Mapping[str, Member]) -> Size
             return Size(held - 1, left=sizing.last)
     names = (naming.kv_node(sizing.name, number) for number in range(held))
     leaving = {name for name in names if name in listed and listed[name].status == DRAINING}
-    asked = {sizing.last} if step in {Step.ASK, Step.CANCEL} else set()
+    asked = {sizing.last} if step in {Step.TELL, Step.ASK, Step.CANCEL} else set()
     return Size(held, tuple(sorted(leaving | asked)))
