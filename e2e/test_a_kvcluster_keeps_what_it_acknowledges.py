@@ -105,8 +105,7 @@ def too_few_nodes(store: Store) -> None:
         return stalled["message"]
 
     said = eventually_sync(refused, deadline=180, every=0.5, what="it is refused")
-    assert "NODE_IN_USE" in said
-    assert said.endswith("write replicas: 3"), said
+    assert said.endswith("for tenants want 3 replicas; write replicas: 3"), said
     store.tells("Stalled", said)
     store.patch(replicas=3, tenants=[{"name": TENANT}])
     store.settled(180)

@@ -118,6 +118,7 @@ async def test_what_the_operator_asks_is_understood(folder: Path) -> None:
             assert state.topology is not None
             # No storage node answers there.
             assert state.topology.under_replicated == 450
+            assert state.factor == 2
             again = await settle_store(client, Wanted(CLUSTER, spec, 3, running=running))
             assert again == state
             changed = KVClusterSpec(tenants=[ACME.model_copy(update={"writes_per_minute": -1})])
@@ -147,6 +148,8 @@ async def test_what_the_operator_asks_is_understood(folder: Path) -> None:
             gone = await settle_size(client, Sizing("demo", 4, 3, (coming,)))
             assert gone == Size(3, left=coming)
             await settle_size(client, Sizing("demo", 3, 2, (last,)))
-            refused = await settle_size(client, Sizing("demo", 2, 1, ("demo-kv-storage-1",)))
-            assert refused.nodes == 2
-            assert "NODE_IN_USE" in refused.refusal
+            # Neither the operator asks for more, nor is it granted.
+            refused = await settle_size(client, Sizing("demo", 2, 1))
+            assert refused == Size(2, refusal="tenants want 2 replicas", fewest=2)
+            with pytest.raises(AnswerError, match=r"NODE_IN_USE.* 1 would remain, and tenants"):
+                await client.remove("demo-kv-storage-1")

@@ -48,6 +48,9 @@ class FakeStore:
                 "hints_waiting": 7,
                 "migrations": [*of_nodes, *self.others],
                 "nodes_ahead": self.ahead,
+                "replication_factor": max(
+                    (each["replication_factor"] for each in self.tenants.values()), default=0
+                ),
             }
         )
 

@@ -170,16 +170,32 @@ async def test_a_member_of_a_former_cluster_gets_its_pod_and_leaves_in_order(
 async def test_nodes_and_replicas_may_become_fewer_together(space: Space, store: FakeStore) -> None:
     await space.store(FOUR)
     await space.until_ready(KV_CLUSTERS)
-    store.staying = "tenants want 3 replicas"
     store.slow = True
     await space.store("{replicas: 2, tenants: [{name: acme, replicationFactor: 2}]}")
     said = await space.reason(KV_CLUSTERS, "Reconciling", "NodesLeaving")
-    assert said["message"].endswith("NODE_IN_USE: tenants want 3 replicas")
-    store.staying, store.others = "", []
+    assert said["message"].endswith("; tenants want 3 replicas")
+    store.others = []
     store.tenants["acme"]["replication_factor"] = 2
     await until_state(space, store, "draining")
     events = await space.cluster.list(EVENTS, space.name)
     assert not [each for each in events if "ScaleDownRefused" in str(each.get("note"))]
+
+
+async def test_no_node_goes_that_a_tenant_of_the_api_needs(space: Space, store: FakeStore) -> None:
+    await space.store("replicas: 4")
+    await space.until_ready(KV_CLUSTERS)
+    store.tenants["other"] = {"tenant_id": "other", "replication_factor": 3}
+    await space.store("replicas: 2")
+    said = await space.reason(KV_CLUSTERS, "Stalled", "ScaleDownRefused")
+    assert said["message"] == (
+        "spec.replicas is 2, and 4 storage nodes hold data: none is taken away, for tenants want 3 "
+        "replicas; write replicas: 3"
+    )
+    assert (await status(space))["replicationFactor"] == 3
+    assert await storage_nodes(space) == 4
+    assert not [call for call in store.calls if call.startswith("remove")]
+    await space.store("replicas: 3")
+    await until_state(space, store, "draining")
 
 
 async def test_a_factor_that_is_set_back_is_asked_for_at_once(

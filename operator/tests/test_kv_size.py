@@ -86,6 +86,31 @@ def test_what_is_under_way_is_cancelled_where_the_opposite_is_wanted(
     assert next_step(sizing, listed(*FOUR[:3], last), under_way) is step
 
 
+@pytest.mark.parametrize(
+    ("wanted", "factor", "last", "step"),
+    [
+        (3, 3, "active", Step.TELL),
+        (2, 3, "active", Step.REFUSE),
+        # Not one of those that are too many goes before it is known where that ends.
+        (1, 2, "active", Step.REFUSE),
+        (4, 5, "active", Step.NOTHING),
+        # What has begun is ended, and one without data is not missed.
+        (2, 3, "draining", Step.WAIT),
+        (2, 3, "inactive", Step.TAKE),
+        (2, 3, "joining", Step.CANCEL),
+        (2, 3, "-", Step.FORGET),
+        # There are no tenants, or coordinators don't tell.
+        (1, 0, "active", Step.TELL),
+    ],
+)
+def test_no_fewer_nodes_remain_than_a_tenant_has_replicas(
+    wanted: int, factor: int, last: str, step: Step
+) -> None:
+    sizing, states = Sizing("demo", 4, wanted), listed(*FOUR[:3], last)
+    under_way = {"draining": "node_deletion", "joining": "node_addition"}.get(last, "")
+    assert next_step(sizing, states, under_way, factor) is step
+
+
 class Ring:
     """Four storage nodes as coordinators have them, and an operator that looks at them.
 
@@ -104,8 +129,8 @@ class Ring:
         sizing = Sizing("demo", self.written.nodes, wanted, self.written.leaving)
         there = {name: Member("h", 1, state) for name, state in self.states.items()}
         last, draining = sizing.last, self.states[sizing.last] == "draining"
-        step = next_step(sizing, there, "node_deletion" if draining else "")
-        size = size_after(step, sizing, there)
+        step = next_step(sizing, there, "node_deletion" if draining else "", 2)
+        size = size_after(step, sizing, there, 2)
         if step is Step.ASK:
             self.states[last], self._left = "draining", self._slow
         if step is Step.CANCEL:
@@ -182,6 +207,7 @@ def test_before_there_are_any_there_is_nothing_to_take() -> None:
         (Step.NOTHING, Size(4)),
         (Step.TELL, Size(4, leaving=(named(3),))),
         (Step.ASK, Size(4, leaving=(named(3),))),
+        (Step.REFUSE, Size(4, refusal="tenants want 5 replicas", fewest=5)),
         # It is not registered again before it is gone.
         (Step.CANCEL, Size(4, leaving=(named(3),))),
         (Step.FORGET, Size(3)),
@@ -189,7 +215,7 @@ def test_before_there_are_any_there_is_nothing_to_take() -> None:
     ],
 )
 def test_the_volume_goes_only_with_a_node_that_has_left(step: Step, size: Size) -> None:
-    assert size_after(step, Sizing("demo", 4, 3), listed(*FOUR)) == size
+    assert size_after(step, Sizing("demo", 4, 3), listed(*FOUR), 5) == size
 
 
 def test_nodes_that_are_drained_are_named() -> None:

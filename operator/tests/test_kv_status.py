@@ -57,6 +57,26 @@ def test_what_is_whole_is_ready_and_nothing_else_is_said() -> None:
     assert kv_status(WHOLE, 1).replication_factor == 3
 
 
+def test_the_replication_factor_is_that_of_all_tenants() -> None:
+    """Declared ones are not all, and what is declared is not always there yet."""
+    for said, told in ((5, 5), (1, 1), (0, None), (None, 3)):
+        facts = replace(WHOLE, store=replace(WHOLE.store, factor=said))
+        assert kv_status(facts, 1).replication_factor == told
+    assert kv_status(replace(WHOLE, spec=KVClusterSpec()), 1).replication_factor is None
+
+
+def test_a_refusal_says_what_to_write() -> None:
+    refused = replace(WHOLE, spec=KVClusterSpec(replicas=1), size=Size(5, refusal="a disk is full"))
+    said = found(refused, ConditionType.STALLED).message
+    assert said == (
+        "spec.replicas is 1, and 5 storage nodes hold data: none is taken away, for a disk is "
+        "full; write replicas: 5"
+    )
+    few = replace(refused, size=Size(5, refusal="tenants want 3 replicas", fewest=3))
+    said = found(few, ConditionType.STALLED).message
+    assert said.endswith("none is taken away, for tenants want 3 replicas; write replicas: 3")
+
+
 @pytest.mark.parametrize(
     ("change", "size"),
     [
@@ -215,9 +235,9 @@ def test_nodes_are_counted_by_what_there_has_been() -> None:
 
 
 def test_what_a_silent_store_said_last_is_remembered() -> None:
-    body = {"status": {"ringVersion": 7, "members": 3, "tenants": 1}}
+    body = {"status": {"ringVersion": 7, "members": 3, "tenants": 1, "replicationFactor": 5}}
     kept = remembered(StoreState(silent="no route"), body)
-    assert kept == StoreState("no route", 7, 3, 1, 1)
+    assert kept == StoreState("no route", 7, 3, 1, 1, factor=5)
     said = StoreState(ring_version=8, members=2)
     assert remembered(said, body) is said
 

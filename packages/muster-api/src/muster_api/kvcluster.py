@@ -280,8 +280,8 @@ class KVClusterStatus(Model):
     )
     leaving: Annotated[list[str], Field(max_length=100)] | None = Field(
         None,
-        description="Storage nodes that go: their records are moved away, or their coming is "
-        "cancelled; absent without.",
+        description="Storage nodes that are asked to go: their records are moved away, or their "
+        "coming is cancelled; absent without.",
     )
     members: int | None = Field(
         None, ge=0, description="Storage nodes that have joined; absent while unknown."
@@ -290,7 +290,10 @@ class KVClusterStatus(Model):
         None, ge=0, description="The version of the ring; absent while unknown."
     )
     replication_factor: int | None = Field(
-        None, ge=1, description="The largest of spec.tenants; absent without."
+        None,
+        ge=1,
+        description="The largest of all tenants, declared or made by the API: no fewer storage "
+        "nodes can remain; absent without.",
     )
     tenants: int = Field(0, ge=0, description="Those of spec.tenants that are as they should be.")
     ranges_under_replicated: int | None = Field(

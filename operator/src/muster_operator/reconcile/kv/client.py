@@ -91,6 +91,8 @@ class Topology:
     Args:
         under_replicated: ranges of the ring that lack a replica.
         ahead: storage nodes that hold a newer ring than the database has.
+        factor: the largest replication factor of all tenants, however they were made; 0 without
+            tenants, None where coordinators don't tell.
     """
 
     ring_version: int
@@ -98,6 +100,7 @@ class Topology:
     hints_waiting: int = 0
     work: tuple[Work, ...] = field(default=())
     ahead: tuple[str, ...] = ()
+    factor: int | None = None
 
 
 class StoreClient(AbstractAsyncContextManager["StoreClient"]):
@@ -132,6 +135,7 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
                 tuple(map(_work, answer["migrations"])),
                 # Coordinators of the version before don't tell.
                 tuple(map(str, answer.get("nodes_ahead", ()))),
+                int(answer["replication_factor"]) if "replication_factor" in answer else None,
             )
         except (KeyError, TypeError, ValueError):
             raise SilentError("the state of the ring can't be read") from None

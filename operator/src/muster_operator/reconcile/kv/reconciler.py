@@ -287,6 +287,7 @@ def remembered(store: StoreState, body: Manifest) -> StoreState:
         members=before.get("members", 0),
         present=settled,
         settled=settled,
+        factor=before.get("replicationFactor"),
     )
 
 

@@ -32,6 +32,8 @@ class Step(Enum):
     """It is to leave: nothing is asked before the status says so."""
     ASK = auto()
     """Have its records moved to the others."""
+    REFUSE = auto()
+    """It has to stay: fewer nodes would remain than a tenant has replicas."""
     WAIT = auto()
     """They are being moved."""
     CANCEL = auto()
@@ -51,12 +53,14 @@ class Size:
         leaving: whose records are being moved away, or whose coming is cancelled.
         left: that have left, and whose volume is to go.
         refusal: why none goes although fewer are wanted.
+        fewest: how many there have to be; 0 where only coordinators know.
     """
 
     nodes: int
     leaving: tuple[str, ...] = ()
     left: str = ""
     refusal: str = ""
+    fewest: int = 0
 
     def with_all(self, members: int) -> "Size":
         """The same with pods for so many members, of which one may have none."""
@@ -89,7 +93,9 @@ class Sizing:
         return Size(max(self.held, self.wanted), self.leaving)
 
 
-def next_step(sizing: Sizing, listed: Mapping[str, Member], under_way: str = "") -> Step:
+def next_step(
+    sizing: Sizing, listed: Mapping[str, Member], under_way: str = "", factor: int = 0
+) -> Step:
     """What is to be done; pure.
 
     A node that was asked to leave and has left goes in any case, also where more are wanted again:
@@ -97,6 +103,7 @@ def next_step(sizing: Sizing, listed: Mapping[str, Member], under_way: str = "")
 
     Args:
         under_way: the type of the last node's migration that has not ended; empty without.
+        factor: the largest replication factor of all tenants.
     """
     if sizing.held == 0:
         return Step.NOTHING
@@ -115,6 +122,8 @@ def next_step(sizing: Sizing, listed: Mapping[str, Member], under_way: str = "")
             step = Step.FORGET if _rest_is_there(sizing, listed) else Step.WAIT
         case "joining":
             step = Step.CANCEL if under_way == ADDITION else Step.WAIT
+        case _ if sizing.wanted < factor:
+            step = Step.REFUSE
         case _:
             step = Step.ASK if asked else Step.TELL
     return step
@@ -138,8 +147,9 @@ async def settle_size(client: StoreClient, sizing: Sizing) -> Size:
     """Ask coordinators for what is next."""
     try:
         listed = await client.members()
-        work = migration_of(sizing.last, await client.topology())
-        step = next_step(sizing, listed, work.type if work else "")
+        topology = await client.topology()
+        work, factor = migration_of(sizing.last, topology), topology.factor or 0
+        step = next_step(sizing, listed, work.type if work else "", factor)
         if step is Step.ASK:
             await client.remove(sizing.last)
         if step is Step.CANCEL and work:
@@ -149,15 +159,17 @@ async def settle_size(client: StoreClient, sizing: Sizing) -> Size:
     except AnswerError as refused:
         # It stays asked: the next look asks again.
         return replace(sizing.unchanged, refusal=str(refused))
-    return size_after(step, sizing, listed)
+    return size_after(step, sizing, listed, factor)
 
 
-def size_after(step: Step, sizing: Sizing, listed: Mapping[str, Member]) -> Size:
+def size_after(step: Step, sizing: Sizing, listed: Mapping[str, Member], factor: int = 0) -> Size:
     """How many there are to be when that step is taken; pure."""
     held = sizing.held
     match step:
         case Step.NOTHING:
             return Size(max(held, sizing.wanted))
+        case Step.REFUSE:
+            return Size(held, refusal=f"tenants want {factor} replicas", fewest=factor)
         case Step.FORGET:
             return Size(held - 1)
         case Step.TAKE:

@@ -98,7 +98,6 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
     owner = facts.owner
     host = naming.kv_api_host(owner.key)
     topology = facts.store.topology
-    tenants = facts.spec.tenants or []
     return KVClusterStatus(
         observed_generation=generation,
         replicas=facts.storage.existing,
@@ -107,7 +106,7 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
         nodes=facts.nodes,
         members=facts.store.members if facts.store.ring_version is not None else None,
         ring_version=facts.store.ring_version,
-        replication_factor=max((each.replication_factor for each in tenants), default=None),
+        replication_factor=_factor(facts) or None,
         tenants=facts.store.settled,
         leaving=list(facts.size.leaving) or None,
         ranges_under_replicated=topology and topology.under_replicated,
@@ -125,6 +124,13 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
             ops=f"{host}:{naming.KV_OPS_PORT}",
         ),
     )
+
+
+def _factor(facts: KvFacts) -> int:
+    """The largest replication factor of all tenants, or of those that are declared; 0 without."""
+    if facts.store.factor is not None:
+        return facts.store.factor
+    return max((each.replication_factor for each in facts.spec.tenants or []), default=0)
 
 
 def _migrations(topology: Topology | None) -> list[KVMigration] | None:
@@ -175,7 +181,8 @@ def _refused_scale_down(facts: KvFacts) -> Finding | None:
         return None
     message = (
         f"spec.replicas is {facts.spec.replicas}, and {facts.nodes} storage nodes hold data: none "
-        f"is taken away, for {facts.size.refusal}; write replicas: {facts.nodes}"
+        f"is taken away, for {facts.size.refusal}; write replicas: "
+        f"{facts.size.fewest or facts.nodes}"
     )
     return Finding(Reason.SCALE_DOWN_REFUSED, message)
 

@@ -33,6 +33,7 @@ class StoreState:
         known: how many storage nodes there must be for each member to have a pod.
         refusal: the first sentence with which a coordinator refused something.
         topology: how the store stands; None where they are silent.
+        factor: the largest replication factor of all tenants; None where that is not known.
     """
 
     silent: str = ""
@@ -43,6 +44,7 @@ class StoreState:
     known: int = 0
     refusal: str = ""
     topology: Topology | None = None
+    factor: int | None = None
 
 
 UNKNOWN = StoreState()
@@ -107,6 +109,7 @@ async def settle_store(client: StoreClient, wanted: Wanted) -> StoreState:
         known_nodes(wanted.cluster, listed),
         refusal,
         topology,
+        topology.factor,
     )
 
 
