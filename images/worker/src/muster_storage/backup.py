@@ -176,31 +176,29 @@ def fetch(backup: Path, target: Path) -> Manifest:
     return manifest
 
 
-def prune(made: Path, keep: int) -> list[str]:
-    """Remove the oldest backups beside `made` that are of the same node, so that `keep` are left.
-
-    Returns:
-        The names of those that are gone; `made` is never among them.
+def finished(folder: Path) -> list[tuple[Path, Manifest]]:
+    """The backups in a folder that came to their end, and what they say of themselves.
 
     Raises:
-        BackupError: `made` is no backup, or one can't be removed.
+        BackupError: one of them can't be read.
     """
-    node = read_manifest(made).origin.node_id
-    others = []
-    for path in made.parent.iterdir():
-        if path == made or path.name.endswith(_PARTIAL) or not (path / MANIFEST).is_file():
-            continue
-        found = read_manifest(path)
-        if found.origin.node_id == node:
-            others.append((found.created_at, path))
-    oldest = [path for _, path in sorted(others)[: max(0, len(others) + 1 - keep)]]
-    for path in oldest:
-        try:
-            # Half of it is no backup any more.
-            shutil.rmtree(path.rename(path.with_name(path.name + _PARTIAL)))
-        except OSError as error:
-            raise BackupError(f"{error.filename or path}: {error.strerror}") from error
-    return [path.name for path in oldest]
+    return [
+        (path, read_manifest(path))
+        for path in sorted(folder.iterdir())
+        if not path.name.endswith(_PARTIAL) and (path / MANIFEST).is_file()
+    ]
+
+
+def remove(backup: Path) -> None:
+    """Remove a backup.
+
+    Raises:
+        BackupError: that failed; what is left of it is no backup any more.
+    """
+    try:
+        shutil.rmtree(backup.rename(backup.with_name(backup.name + _PARTIAL)))
+    except OSError as error:
+        raise BackupError(f"{error.filename or backup}: {error.strerror}") from error
 
 
 def _problem(path: Path, expected: StoredFile) -> str | None:

@@ -21,6 +21,7 @@ from muster_storage.backup import BackupError
 from muster_storage.config import StorageConfig, load_config
 from muster_storage.engine import EngineError
 from muster_storage.identity import FolderRefusedError
+from muster_storage.pruning import prune
 from muster_storage.restoring import restore
 from muster_storage.service import Service, wire_identity
 from muster_storage.tls import client_context
@@ -37,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 after an orderly end, 1 after a failure, 2 for a wrong configuration.
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.command == "backup" and options.nodes and not options.keep:
+        parser.error("argument --nodes: goes with --keep")
     if options.command == "verify":
         return _told(lambda: _verify(options.path))
     try:
@@ -47,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if options.command == "backup":
         name = options.name or f"{config.storage.node_id}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        return _told(lambda: _back_up(config, name, options.if_missing, options.keep))
+        kept = (options.keep, options.nodes)
+        return _told(lambda: _back_up(config, name, options.if_missing, *kept))
     if options.command == "restore" and options.merge:
         return _told(lambda: _ask(config, Restore(options.name), f"joined {options.name}"))
     if options.command == "restore":
@@ -75,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         metavar="N",
         help="remove the node's oldest backups beside it, so that N are left",
+    )
+    made.add_argument(
+        "--nodes",
+        type=_count,
+        metavar="N",
+        help="with --keep: do so for all nodes of the cluster, which has N, also for those that "
+        "have left; what was last backed up of all nodes stays",
     )
     put = commands.add_parser("restore", help="fill an empty data folder from a backup")
     put.add_argument("name", help="name of a backup in storage.backup_dir")
@@ -132,7 +144,9 @@ def _verify(path: Path) -> str:
     )
 
 
-def _back_up(config: StorageConfig, name: str, if_missing: bool, keep: int | None) -> str:
+def _back_up(
+    config: StorageConfig, name: str, if_missing: bool, keep: int | None, nodes: int | None
+) -> str:
     folder = config.storage.backup_dir
     if (if_missing or keep) and folder is None:
         raise BackupError("storage.backup_dir is not set; it says where backups are")
@@ -141,7 +155,7 @@ def _back_up(config: StorageConfig, name: str, if_missing: bool, keep: int | Non
         said = f"{name} is there already"
     else:
         said = _ask(config, Backup(name), f"backed up as {name}")
-    gone = backup.prune(made, keep) if keep else []
+    gone = prune(made, keep, nodes) if keep else []
     return "\n".join([said, *(f"removed {each}" for each in gone)])
 
 

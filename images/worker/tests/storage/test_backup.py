@@ -87,6 +87,31 @@ async def test_old_backups_of_the_same_node_are_removed(storage_node: StorageNod
     assert (status, "got '0'; allowed: 1 to 1000" in said) == (2, True), said
 
 
+async def test_old_backups_of_a_cluster_are_removed(storage_node: StorageNodes) -> None:
+    """One of two nodes has left; a third is another cluster's."""
+    volume = storage_node.root / "volume"
+    node = await storage_node("s-0", backup_dir=str(volume)).start()
+
+    def taken(name: str, node_id: str, cluster: str = "muster") -> None:
+        origin = Origin(node_id, cluster, "a", 1)
+        backup.take(_checkpoint, volume / "scratch", volume / name, origin)
+        manifest = volume / name / backup.MANIFEST
+        manifest.write_text(manifest.read_text().replace('"20', '"19'))
+
+    for name in ("s-0.a", "s-1.a", "s-0.b", "s-1.b"):
+        taken(name, name[:3])
+    taken("else", "s-1", "other")
+    again = ("backup", "--if-missing", "--keep", "1", "--nodes", "1")
+    status, said = await _run(node, *again, "s-0.c")
+    assert (status, said.splitlines()[0]) == (0, "backed up as s-0.c"), said
+    assert {path.name for path in volume.iterdir()} == {"s-0.c", "else"}
+    status, said = await _run(node, "backup", "--nodes", "1", "s-0.d")
+    assert (status, "--nodes: goes with --keep" in said) == (2, True), said
+    other = await storage_node("s1", backup_dir=str(volume)).start()
+    status, said = await _run(other, *again, "s1.a")
+    assert (status, "s1 is not among so many" in said) == (1, True), said
+
+
 async def test_a_backup_is_joined_into_what_a_running_node_has(
     storage_node: StorageNodes,
 ) -> None:

@@ -25,7 +25,9 @@ class KVBackup(Model):
         "0 3 * * *", description="When, as of cron, in UTC."
     )
     keep: Annotated[int, Field(ge=1, le=1000)] = Field(
-        7, description="Backups of each storage node that are kept; older ones are removed."
+        7,
+        description="Backups of each storage node that are kept, and the last that was made of "
+        "all; older ones are removed.",
     )
     restore: Annotated[str, Field(min_length=1, max_length=63, pattern=_NAME)] | None = Field(
         None,

@@ -1,7 +1,8 @@
 """Backups of a KVCluster: a CronJob that asks every storage node for one, and what they restore.
 
 Each node writes its own, into a claim that somebody else made. A backup is named by its Job, so
-that one made by hand (`kubectl create job --from`) has the name that was given to it.
+that one made by hand (`kubectl create job --from`) has the name that was given to it. Who has asked
+for one removes what it makes superfluous.
 """
 
 from typing import Any
@@ -107,7 +108,8 @@ def _container(given: KvInput, backup: KVBackup, defaults: Defaults) -> dict[str
         "command": ["muster-storage"],
         "args": [
             *("--config", f"{FOLDER}/{STORAGE_FILE}", "backup"),
-            *("--if-missing", "--keep", str(backup.keep), f"{node}.$(JOB_NAME)"),
+            *("--if-missing", "--keep", str(backup.keep), "--nodes", str(given.nodes)),
+            f"{node}.$(JOB_NAME)",
         ],
         "env": [
             _label("JOB_NAME", "job-name"),
