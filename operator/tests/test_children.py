@@ -85,7 +85,7 @@ def pool(text: str, security: Security = OPEN) -> list[Manifest]:
     return desired_pool(PoolInput(owner, spec, security), DEFAULTS)
 
 
-def kv_cluster(text: str = "", nodes: int = 3) -> list[Manifest]:
+def kv_cluster(text: str = "", nodes: int = 3, restored: str = "") -> list[Manifest]:
     spec = KVClusterSpec.model_validate(yaml.safe_load(text) or {})
     database = SecretFile("demo-kv-postgres", "dsn", "7")
     if spec.database.secret_ref:
@@ -93,7 +93,7 @@ def kv_cluster(text: str = "", nodes: int = 3) -> list[Manifest]:
     redis = SecretFile("cache", "password", "9") if spec.redis else SecretFile()
     token = SecretFile("demo-kv-token", "token", "8")
     owner = Owner(Key("KVCluster", "proofs", "demo"), "uid-of-demo")
-    given = KvInput(owner, spec, nodes, database, token, redis)
+    given = KvInput(owner, spec, nodes, database, token, redis, restored=restored)
     if spec.authentication.secret_ref:
         keys, admin = SecretFile("issuer", "keys.pem", "10"), SecretFile("demo-kv-admin", "secret")
         given = replace(given, keys=keys, admin=admin, node_tls="11")
@@ -316,6 +316,17 @@ def test_a_changed_key_replaces_the_pods_of_coordinator_and_pool() -> None:
         assert annotations(become(IMPORTED)) != annotations(become(other))
     pinned = IMPORTED.replace(f"sha256: {SHA}", f"sha256: {SHA}\n      version: sha256:{SHA}")
     assert annotations(pool(IMPORTED)) == annotations(pool(pinned))
+
+
+def test_storage_nodes_that_have_begun_are_told_without_being_replaced() -> None:
+    before, after = kv_cluster(KV_SECURED), kv_cluster(KV_SECURED, restored="demo-kv-backup-1")
+    (changed,) = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert changed[1]["kind"] == "ConfigMap"
+    assert changed[1]["data"] == {**changed[0]["data"], "restored": "demo-kv-backup-1"}
+    (pod,) = [each for each in pods(after) if each["containers"][0]["name"] == "storage"]
+    (init,) = pod["initContainers"]
+    assert "/etc/muster/restored" in init["args"]
+    assert "config" in {mount["name"] for mount in init["volumeMounts"]}
 
 
 def security(text: str) -> Security:

@@ -11,6 +11,7 @@ from muster_api.kvcluster import MOST_MIGRATIONS
 from muster_operator.reconcile.conditions import TIME_FORMAT
 from muster_operator.resources import (
     CLAIMS,
+    CONFIG_MAPS,
     CRON_JOBS,
     DISRUPTION_BUDGETS,
     EVENTS,
@@ -278,6 +279,24 @@ async def test_backups_need_their_volume_and_tell_when_they_fail(
     await written(space, lastScheduleTime=begun, lastSuccessfulTime=begun)
     await space.reason(KV_CLUSTERS, "BackedUp", "BackupMade")
     assert (await status(space))["lastBackup"] == begun
+
+
+async def test_a_backup_is_restored_once(space: Space, store: FakeStore) -> None:
+    volume = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": "backups", "namespace": space.name}
+    await space.cluster.create(CLAIMS, CLAIMS.manifest(metadata, spec=volume))
+    await space.store("backup: {claimName: backups, restore: monday}")
+    assert "restored" not in (await space.the(CONFIG_MAPS, STORAGE))["data"]
+    await space.until_ready(KV_CLUSTERS)
+
+    async def told() -> bool:
+        assert (await status(space)).get("restored") == "monday"
+        data = (await space.the(CONFIG_MAPS, STORAGE))["data"]
+        return bool(data.get("restored") == "monday")
+
+    await eventually(told, what="storage nodes are told")
+    # No pod is replaced for it.
+    assert (await space.the(STATEFUL_SETS, STORAGE))["metadata"]["generation"] == 1
 
 
 async def written(space: Space, **times: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from muster_api.conditions import ConditionType, Reason
+from muster_api.kv_backup import KVBackup
 from muster_api.kv_tenants import KVTenant
 from muster_api.kvcluster import KVClusterSpec
 from muster_operator.children.base import Owner
@@ -63,6 +64,32 @@ def test_the_replication_factor_is_that_of_all_tenants() -> None:
         facts = replace(WHOLE, store=replace(WHOLE.store, factor=said))
         assert kv_status(facts, 1).replication_factor == told
     assert kv_status(replace(WHOLE, spec=KVClusterSpec()), 1).replication_factor is None
+
+
+RESTORING = KVClusterSpec(backup=KVBackup(claim_name="backups", restore="b"))
+
+
+@pytest.mark.parametrize(
+    ("change", "restored"),
+    [
+        ({}, "b"),
+        # One has not begun yet, or not with this; members are those of a former cluster.
+        ({"storage": pods(3, 2)}, None),
+        ({"storage": Rollout(3, 3, 1, 3, current=True)}, None),
+        ({"store": replace(WHOLE.store, members=2)}, None),
+        # That is what was said last.
+        ({"store": StoreState("no route", 3, 3, 1, 1)}, None),
+        ({"spec": KVClusterSpec(backup=KVBackup(claim_name="backups"))}, None),
+        ({"spec": KVClusterSpec()}, None),
+        # Once it has been said it holds.
+        ({"restored": "a"}, "a"),
+        ({"restored": "b", "storage": pods(3, 2)}, "b"),
+        ({"restored": "b", "spec": KVClusterSpec()}, "b"),
+    ],
+)
+def test_a_backup_is_restored_once(change: dict[str, Any], restored: str | None) -> None:
+    facts = replace(WHOLE, spec=RESTORING)
+    assert kv_status(replace(facts, **change), 1).restored == restored
 
 
 def test_a_refusal_says_what_to_write() -> None:

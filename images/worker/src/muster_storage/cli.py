@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "restore" and options.merge:
         return _told(lambda: _ask(config, Restore(options.name), f"joined {options.name}"))
     if options.command == "restore":
-        return _told(lambda: restore(config, options.name, if_empty=options.if_empty))
+        return _told(lambda: _restore(config, options.name, options.if_empty, options.unless))
     logs.configure("storage", config.storage.log_level)
     return run_until_signalled(lambda stop: _serve(config, stop))
 
@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     put = commands.add_parser("restore", help="fill an empty data folder from a backup")
     put.add_argument("name", help="name of a backup in storage.backup_dir")
     put.add_argument("--if-empty", action="store_true", help="do nothing where the folder has data")
+    put.add_argument(
+        "--unless", type=Path, metavar="FILE", help="do nothing where that file is there"
+    )
     put.add_argument(
         "--merge", action="store_true", help="join it into what the running node has instead"
     )
@@ -157,6 +160,12 @@ def _back_up(
         said = _ask(config, Backup(name), f"backed up as {name}")
     gone = prune(made, keep, nodes) if keep else []
     return "\n".join([said, *(f"removed {each}" for each in gone)])
+
+
+def _restore(config: StorageConfig, name: str, if_empty: bool, unless: Path | None) -> str:
+    if unless is not None and unless.exists():
+        return f"{unless}: is there, so nothing is restored"
+    return restore(config, name, if_empty=if_empty)
 
 
 def _ask(config: StorageConfig, body: RequestBody, done: str) -> str:

@@ -59,6 +59,13 @@ async def test_a_backup_fills_an_empty_node(storage_node: StorageNodes) -> None:
     assert (status, "empty storage.data_dir first" in said) == (1, True), said
     status, said = await _run(other, "restore", "--if-empty", "monday")
     assert (status, "stays as it is" in said) == (0, True), said
+    third, mark = storage_node("s3", backup_dir=str(volume)), storage_node.root / "restored"
+    mark.touch()
+    status, said = await _run(third, "restore", "--unless", str(mark), "monday")
+    assert (status, said) == (0, f"{mark}: is there, so nothing is restored\n")
+    mark.unlink()
+    status, said = await _run(third, "restore", "--unless", str(mark), "monday")
+    assert (status, "300 records of s1" in said) == (0, True), said
     await other.start()
     async with talking(other) as talk:
         assert await talk.values("k1") == [b"v"]

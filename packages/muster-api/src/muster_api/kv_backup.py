@@ -32,6 +32,6 @@ class KVBackup(Model):
     restore: Annotated[str, Field(min_length=1, max_length=63, pattern=_NAME)] | None = Field(
         None,
         description="The backup that storage nodes with an empty volume begin with, by the name of "
-        "its Job, such as store-kv-backup-29390220. Can't be added later; remove it when the "
-        "KVCluster is Ready.",
+        "its Job, such as store-kv-backup-29390220. Can't be added later, and is used once: see "
+        "status.restored.",
     )

@@ -321,6 +321,12 @@ class KVClusterStatus(Model):
     last_backup: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
         None, description="When the last backup of all storage nodes was made."
     )
+    restored: str | None = Field(
+        None,
+        description="The backup that all storage nodes have begun with. Volumes that are lost "
+        "later, and nodes that are added, are filled from the other nodes. Absent before, or "
+        "without.",
+    )
     coordinators: KVCoordinatorNumbers | None = Field(None, description="The coordinators.")
     endpoints: Endpoints | None = Field(None, description="Where to reach it in the cluster.")
 

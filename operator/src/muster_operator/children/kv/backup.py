@@ -11,7 +11,7 @@ from muster_api.kv_backup import KVBackup
 from muster_operator import naming
 from muster_operator.children.base import Defaults, Owner, PodSpec
 from muster_operator.children.kv.given import KvInput
-from muster_operator.children.kv.paths import BACKUPS, DATA, FOLDER, STORAGE_FILE
+from muster_operator.children.kv.paths import BACKUPS, DATA, FOLDER, RESTORED_FILE, STORAGE_FILE
 from muster_operator.resources import CRON_JOBS, Manifest
 
 _SECONDS = 6 * 3600
@@ -34,7 +34,12 @@ def backup_mount(given: KvInput) -> list[dict[str, Any]]:
 
 
 def restoring(given: KvInput, container: dict[str, Any]) -> list[dict[str, Any]]:
-    """What fills the empty volume of a storage node before it starts; `container` is the node's."""
+    """What fills the empty volume of a storage node before it starts; `container` is the node's.
+
+    It does nothing when all nodes have begun, as the ConfigMap tells: what a volume lacks that is
+    lost later the other nodes have, and the backup is old. To leave it out then would replace all
+    pods for nothing.
+    """
     backup = given.spec.backup
     if backup is None or backup.restore is None:
         return []
@@ -47,7 +52,8 @@ def restoring(given: KvInput, container: dict[str, Any]) -> list[dict[str, Any]]
             **{key: container[key] for key in kept},
             "args": [
                 *("--config", f"{FOLDER}/{STORAGE_FILE}"),
-                *("restore", "--if-empty", f"$(POD_NAME).{backup.restore}"),
+                *("restore", "--if-empty", "--unless", f"{FOLDER}/{RESTORED_FILE}"),
+                f"$(POD_NAME).{backup.restore}",
             ],
         }
     ]

@@ -24,6 +24,7 @@ class KvInput:
         keys: what tokens of clients are checked with.
         admin: what the operator signs its own tokens with.
         node_tls: the version of the Secret for TLS with storage nodes.
+        restored: the backup that all storage nodes have begun with; empty without one.
     """
 
     owner: Owner
@@ -35,6 +36,7 @@ class KvInput:
     keys: SecretFile = NO_SECRET
     admin: SecretFile = NO_SECRET
     node_tls: str = ""
+    restored: str = ""
 
 
 def token_secret(owner: Owner, token: str) -> Manifest:

@@ -6,6 +6,8 @@ BACKUPS = "/backup"
 
 STORAGE_FILE = "storage.yaml"
 COORDINATOR_FILE = "kv-coordinator.yaml"
+# There once all storage nodes have begun with their backup.
+RESTORED_FILE = "restored"
 
 # Below FOLDER.
 DSN_PATH, TOKEN_PATH, REDIS_PATH = "database/dsn", "token/token", "redis/password"

@@ -22,7 +22,7 @@ from muster_operator.children.kv.backup import (
 )
 from muster_operator.children.kv.config import storage_config
 from muster_operator.children.kv.given import KvInput
-from muster_operator.children.kv.paths import DATA, FOLDER, STORAGE_FILE, TOKEN_PATH
+from muster_operator.children.kv.paths import DATA, FOLDER, RESTORED_FILE, STORAGE_FILE, TOKEN_PATH
 from muster_operator.children.kv.security import node_sources
 from muster_operator.children.network import ANY_POD, DNS, policy, tcp
 from muster_operator.children.volumes import volume_claim
@@ -43,8 +43,9 @@ def storage_nodes(given: KvInput, defaults: Defaults) -> list[Manifest]:
     owner, spec = given.owner, given.spec
     name = naming.kv_storage_name(owner.key.name)
     config = as_file(storage_config(given))
+    files = {STORAGE_FILE: config, **({RESTORED_FILE: given.restored} if given.restored else {})}
     objects = [
-        CONFIG_MAPS.manifest(owner.metadata(name, naming.KV_STORAGE), data={STORAGE_FILE: config}),
+        CONFIG_MAPS.manifest(owner.metadata(name, naming.KV_STORAGE), data=files),
         _service(given, name),
         _stateful_set(given, name, config, defaults),
         disruption_budget(owner, name, naming.KV_STORAGE, _AWAY),

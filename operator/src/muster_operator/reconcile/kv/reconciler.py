@@ -118,7 +118,7 @@ class KvReconciler:
         size = await self._with_room(seen, await self._size(seen, held.access))
         given = KvInput(
             *(seen.owner, spec, size.nodes, held.database, held.token, held.redis),
-            *(held.keys, held.admin, held.node_tls),
+            *(held.keys, held.admin, held.node_tls, restored_from(seen.body)),
         )
         await self._release(given, seen.live)
         if size.left:
@@ -137,6 +137,7 @@ class KvReconciler:
             observed_generation=body["metadata"]["generation"],
             nodes=held_nodes(body, None),
             leaving=body.get("status", {}).get("leaving"),
+            restored=restored_from(body) or None,
         )
         await write_status(self._world, KV_CLUSTERS, body, status, verdicts)
         return outcome(verdicts)
@@ -247,6 +248,7 @@ class KvReconciler:
             paused=is_paused(seen.body),
             leader=_leader(owner, applied.live),
             backups=backups(owner, applied.live),
+            restored=restored_from(seen.body),
         )
         verdicts = kv_verdicts(facts)
         status = kv_status(facts, seen.body["metadata"]["generation"])
@@ -263,6 +265,11 @@ def held_nodes(body: Manifest, storage: Manifest | None) -> int:
     """How many storage nodes there have been, by the status and by their StatefulSet; pure."""
     said = int(body.get("status", {}).get("nodes", 0))
     return max(said, int(storage["spec"].get("replicas", 0)) if storage else 0)
+
+
+def restored_from(body: Manifest) -> str:
+    """The backup that all storage nodes have begun with, by the status; empty without; pure."""
+    return str(body.get("status", {}).get("restored", ""))
 
 
 def is_whole(store: StoreState, size: Size, spec: KVClusterSpec) -> bool:

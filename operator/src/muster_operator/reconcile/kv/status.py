@@ -38,6 +38,7 @@ class KvFacts:
         database: of the managed PostgreSQL; None where the database is external.
         store: what coordinators said; what they said last where they are silent.
         leader: who leads maintenance; empty where nobody does.
+        restored: the backup that all storage nodes have begun with, as the status says.
     """
 
     owner: Owner
@@ -53,6 +54,7 @@ class KvFacts:
     paused: bool = False
     leader: str = ""
     backups: Backups = field(default_factory=Backups)
+    restored: str = ""
 
     @property
     def nodes(self) -> int:
@@ -115,6 +117,7 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
         lease=naming.kv_coordinator_name(owner.key.name),
         leader=facts.leader or None,
         last_backup=facts.backups.made or None,
+        restored=facts.restored or _restored(facts) or None,
         coordinators=KVCoordinatorNumbers(
             replicas=facts.coordinators.existing, ready_replicas=facts.coordinators.ready
         ),
@@ -124,6 +127,17 @@ def kv_status(facts: KvFacts, generation: int) -> KVClusterStatus:
             ops=f"{host}:{naming.KV_OPS_PORT}",
         ),
     )
+
+
+def _restored(facts: KvFacts) -> str:
+    """The backup that all storage nodes have begun with by now; empty without one."""
+    backup, store = facts.spec.backup, facts.store
+    if backup is None or backup.restore is None:
+        return ""
+    # Who is ready has its part. Members alone may be of a former cluster whose database was kept.
+    begun = facts.storage.complete and facts.storage.ready >= facts.nodes
+    joined = store.topology is not None and store.members >= facts.nodes
+    return backup.restore if begun and joined else ""
 
 
 def _factor(facts: KvFacts) -> int:
