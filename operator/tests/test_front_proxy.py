@@ -31,7 +31,7 @@ def test_the_front_proxy_names_the_user() -> None:
     assert PROXY.identify(certificate("front-proxy-client"), HEADERS) == User(
         "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
         ("system:authenticated", "system:serviceaccounts"),
-        {"scopes/all": ("one",)},
+        (("scopes/all", ("one",)),),
     )
 
 

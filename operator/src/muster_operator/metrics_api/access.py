@@ -12,7 +12,7 @@ _ALLOWED_SECONDS = 30.0
 _DENIED_SECONDS = 5.0
 _KEPT = 1024
 
-_Question = tuple[str, tuple[str, ...], str, str]
+_Question = tuple[User, str, str]
 
 
 class Access:
@@ -35,8 +35,7 @@ class Access:
             "namespace": namespace,
             "verb": "list",
         }
-        question = (user.name, user.groups, namespace, metric)
-        return await self._ask(question, user, {"resourceAttributes": attributes})
+        return await self._ask((user, namespace, metric), {"resourceAttributes": attributes})
 
     async def may_discover(self, user: User, path: str) -> bool:
         """Whether `user` may read what is at `path` of the discovery documents.
@@ -45,18 +44,17 @@ class Access:
             ClusterError: nobody knows now.
         """
         attributes = {"path": path, "verb": "get"}
-        question = (user.name, user.groups, "", path)
-        return await self._ask(question, user, {"nonResourceAttributes": attributes})
+        return await self._ask((user, "", path), {"nonResourceAttributes": attributes})
 
-    async def _ask(self, question: _Question, user: User, attributes: dict[str, object]) -> bool:
-        now = time.monotonic()
+    async def _ask(self, question: _Question, attributes: dict[str, object]) -> bool:
+        now, user = time.monotonic(), question[0]
         allowed, until = self._answers.get(question, (False, 0.0))
         if now < until:
             return allowed
         spec = {
             "user": user.name,
             "groups": list(user.groups),
-            "extra": {key: list(values) for key, values in user.extra.items()},
+            "extra": {key: list(values) for key, values in user.extra},
             **attributes,
         }
         answer = await self._cluster.ask(ACCESS_REVIEWS, ACCESS_REVIEWS.manifest({}, spec=spec))

@@ -7,7 +7,7 @@ ConfigMap `kube-system/extension-apiserver-authentication`.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,11 +24,15 @@ class UnauthenticatedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks, as the front proxy says."""
+    """Who asks, as the front proxy says.
+
+    Args:
+        extra: what else the authorizer may judge by, such as the scopes of a token; by name.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
-    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +95,14 @@ class FrontProxy:
         groups = sorted({*groups, _AUTHENTICATED})
         return User(user, tuple(groups), self._extra(headers))
 
-    def _extra(self, headers: Headers) -> dict[str, tuple[str, ...]]:
+    def _extra(self, headers: Headers) -> tuple[tuple[str, tuple[str, ...]], ...]:
         found: dict[str, tuple[str, ...]] = {}
         for prefix in self.extra_prefixes:
             for name in headers:
                 if name.lower().startswith(prefix.lower()):
                     key = unquote(name[len(prefix) :].lower())
                     found[key] = tuple(headers.getall(name))
-        return found
+        return tuple(sorted(found.items()))
 
 
 def _common_names(certificate: Mapping[str, Any]) -> list[str]:
