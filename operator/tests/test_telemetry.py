@@ -129,3 +129,17 @@ async def test_one_that_does_not_answer_keeps_nobody_else_waiting() -> None:
         async with polling(telemetry):
             await eventually(lambda: telemetry.fresh(DEMO) is not None, what="a report")
             assert telemetry.fresh(silent) is None
+
+
+async def test_many_that_hang_leave_time_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll, "_DEADLINE_SECONDS", 1.0)
+    hanging = [Key("Coordinator", "proofs", f"hanging-{number}") for number in range(100)]
+    async with FakeCoordinator().serving() as silent, FakeCoordinator(POOL).serving() as other:
+        silent.answering.clear()
+        urls = {DEMO: other.url, **dict.fromkeys(hanging, silent.url)}
+        telemetry = Telemetry(
+            lambda: [*hanging, DEMO], OperatorMetrics(), url=urls.__getitem__, interval=0.01
+        )
+        async with polling(telemetry):
+            await eventually(lambda: telemetry.fresh(DEMO) is not None, what="a report")
+        silent.answering.set()

@@ -15,7 +15,7 @@ from muster_operator.telemetry.report import Report, ReportError, parse_report
 
 log = logging.getLogger(__name__)
 
-_CONNECTIONS = 32
+_AT_ONCE = 64
 _DEADLINE_SECONDS = 3.0
 STALE_SECONDS = 30.0
 
@@ -68,23 +68,27 @@ class Telemetry:
 
     async def run(self) -> None:
         """Ask for ever."""
-        timeout = aiohttp.ClientTimeout(total=_DEADLINE_SECONDS)
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(session: aiohttp.ClientSession, key: Key) -> None:
+            async with places:
+                await self._ask(session, key)
+
+        async with aiohttp.ClientSession() as session:
             while True:
                 known = list(self._coordinators())
                 for key in self._taken.keys() - set(known):
                     del self._taken[key]
-                await asyncio.gather(*(self._ask(session, key) for key in known))
+                await asyncio.gather(*(ask(session, key) for key in known))
                 self.asked = True
                 await asyncio.sleep(self._interval)
 
     async def _ask(self, session: aiohttp.ClientSession, key: Key) -> None:
         base = self._url(key)
         try:
-            queue, workers = await asyncio.gather(
-                _get(session, f"{base}/queue"), _get(session, f"{base}/workers")
-            )
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                queue = await _get(session, f"{base}/queue")
+                workers = await _get(session, f"{base}/workers")
             report = parse_report(queue, workers)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ReportError) as error:
             self._metrics.polls.labels(FAILED).inc()
