@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,4 +68,12 @@ def test_an_expired_authority_is_trusted_no_more() -> None:
 def test_what_is_no_certificate_is_an_error() -> None:
     broken = Certificates(b"nonsense", b"", b"", b"")
     with pytest.raises(ValueError, match=r"(?i)pem"):
+        renewed(broken, NAMES, BEGIN)
+
+
+@pytest.mark.parametrize("key", [b"", b"nonsense", first(NAMES, BEGIN).server_key])
+@pytest.mark.parametrize("of", ["server_key", "authority_key"])
+def test_a_key_that_is_damaged_or_anothers_is_an_error(of: str, key: bytes) -> None:
+    broken = replace(first(NAMES, BEGIN), **{of: key})
+    with pytest.raises(ValueError, match="key"):
         renewed(broken, NAMES, BEGIN)

@@ -15,6 +15,7 @@ from muster_operator.resources import (
     API_SERVICES,
     COORDINATORS,
     SECRETS,
+    Manifest,
     Resource,
 )
 from muster_operator.telemetry import poll
@@ -181,6 +182,32 @@ async def test_lost_certificates_are_made_anew_and_published(
     await eventually(lambda: _lists(admin), what="an answer by way of the API server")
     status, _ = await client.ask(f"/apis/{GROUP_VERSION}")
     assert status == 200
+
+
+@pytest.mark.parametrize("damaged", ["tls.key", "tls.crt", "ca.key"])
+async def test_an_operator_that_finds_damaged_certificates_makes_others(
+    operators: Operators, admin: Cluster, damaged: str
+) -> None:
+    first = await operators.start("first")
+    secret = await eventually(lambda: _certificates(admin), what="certificates")
+    await first.close()
+    data = {**secret["data"], damaged: base64.b64encode(b"nonsense").decode()}
+    await admin.replace(SECRETS, {**secret, "data": data})
+    second = await operators.start("second")
+
+    async def mended() -> bool:
+        assert not second.task.done(), second.task
+        found = await _certificates(admin)
+        assert found
+        assert found["data"][damaged] != data[damaged]
+        return True
+
+    await eventually(mended, deadline=60, what="others are made")
+
+
+async def _certificates(admin: Cluster) -> Manifest | None:
+    found = await admin.get(SECRETS, SYSTEM, SECRET)
+    return found if found and found.get("data") else None
 
 
 async def _lists(admin: Cluster) -> bool:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from muster_operator import naming
@@ -79,6 +80,22 @@ def test_what_is_damaged_is_made_anew(broken: int) -> None:
     held[broken] = {**held[broken], "tls.crt": b"nonsense", "ca.crt": b"nonsense"}
     _, server, client = settled(tuple(held), NAMES, BEGIN)
     verify(server, client, server["ca.crt"], BEGIN)
+
+
+@pytest.mark.parametrize("key", [b"nonsense", settled(NOTHING, NAMES, BEGIN)[1]["tls.key"]])
+@pytest.mark.parametrize(("broken", "name"), [(0, "ca.key"), (1, "tls.key"), (2, "tls.key")])
+def test_a_key_that_is_damaged_or_anothers_is_made_anew(broken: int, name: str, key: bytes) -> None:
+    held = list(settled(NOTHING, NAMES, BEGIN))
+    held[broken] = {**held[broken], name: key}
+    authority, server, client = settled(tuple(held), NAMES, BEGIN)
+    verify(server, client, server["ca.crt"], BEGIN)
+    for certificate, private in (
+        (authority["ca.crt"], authority["ca.key"]),
+        (server["tls.crt"], server["tls.key"]),
+        (client["tls.crt"], client["tls.key"]),
+    ):
+        public = x509.load_pem_x509_certificate(certificate).public_key()
+        assert load_pem_private_key(private, password=None).public_key() == public
 
 
 def test_the_accounts_that_may_review_are_those_of_the_coordinators() -> None:

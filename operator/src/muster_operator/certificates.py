@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -63,9 +64,10 @@ def kept_authority(held: Authority, common: str, now: datetime) -> Authority:
     """`held`, or where it is due a new one that trusts the old ones, too.
 
     Raises:
-        ValueError: `held` can't be read.
+        ValueError: `held` can't be read, or its key is not that of the newest.
     """
     authorities = x509.load_pem_x509_certificates(held.certificates)
+    _require_key(authorities[0], held.key)
     if not _due(authorities[0], now):
         return held
     # The old authority stays trusted until everybody has a certificate of the new one.
@@ -104,9 +106,10 @@ def kept_pair(held: Pair, authority: Authority, subject: Subject, now: datetime)
     """`held`, or a new one where it is due, of another subject, or of an older authority.
 
     Raises:
-        ValueError: `held` or the authority can't be read.
+        ValueError: `held` or the authority can't be read, or the key is not the certificate's.
     """
     certificate = x509.load_pem_x509_certificate(held.certificate)
+    _require_key(certificate, held.key)
     newest = x509.load_pem_x509_certificates(authority.certificates)[0]
     if (
         _due(certificate, now)
@@ -165,6 +168,15 @@ def _key_text(key: ec.EllipticCurvePrivateKey) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+
+
+def _require_key(certificate: x509.Certificate, key: bytes) -> None:
+    try:
+        private = serialization.load_pem_private_key(key, password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError("the key can't be read") from error
+    if private.public_key() != certificate.public_key():
+        raise ValueError("the key is of another certificate")
 
 
 def _due(certificate: x509.Certificate, now: datetime) -> bool:

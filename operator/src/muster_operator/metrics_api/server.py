@@ -23,8 +23,8 @@ _RETRY_SECONDS = 2.0
 _AUTHENTICATION = ("kube-system", "extension-apiserver-authentication")
 
 
-class FrontProxyUnknownError(Exception):
-    """The cluster does not say how its front proxy is recognised."""
+class NotServableError(Exception):
+    """There is nothing to serve with: no authority of a front proxy, or a damaged certificate."""
 
 
 class MetricsServer:
@@ -69,7 +69,7 @@ class MetricsServer:
                 try:
                     await self._refresh()
                     pause = _REFRESH_SECONDS
-                except (ClusterError, FrontProxyUnknownError) as error:
+                except (ClusterError, NotServableError) as error:
                     log.warning("the metrics API is not up to date", extra={"error": str(error)})
                     pause = _RETRY_SECONDS
                 await asyncio.sleep(pause)
@@ -92,7 +92,7 @@ class MetricsServer:
                     pause = _REFRESH_SECONDS
                 elif self.serving:
                     await self._refresh()
-            except (ClusterError, FrontProxyUnknownError) as error:
+            except (ClusterError, NotServableError) as error:
                 log.warning("the metrics API is not registered", extra={"error": str(error)})
             await asyncio.sleep(pause)
 
@@ -122,9 +122,7 @@ class MetricsServer:
         try:
             return FrontProxy.parse((found or {}).get("data") or {})
         except ValueError as error:
-            raise FrontProxyUnknownError(
-                f"ConfigMap {'/'.join(_AUTHENTICATION)}: {error}"
-            ) from None
+            raise NotServableError(f"ConfigMap {'/'.join(_AUTHENTICATION)}: {error}") from None
 
     async def _publish(self, authorities: bytes) -> None:
         there = await self._cluster.get(API_SERVICES, None, METRICS_API_SERVICE)
@@ -140,15 +138,29 @@ class MetricsServer:
 
 
 def _context(held: Certificates, front_proxy: FrontProxy) -> ssl.SSLContext:
+    """For the server.
+
+    Raises:
+        NotServableError: a certificate or key can't be read; the text shows nothing of them.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Optional, so that who has none is told so, by a status instead of a broken handshake.
     context.verify_mode = ssl.CERT_OPTIONAL
-    context.load_verify_locations(cadata=front_proxy.authority)
+    try:
+        context.load_verify_locations(cadata=front_proxy.authority)
+    except (ssl.SSLError, ValueError):
+        message = f"ConfigMap {'/'.join(_AUTHENTICATION)} has no certificates in PEM"
+        raise NotServableError(message) from None
     # The ssl module reads keys from files alone.
     with tempfile.TemporaryDirectory(prefix="muster-tls-") as folder:
         pair = Path(folder) / "pair.pem"
         pair.touch(mode=0o600)
         pair.write_bytes(held.server_key + held.server)
-        context.load_cert_chain(pair)
+        try:
+            context.load_cert_chain(pair)
+        except ssl.SSLError as error:
+            # The leader makes them anew.
+            reason = error.reason or "not in PEM"
+            raise NotServableError(f"the server's certificate is damaged: {reason}") from None
     return context
