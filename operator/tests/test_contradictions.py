@@ -64,6 +64,14 @@ def test_what_fits_is_no_contradiction(text: str, there: Manifest | None) -> Non
                 "lower it"
             ),
         ),
+        (
+            NAMED,
+            coordinator("replicas: some"),
+            (
+                "Coordinator demo: spec.replicas: Input should be a valid integer, unable to parse "
+                "string as an integer. Upgrade the operator, or write the spec anew"
+            ),
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(text: str, there: Manifest | None, sentence: str) -> None:

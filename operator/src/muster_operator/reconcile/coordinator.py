@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from muster_api.conditions import EventReason, Reason
-from muster_api.coordinator import CoordinatorSpec, CoordinatorStatus
+from muster_api.coordinator import CoordinatorSpec
 from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
 from muster_operator.children.base import Owner
@@ -17,7 +17,7 @@ from muster_operator.children.coordinator_input import CoordinatorInput
 from muster_operator.children.key_volumes import sources
 from muster_operator.children.prover_pool import coordinator_of
 from muster_operator.reconcile.apply import Applied, apply, children
-from muster_operator.reconcile.conditions import Finding, Standing, summary
+from muster_operator.reconcile.conditions import Finding
 from muster_operator.reconcile.coordinator_status import (
     CoordinatorFacts,
     coordinator_status,
@@ -30,6 +30,7 @@ from muster_operator.reconcile.reconciler import (
     World,
     is_paused,
     outcome,
+    refuse,
     write_status,
 )
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
@@ -89,7 +90,7 @@ class CoordinatorReconciler:
         try:
             spec = CoordinatorSpec.model_validate(body.get("spec") or {})
         except ValidationError as invalid:
-            return await self._refuse(body, invalid)
+            return await refuse(self._world, COORDINATORS, body, invalid)
         seen = await self._observe(body, spec)
         if is_paused(body):
             return await self._report(seen, Applied(seen.live))
@@ -111,13 +112,6 @@ class CoordinatorReconciler:
         for name in applied.pruned:
             await self._world.events.post(body, EventReason.PRUNED, f"removed {name}")
         return await self._report(seen, applied)
-
-    async def _refuse(self, body: Manifest, invalid: ValidationError) -> Outcome:
-        problem = Finding(Reason.INVALID_SPEC, str(invalid))
-        verdicts = summary(Standing(problem=problem))
-        status = CoordinatorStatus(observed_generation=body["metadata"]["generation"])
-        await write_status(self._world, COORDINATORS, body, status, verdicts)
-        return outcome(verdicts)
 
     async def _observe(self, body: Manifest, spec: CoordinatorSpec) -> _Seen:
         owner = Owner.of(body)
@@ -172,7 +166,7 @@ class CoordinatorReconciler:
         )
         verdicts = coordinator_verdicts(facts)
         status = coordinator_status(facts, seen.body["metadata"]["generation"])
-        await write_status(self._world, COORDINATORS, seen.body, status, verdicts)
+        await write_status(self._world, COORDINATORS, seen.body, status.to_wire(), verdicts)
         await self._tell_of_leader(seen.body, facts.leader)
         again = _FORMER_SECONDS if applied.waiting_for else look_again(seen.worker_pools)
         return outcome(verdicts, again)

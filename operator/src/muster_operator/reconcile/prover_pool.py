@@ -9,14 +9,14 @@ from pydantic import ValidationError
 from muster_api.conditions import EventReason, Reason
 from muster_api.coordinator import CoordinatorSpec
 from muster_api.duration import format_duration
-from muster_api.proverpool import ProverPoolSpec, ProverPoolStatus, Quarantine
+from muster_api.proverpool import ProverPoolSpec, Quarantine
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.children.prover_pool import PoolInput, desired_pool
 from muster_operator.children.security import OPEN, Security
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
 from muster_operator.reconcile.busy import mark_busy
-from muster_operator.reconcile.conditions import Finding, Standing, summary
+from muster_operator.reconcile.conditions import Finding
 from muster_operator.reconcile.plan import Children, Claim, claim
 from muster_operator.reconcile.pool_status import PoolFacts, pool_status, pool_verdicts
 from muster_operator.reconcile.quarantine import quarantined, told_of_quarantine
@@ -27,6 +27,8 @@ from muster_operator.reconcile.reconciler import (
     is_serving,
     outcome,
     ready_message,
+    refuse,
+    unfit,
     write_status,
 )
 from muster_operator.reconcile.rollout import rollout, trouble, unplaced
@@ -81,7 +83,7 @@ class PoolReconciler:
         try:
             spec = ProverPoolSpec.model_validate(body.get("spec") or {})
         except ValidationError as invalid:
-            return await self._refuse(body, invalid)
+            return await refuse(self._world, PROVER_POOLS, body, invalid)
         seen = await self._observe(body, spec)
         problem = contradiction(seen.given, seen.coordinator)
         if is_paused(body):
@@ -98,12 +100,6 @@ class PoolReconciler:
         for name in applied.pruned:
             await self._world.events.post(body, EventReason.PRUNED, f"removed {name}")
         return await self._report(seen, applied)
-
-    async def _refuse(self, body: Manifest, invalid: ValidationError) -> Outcome:
-        verdicts = summary(Standing(problem=Finding(Reason.INVALID_SPEC, str(invalid))))
-        status = ProverPoolStatus(observed_generation=body["metadata"]["generation"])
-        await write_status(self._world, PROVER_POOLS, body, status, verdicts)
-        return outcome(verdicts)
 
     async def _observe(self, body: Manifest, spec: ProverPoolSpec) -> _Seen:
         given = PoolInput(Owner.of(body), spec)
@@ -161,7 +157,7 @@ class PoolReconciler:
         )
         verdicts = pool_verdicts(facts)
         status = pool_status(facts, seen.body["metadata"]["generation"])
-        await write_status(self._world, PROVER_POOLS, seen.body, status, verdicts)
+        await write_status(self._world, PROVER_POOLS, seen.body, status.to_wire(), verdicts)
         for reason, note in told_of_quarantine(before, after, seen.report):
             await self._world.events.post(seen.body, reason, note)
         return outcome(verdicts, _FORMER_SECONDS if applied.waiting_for else seen.rest.again_after)
@@ -208,8 +204,9 @@ def contradiction(given: PoolInput, coordinator: Manifest | None) -> Finding | N
         return Finding(Reason.COORDINATOR_NOT_OWNED, message)
     try:
         theirs = CoordinatorSpec.model_validate(coordinator.get("spec") or {})
-    except ValidationError:
-        return None  # its own status says so
+    except ValidationError as invalid:
+        # How workers connect to it is not known: those that run do, and are left as they are.
+        return Finding(Reason.INVALID_SPEC, f"Coordinator {name}: {unfit(invalid)}")
     return _times(spec, name, theirs)
 
 

@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
+from pydantic import ValidationError
+
 from muster_api.conditions import ConditionType, EventReason, Reason
-from muster_api.model import Model
 from muster_operator import naming
 from muster_operator.children.base import Defaults
 from muster_operator.cluster import Cluster, NotFoundError
 from muster_operator.events import EventRecorder
-from muster_operator.reconcile.conditions import Verdict, find, merged
+from muster_operator.reconcile.conditions import (
+    Finding,
+    Standing,
+    Verdict,
+    find,
+    merged,
+    summary,
+)
 from muster_operator.resources import Key, Manifest, Resource
 from muster_operator.telemetry.report import Report
 
@@ -88,10 +96,41 @@ def outcome(verdicts: Sequence[Verdict], again_after: float | None = None) -> Ou
     return Outcome("ready" if ConditionType.READY in holding else "working", again_after)
 
 
+async def refuse(
+    world: World, resource: Resource, body: Manifest, invalid: ValidationError
+) -> Outcome:
+    """Say that the stored spec can't be read; the rest of the status stays as it was.
+
+    Raises:
+        ClusterError: the write failed.
+    """
+    verdicts = summary(Standing(problem=Finding(Reason.INVALID_SPEC, unfit(invalid))))
+    kept = {**body.get("status", {}), "observedGeneration": body["metadata"]["generation"]}
+    await write_status(world, resource, body, kept, verdicts)
+    return outcome(verdicts)
+
+
+def unfit(invalid: ValidationError) -> str:
+    """Where a stored spec does not fit, and what would; pure. Values are not repeated."""
+    said = [
+        (".".join(["spec", *map(str, error["loc"])]), error["msg"].removeprefix("Value error, "))
+        for error in invalid.errors(include_url=False, include_input=False)
+    ]
+    errors = "; ".join(f"{field}: {why}" for field, why in said)
+    return f"{errors}. Upgrade the operator, or write the spec anew"
+
+
 async def write_status(
-    world: World, resource: Resource, body: Manifest, status: Model, verdicts: Sequence[Verdict]
+    world: World,
+    resource: Resource,
+    body: Manifest,
+    status: Mapping[str, Any],
+    verdicts: Sequence[Verdict],
 ) -> None:
     """Write the status in one patch if it has changed, and tell of what has.
+
+    Args:
+        status: all but its conditions.
 
     Raises:
         ClusterError: the write failed.
@@ -100,7 +139,7 @@ async def write_status(
     conditions = merged(
         before.get("conditions", []), verdicts, body["metadata"]["generation"], datetime.now(UTC)
     )
-    after = {**status.to_wire(), "conditions": conditions}
+    after = {**status, "conditions": conditions}
     if after == before:
         return
     metadata = {key: body["metadata"][key] for key in ("name", "namespace", "uid")}

@@ -8,14 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from muster_api.conditions import EventReason, Reason
-from muster_api.kvcluster import KVClusterSpec, KVClusterStatus
+from muster_api.kvcluster import KVClusterSpec
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.children.kv.coordinators import autoscaled
 from muster_operator.children.kv.desired import desired_kv_cluster
 from muster_operator.children.kv.given import KvInput
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
-from muster_operator.reconcile.conditions import Finding, Standing, summary
 from muster_operator.reconcile.kv.access import Access
 from muster_operator.reconcile.kv.backups import backups, lacking_claim
 from muster_operator.reconcile.kv.client import Faces, StoreClient
@@ -35,6 +34,7 @@ from muster_operator.reconcile.reconciler import (
     World,
     is_paused,
     outcome,
+    refuse,
     write_status,
 )
 from muster_operator.reconcile.rollout import Rollout, rollout, trouble, unplaced
@@ -105,7 +105,7 @@ class KvReconciler:
         try:
             spec = KVClusterSpec.model_validate(body.get("spec") or {})
         except ValidationError as invalid:
-            return await self._refuse(body, invalid)
+            return await refuse(self._world, KV_CLUSTERS, body, invalid)
         seen = await self._observe(body, spec)
         if is_paused(body):
             return await self._report(seen, Applied(seen.live))
@@ -129,18 +129,6 @@ class KvReconciler:
             await self._world.events.post(body, EventReason.PRUNED, f"removed {name}")
         store = await self._settle(seen, applied, size, held.access)
         return await self._report(seen, applied, store, size.with_all(store.known))
-
-    async def _refuse(self, body: Manifest, invalid: ValidationError) -> Outcome:
-        problem = Finding(Reason.INVALID_SPEC, str(invalid))
-        verdicts = summary(Standing(problem=problem))
-        status = KVClusterStatus(
-            observed_generation=body["metadata"]["generation"],
-            nodes=held_nodes(body, None),
-            leaving=body.get("status", {}).get("leaving"),
-            restored=restored_from(body) or None,
-        )
-        await write_status(self._world, KV_CLUSTERS, body, status, verdicts)
-        return outcome(verdicts)
 
     async def _observe(self, body: Manifest, spec: KVClusterSpec) -> _Seen:
         owner = Owner.of(body)
@@ -252,7 +240,7 @@ class KvReconciler:
         )
         verdicts = kv_verdicts(facts)
         status = kv_status(facts, seen.body["metadata"]["generation"])
-        await write_status(self._world, KV_CLUSTERS, seen.body, status, verdicts)
+        await write_status(self._world, KV_CLUSTERS, seen.body, status.to_wire(), verdicts)
         if applied.waiting_for:
             return outcome(verdicts, _FORMER_SECONDS)
         if facts.paused or facts.problem or seen.spec.suspend:
