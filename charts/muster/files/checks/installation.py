@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-KINDS = {"proverpools", "coordinators"}
+KINDS = {"proverpools", "coordinators", "kvclusters"}
 DEADLINE_S = 60.0
 REQUEST_S = 5.0
 
