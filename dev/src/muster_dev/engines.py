@@ -138,6 +138,9 @@ class Engine:
         work = self._work
         if not own.built:
             preflight.require_root("Building a node image (no image registry answers)")
+            if self.daemon is None:
+                # A daemon of ours has looked before its start.
+                preflight.require_space({work.paths.cache: _CACHE_GIB})
             log = work.paths.logs / "apt.log"
             apt.ensure(IMAGE_PACKAGES, work.steps, log, "Building a node image")
             # It mostly waits for the network, and compiling does not.
