@@ -192,6 +192,8 @@ def _images_list(work: Workspace, options: argparse.Namespace) -> None:
 
 
 def _demo(work: Workspace, options: argparse.Namespace) -> None:
+    if options.context:
+        image_loading.require_registry(options.context, options.registry)
     prepared = preparation.begin(work, apt.missing_programs(demo.NODE_PROGRAMS))
     _bring_up(work, options)
     prepared.wait()

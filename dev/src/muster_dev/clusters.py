@@ -64,9 +64,15 @@ def up(work: Workspace, name: str, nodes: int, publish: tuple[tuple[int, int], .
 def adopt(work: Workspace, name: str, context: str, kubeconfig: Path | None, registry: str) -> None:
     """Use a cluster that the user names: copy its credentials, create nothing there.
 
-    Raises SetupError when it cannot be reached.
+    Raises SetupError when it cannot be reached, or the name is that of a cluster of ours.
     """
     records.check_name(name)
+    known = records.load(work.paths, name)
+    if known is not None and not known.adopted:
+        raise SetupError(
+            f"{name!r} is a cluster that this tool made; the context {context!r} needs another.",
+            hint="Choose a name with --name, or CLUSTER= of make.",
+        )
     kubectl = str(work.tool(go_tools.KUBECTL) / "kubectl")
     source = [] if kubeconfig is None else [f"--kubeconfig={kubeconfig}"]
     try:

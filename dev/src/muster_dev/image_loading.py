@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING
 
 from muster_dev import clusters, engines, image_archive, images, records, shell
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from muster_dev.workspace import Workspace
 
 _LOAD_TIMEOUT_S = 900
+_REGISTRY = re.compile(r"[a-zA-Z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*")
 # Not through the transfer service, which takes twice as long.
 _IMPORT = (
     *("ctr", "--namespace=k8s.io", "images", "import"),
@@ -98,13 +100,21 @@ def lacking_images(listed: str, references: Sequence[str]) -> list[str]:
     ]
 
 
-def _push(work: Workspace, docker: Docker, record: Record, built: dict[str, Path]) -> None:
-    if not record.registry:
+def require_registry(context: str, registry: str) -> None:
+    """Raise SetupError when no registry, or none that can be, is named for a user's cluster."""
+    hint = "Name it with --registry, or REGISTRY= of make: host, port if any, and path."
+    if not registry:
         raise SetupError(
-            f"Images for the context {record.context!r} have to come from a registry that it can "
+            f"Images for the context {context!r} have to come from a registry that it can "
             "pull from.",
-            hint="Name it: cluster up --context … --registry REGISTRY",
+            hint=hint,
         )
+    if not _REGISTRY.fullmatch(registry):
+        raise SetupError(f"The registry {registry!r} is not possible.", hint=hint)
+
+
+def _push(work: Workspace, docker: Docker, record: Record, built: dict[str, Path]) -> None:
+    require_registry(record.context, record.registry)
     log = work.paths.logs / f"push-{record.name}.log"
     for reference, archive in built.items():
         target = f"{record.registry}/{reference}"
