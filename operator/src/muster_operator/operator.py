@@ -38,7 +38,7 @@ from muster_operator.watching import Watcher
 from muster_runtime.election import LeaseElector, Timings
 from muster_runtime.election.kube_lease import kube_leases
 from muster_runtime.kube import connect
-from muster_runtime.ops import Health, OpsServer
+from muster_runtime.ops import Check, Health, OpsServer
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,9 @@ class Operator:
         """
         async with connect() as api:
             cluster, inventory = Cluster(api), Inventory()
-            if not await _known_kinds(cluster, inventory, stop):
+            async with self._ops_server(_alive, _not_ready):
+                known = await _known_kinds(cluster, inventory, stop)
+            if not known:
                 return
             elector = LeaseElector(
                 kube_leases(
@@ -138,17 +140,20 @@ class Operator:
                 },
             )
 
-        async with OpsServer(
+        async with self._ops_server(alive, ready):
+            async with _running(*(asyncio.ensure_future(task) for task in tasks)) as failed:
+                await _first(stop, failed)
+            await watcher.stop()
+
+    def _ops_server(self, health: Check, ready: Check) -> OpsServer:
+        return OpsServer(
             service="muster-operator",
             version=version("muster-operator"),
             port=self._config.ops_port,
             registry=self.metrics.registry,
-            health=alive,
+            health=health,
             ready=ready,
-        ):
-            async with _running(*(asyncio.ensure_future(task) for task in tasks)) as failed:
-                await _first(stop, failed)
-            await watcher.stop()
+        )
 
     def _telemetry(self, inventory: Inventory) -> Telemetry:
         return Telemetry(
@@ -208,6 +213,15 @@ def _delivery(
             leadership.mark(inventory.put(body), urgent=True)
 
     return deliver
+
+
+async def _alive() -> Health:
+    """While the kinds are not known: starting it again would not make them so."""
+    return Health(True, {"kinds_known": False})
+
+
+async def _not_ready() -> Health:
+    return Health(False, {"kinds_known": False})
 
 
 async def _known_kinds(cluster: Cluster, inventory: Inventory, stop: asyncio.Event) -> bool:
