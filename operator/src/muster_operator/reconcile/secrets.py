@@ -33,6 +33,18 @@ async def lacking(
     Raises:
         ClusterError: the read failed.
     """
+    found = await read(cluster, namespace, name, keys, why)
+    return found if isinstance(found, Finding) else None
+
+
+async def read(
+    cluster: Cluster, namespace: str, name: str, keys: Iterable[str], why: str
+) -> Manifest | Finding:
+    """A Secret with all `keys`, or what is missing; `why` says who needs it for what.
+
+    Raises:
+        ClusterError: the read failed.
+    """
     found = await cluster.get(SECRETS, namespace, name)
     if found is None:
         message = f"Secret {name} is missing: make it, for {why}"
@@ -41,7 +53,7 @@ async def lacking(
         if key not in (found.get("data") or {}):
             message = f"Secret {name} has no key {key}: put it there, for {why}"
             return Finding(Reason.SECRET_NOT_FOUND, message)
-    return None
+    return found
 
 
 async def named(cluster: Cluster, owner: Owner, reference: SecretKeyReference, why: str) -> Held:
@@ -50,12 +62,11 @@ async def named(cluster: Cluster, owner: Owner, reference: SecretKeyReference, w
     Raises:
         ClusterError: the read failed.
     """
-    namespace, name, key = owner.key.namespace, reference.name, reference.key
-    problem = await lacking(cluster, namespace, name, [key], why)
-    found = None if problem else await cluster.get(SECRETS, namespace, name)
-    if found is None:
-        return Held(problem=problem)
-    return Held(SecretFile(name, key, found["metadata"]["resourceVersion"]))
+    found = await read(cluster, owner.key.namespace, reference.name, [reference.key], why)
+    if isinstance(found, Finding):
+        return Held(problem=found)
+    version = found["metadata"]["resourceVersion"]
+    return Held(SecretFile(reference.name, reference.key, version))
 
 
 async def made_once(cluster: Cluster, manifest: Manifest) -> Manifest:

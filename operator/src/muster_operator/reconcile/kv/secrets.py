@@ -16,7 +16,7 @@ from muster_operator.cluster import Cluster
 from muster_operator.reconcile.conditions import Finding
 from muster_operator.reconcile.credentials import database_held, held_once, password
 from muster_operator.reconcile.kv.access import OPEN, Access, tls_context
-from muster_operator.reconcile.secrets import Held, lacking, named
+from muster_operator.reconcile.secrets import Held, named, read
 from muster_operator.resources import SECRETS
 
 
@@ -105,11 +105,9 @@ async def _pem(
 ) -> _Pem | Finding:
     if reference is None:
         return _NO_PEM
-    namespace, name = owner.key.namespace, reference.name
-    problem = await lacking(cluster, namespace, name, keys, why)
-    found = None if problem else await cluster.get(SECRETS, namespace, name)
-    if found is None:
-        return problem or Finding(Reason.SECRET_NOT_FOUND, f"Secret {name} is missing")
+    found = await read(cluster, owner.key.namespace, reference.name, keys, why)
+    if isinstance(found, Finding):
+        return found
     data = {key: base64.b64decode(value) for key, value in found["data"].items()}
     return _Pem(data, found["metadata"]["resourceVersion"])
 
