@@ -41,6 +41,8 @@ REJECTED = [
     ({"operator.replicas": "2"}, "at '/operator/replicas': got string, want integer"),
     ({"operator.logLevel": "verbose"}, "must be one of 'debug', 'info', 'warning', 'error'"),
     ({"operator.resources": {"limits": None}}, "at '/operator/resources': missing property"),
+    ({"operator.resources.limits.memory": None}, "missing property 'memory'"),
+    ({"operator.resources.requests.cpu": None}, "missing property 'cpu'"),
     ({"operator.resources.limits.memory": "512 MB"}, "at '/operator/resources/limits/memory'"),
     ({"images.pullPolicy": "Sometimes"}, "must be one of 'Always', 'IfNotPresent', 'Never'"),
     ({"images.postgres.tag": 17}, "at '/images/postgres/tag': got number, want string"),
@@ -77,6 +79,14 @@ def test_the_full_set_of_values_renders() -> None:
     assert rendered.names("Deployment") == {"fleet-operator"}
     assert len(rendered.of("PodMonitor")) == 2
     assert len(rendered.of("PrometheusRule")) == 1
+
+
+def test_the_operator_may_be_without_a_limit_of_cpu_time() -> None:
+    deployment = render({"operator.resources.limits.cpu": None}).one(
+        "Deployment", "muster-operator"
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"memory": "512Mi"}
 
 
 def test_a_namespace_of_its_own_is_in_every_namespaced_object() -> None:
