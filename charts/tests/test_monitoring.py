@@ -12,7 +12,8 @@ from muster_coordinator.ops.metrics import Metrics as CoordinatorMetrics
 from muster_coordinator.proving.offers import Offers, Pool
 from muster_kv_coordinator.metrics import Metrics as KvMetrics
 from muster_kv_coordinator.topology.meter import TopologyMeter
-from muster_operator.metrics import OperatorMetrics
+from muster_operator.metrics import Condition, OperatorMetrics
+from muster_operator.resources import Key
 from muster_proving import CircuitSpec
 from muster_storage import store
 from muster_storage.metrics import Metrics as StorageMetrics
@@ -32,8 +33,11 @@ def exported() -> set[str]:
     storage = StorageMetrics(["Get"], ["CORRUPT"])
     worker = WorkerMetrics("demo-worker-0", 1)
     worker.seed_types(["prove.merkle"])
+    operator = OperatorMetrics()
+    ready = Condition("Ready", "True", "AllReady")
+    operator.watch_conditions(lambda: [(Key("ProverPool", "proofs", "demo"), ready)])
     registries = (
-        OperatorMetrics().registry,
+        operator.registry,
         coordinator.registry,
         worker.registry,
         kv.registry,
@@ -114,6 +118,11 @@ def test_the_alerts_that_people_know_are_there(rendered: Rendered) -> None:
         "StorageDamaged",
         "HintsWaitLong",
         "NoMaintenanceLeader",
+        "NoOperator",
+        "ReconcilingFails",
+        "ObjectStalled",
+        "ObjectNotReady",
+        "BackupFailed",
     ]
 
 
@@ -122,7 +131,9 @@ def test_each_alert_says_how_bad_where_and_what_to_do(rendered: Rendered) -> Non
         assert rule["for"]
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert {"summary", "description"} <= set(rule["annotations"])
-        assert "$labels.namespace" in json.dumps(rule["annotations"])
+        where = re.search(r"\$labels\.(object_)?namespace", json.dumps(rule["annotations"]))
+        # There is one operator, and where it is not there is nobody to name it.
+        assert where or rule["alert"] == "NoOperator"
 
 
 def test_expressions_parse_and_use_metrics_that_exist(rendered: Rendered) -> None:

@@ -1,6 +1,7 @@
 from typing import Any
 
 from muster_operator.inventory import Inventory
+from muster_operator.metrics import OperatorMetrics
 from muster_operator.resources import Key, Manifest
 
 DEMO = Key("ProverPool", "ns", "demo")
@@ -19,7 +20,8 @@ def refers(key: Key, coordinator: str, **fields: Any) -> Manifest:
 
 
 def status(ready: str, message: str = "") -> dict[str, Any]:
-    condition = {"type": "Ready", "status": ready, "message": message}
+    reason = "AllReady" if ready == "True" else "NoPodsReady"
+    condition = {"type": "Ready", "status": ready, "reason": reason, "message": message}
     return {"observedGeneration": 1, "conditions": [condition]}
 
 
@@ -99,3 +101,22 @@ def test_a_rollout_of_the_coordinator_does_not_make_its_pools_wait() -> None:
     rolling = status("False", "2 of 2")
     rolling["conditions"][0]["reason"] = "RollingOut"
     assert known.put(body(SHARED, status=rolling)) == set()
+
+
+def test_conditions_are_series_while_they_last() -> None:
+    known, metrics = Inventory(), OperatorMetrics()
+    metrics.watch_conditions(known.conditions)
+
+    def told() -> list[dict[str, str]]:
+        families = {family.name: family for family in metrics.registry.collect()}
+        return [sample.labels for sample in families["muster_operator_object_condition"].samples]
+
+    assert told() == []
+    known.put(body(DEMO, status=status("False")))
+    labels = {"kind": "ProverPool", "object_namespace": "ns", "object_name": "demo"}
+    not_ready = {"condition": "Ready", "status": "False", "reason": "NoPodsReady"}
+    assert told() == [labels | not_ready]
+    known.put(body(DEMO, status=status("True")))
+    assert [each["status"] for each in told()] == ["True"]
+    known.drop(body(DEMO))
+    assert told() == []

@@ -3,10 +3,11 @@
 Both replicas keep it: the leader to know what is dirty, both to know which coordinators to ask.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
+from muster_operator.metrics import Condition
 from muster_operator.reconcile.reconciler import is_serving, ready_message
 from muster_operator.resources import COORDINATORS, PROVER_POOLS, Key, Manifest
 
@@ -28,6 +29,7 @@ class Known:
         reviews: for a Coordinator, whether its workers show tokens.
         worker_pools: for a Coordinator, the names of its own pools.
         certificates: for a Coordinator, the revision of its managed certificates.
+        conditions: those of its status, which are told and matter to no other object.
     """
 
     uid: str
@@ -37,6 +39,7 @@ class Known:
     reviews: bool = False
     worker_pools: tuple[str, ...] = ()
     certificates: int | None = None
+    conditions: tuple[Condition, ...] = field(default=(), compare=False)
 
 
 class Inventory:
@@ -81,6 +84,12 @@ class Inventory:
     def of_kind(self, kind: str) -> list[Key]:
         """All known objects of a kind."""
         return [key for key in self._known if key.kind == kind]
+
+    def conditions(self) -> Iterator[tuple[Key, Condition]]:
+        """Every condition of every known object."""
+        for key, known in self._known.items():
+            for condition in known.conditions:
+                yield key, condition
 
     def pools(self, coordinator: Key) -> list[Key]:
         """The pools of a Coordinator."""
@@ -129,5 +138,12 @@ def _known(body: Manifest) -> Known:
     reviews = body["kind"] == COORDINATORS.kind and mode == "TokenReview"
     standing = (is_serving(body), ready_message(body))
     own = tuple(pool["name"] for pool in (body.get("spec") or {}).get("workerPools") or [])
-    revision = body.get("status", {}).get("certificateRevision")
-    return Known(metadata["uid"], version, standing, coordinator, reviews, own, revision)
+    status = body.get("status", {})
+    revision = status.get("certificateRevision")
+    conditions = tuple(
+        Condition(each["type"], each["status"], each["reason"])
+        for each in status.get("conditions", [])
+    )
+    return Known(
+        metadata["uid"], version, standing, coordinator, reviews, own, revision, conditions
+    )

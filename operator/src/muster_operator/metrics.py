@@ -1,14 +1,44 @@
 """What the operator counts; every series is there from the start, at 0."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from muster_operator.reconcile.reconciler import RESULTS
-from muster_operator.resources import CUSTOM
+from muster_operator.resources import CUSTOM, Key
 
 FAILED = "failed"
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Condition(NamedTuple):
+    """A condition of a custom object, without its message."""
+
+    type: str
+    status: str
+    reason: str
+
+
+class _Conditions(Collector):
+    """A series for each condition; they are looked up when asked for, so that none outlives it."""
+
+    def __init__(self, read: Callable[[], Iterable[tuple[Key, Condition]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        # Not `namespace`: that is where the operator itself runs, for who scrapes it.
+        names = ["kind", "object_namespace", "object_name", "condition", "status", "reason"]
+        family = GaugeMetricFamily(
+            "muster_operator_object_condition",
+            "1 for each condition in the status of a custom object.",
+            labels=names,
+        )
+        for key, condition in self._read():
+            family.add_metric([*key, *condition], 1)
+        yield family
 
 
 class OperatorMetrics:
@@ -71,3 +101,7 @@ class OperatorMetrics:
     def watch_depth(self, depth: Callable[[], float]) -> None:
         """Ask `depth` for the number of waiting objects whenever it is read."""
         self.depth.set_function(depth)
+
+    def watch_conditions(self, conditions: Callable[[], Iterable[tuple[Key, Condition]]]) -> None:
+        """Ask `conditions` for those of all custom objects whenever they are read."""
+        self.registry.register(_Conditions(conditions))

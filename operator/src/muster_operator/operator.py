@@ -106,6 +106,7 @@ class Operator:
     async def _serve(
         self, cluster: Cluster, inventory: Inventory, elector: LeaseElector, stop: asyncio.Event
     ) -> None:
+        self.metrics.watch_conditions(inventory.conditions)
         telemetry = self._telemetry(inventory)
         server = self._metrics_server(cluster)
         leadership = self._leadership(cluster, inventory, telemetry, server)
