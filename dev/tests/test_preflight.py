@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from muster_dev import bootstrap, preflight, sysctls
+from muster_dev import bootstrap, preflight, shell, sysctls
 from muster_dev.errors import SetupError
 from muster_dev.preflight import GIB
 
@@ -64,6 +64,35 @@ def test_the_version_of_go_is_read(text: str, version: tuple[int, ...]) -> None:
 )
 def test_the_version_of_python_is_read(text: str, version: tuple[int, ...]) -> None:
     assert bootstrap.python_version(text) == version
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("cargo 1.85.0 (d73d2caf9 2024-12-31)", (1, 85, 0)),
+        ("cargo 1.93.0-nightly (abc 2026-01-01)", (1, 93, 0)),
+        ("error: no default toolchain", ()),
+    ],
+)
+def test_the_version_of_rust_is_read(text: str, version: tuple[int, ...]) -> None:
+    assert bootstrap.cargo_version(text) == version
+
+
+@pytest.mark.parametrize(
+    ("found", "told"), [("1.65.0", "only 1.65.0 is here"), ("", "no `cargo` is on PATH")]
+)
+def test_a_rust_that_is_too_old_or_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str, told: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(shell, "_SYSTEM", ())
+    if found:
+        program = tmp_path / "cargo"
+        program.write_text(f"#!/bin/sh\necho cargo {found}\n")
+        program.chmod(0o755)
+    with pytest.raises(SetupError, match=f"Rust 1.85 or newer is needed .* {told}"):
+        bootstrap.find_cargo()
 
 
 def make_settings(root: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from muster_dev.steps import Steps
 
 GO_AT_LEAST = (1, 26, 6)
+RUST_AT_LEAST = (1, 85)
 PYTHON_AT_LEAST = (3, 11)
 PYTHON_BELOW = (3, 14)
 _PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
@@ -32,6 +33,7 @@ class Bootstrap:
         self._steps = steps
         self._cache = cache.Cache(paths.cache)
         self._log = paths.logs / "bootstrap.log"
+        self._cargo: str | None = None
 
     def uv(self) -> str:
         """Return the program uv."""
@@ -56,16 +58,11 @@ class Bootstrap:
     def cargo(self) -> str:
         """Return the Rust build tool.
 
-        Raises SetupError when there is none.
+        Raises SetupError when there is none that is new enough.
         """
-        beside_user = Path.home() / ".cargo" / "bin" / "cargo"
-        program = shell.which("cargo") or (str(beside_user) if beside_user.exists() else None)
-        if program is None:
-            raise SetupError(
-                "Rust is missing: `cargo` is not on PATH, and the prover is compiled with it.",
-                hint="Install Rust 1.85 or newer, for example with rustup.",
-            )
-        return program
+        if self._cargo is None:
+            self._cargo = find_cargo()
+        return self._cargo
 
     def _venv(self, name: str) -> Path:
         pins = self._paths.dev / "bootstrap" / f"{name}.txt"
@@ -95,6 +92,34 @@ def go_version(text: str) -> tuple[int, ...]:
     """Return the numbers in what ``go version`` says, or none if it says something else."""
     found = re.search(r"go(\d+(?:\.\d+)+)", text)
     return tuple(int(part) for part in found.group(1).split(".")) if found else ()
+
+
+def find_cargo() -> str:
+    """Return the Rust build tool, that of rustup where PATH has none that is new enough.
+
+    Raises SetupError when there is none.
+    """
+    seen = []
+    for name in ("cargo", str(Path.home() / ".cargo" / "bin" / "cargo")):
+        program = shell.which(name)
+        if program is None:
+            continue
+        version = cargo_version(shell.output([program, "--version"]))
+        if version >= RUST_AT_LEAST:
+            return program
+        seen.append(".".join(map(str, version)))
+    found = f"only {', '.join(dict.fromkeys(seen))} is here" if seen else "no `cargo` is on PATH"
+    least = ".".join(map(str, RUST_AT_LEAST))
+    raise SetupError(
+        f"Rust {least} or newer is needed to compile the prover, and {found}.",
+        hint="Install it, for example with rustup.",
+    )
+
+
+def cargo_version(text: str) -> tuple[int, ...]:
+    """Return the numbers in what ``cargo --version`` says, or none if it says something else."""
+    found = re.search(r"cargo (\d+)\.(\d+)\.(\d+)", text)
+    return tuple(int(part) for part in found.groups()) if found else ()
 
 
 def find_python() -> str:
