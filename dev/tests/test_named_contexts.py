@@ -45,3 +45,17 @@ def test_anything_else_is_refused_before_anything_is_built(registry: str) -> Non
     with pytest.raises(SetupError, match="registry") as told:
         require_registry("theirs", registry)
     assert "--registry" in told.value.hint
+
+
+def test_what_is_kept_of_a_context_outlives_the_last_cluster_of_ours(work: Workspace) -> None:
+    theirs = Record("theirs", context="theirs", registry="registry.example")
+    records.save(work.paths, theirs)
+    work.paths.kubeconfig("begun").parent.mkdir(parents=True)
+    work.paths.kubeconfig("begun").touch()
+    records.forget_unfinished(work.paths)
+    assert records.load_all(work.paths) == [theirs]
+    assert not work.paths.cluster("begun").exists()
+    records.forget(work.paths, "theirs")
+    records.forget_unfinished(work.paths)
+    assert not (work.paths.state / "clusters").exists()
+    records.forget_unfinished(work.paths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from muster_dev import engines, go_tools, ports, records, shell
@@ -245,6 +244,6 @@ def _remove_engine(work: Workspace, image: str | None) -> None:
         return
     with work.steps.step("Remove the daemon, its network and its firewall table"):
         engine.remove(image)
-    shutil.rmtree(work.paths.state / "clusters", ignore_errors=True)
+    records.forget_unfinished(work.paths)
     for leftover in ("instance.json", "node-runtime", "no-registry"):
         (work.paths.state / leftover).unlink(missing_ok=True)

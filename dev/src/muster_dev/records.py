@@ -82,3 +82,13 @@ def forget_completion(paths: Paths, name: str) -> None:
 def forget(paths: Paths, name: str) -> None:
     """Remove all that is kept about a cluster."""
     shutil.rmtree(paths.cluster(name), ignore_errors=True)
+
+
+def forget_unfinished(paths: Paths) -> None:
+    """Remove what is kept about clusters that were never completed."""
+    home = paths.state / "clusters"
+    for folder in home.glob("*"):
+        if load(paths, folder.name) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    if home.exists() and not any(home.iterdir()):
+        home.rmdir()
