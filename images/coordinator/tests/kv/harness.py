@@ -144,6 +144,17 @@ class Coordinator:
 
         await eventually(probe, what=f"{nodes} storage nodes answer")
 
+    async def answered_by(self, *nodes: str) -> None:
+        """Wait until these storage nodes answer it, and no others."""
+
+        async def probe() -> bool:
+            body = (await self.ops.get("/ready")).json()
+            found = {name for name, how in body["storage_nodes"].items() if how == "healthy"}
+            assert found == set(nodes), body
+            return True
+
+        await eventually(probe, what=f"{nodes} answer alone")
+
     async def join(self, *members: Any) -> None:
         """Add storage nodes, and wait until they answer."""
         for member in members:

@@ -58,7 +58,9 @@ class Cluster:
     async def spare(self) -> StorageNode:
         """A node with an empty disk that is no member."""
         (name, *_) = set(self.nodes) - set(await self.listed())
-        return await emptied(self.nodes[name])
+        node = emptied(self.nodes[name])
+        await node.until_ready()
+        return node
 
     async def keys(self) -> dict[str, int]:
         """How many keys each member says that it has."""
@@ -94,12 +96,13 @@ class Cluster:
         return name
 
 
-async def emptied(node: StorageNode) -> StorageNode:
-    """A node that has lost its disk, and is started with another."""
+def emptied(node: StorageNode) -> StorageNode:
+    """A node that has lost its disk, and comes with another."""
     if node.running:
         node.kill()
     shutil.rmtree(node.data_dir, ignore_errors=True)
-    return await node.start()
+    node.spawn()
+    return node
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -209,12 +212,16 @@ async def test_a_node_that_lost_its_disk_is_filled_before_it_is_read(cluster: Cl
     lost.kill()
     # Before the others are back: it would fill them.
     first.freeze()
-    await asyncio.gather(third.start(), emptied(lost))
-    await kv.healthy(2)
-    # An empty replica and a late one would say that there is no such key.
-    read = await kv.grpc.read("k1", tenant=tenant)
-    assert read.error_code == pb.QUORUM_NOT_REACHED, read
-    first.thaw()
+    try:
+        # It is not ready before it is filled, once it has been brought the ring.
+        emptied(lost)
+        await third.start()
+        await kv.answered_by(lost.node_id, third.node_id)
+        # An empty replica and a late one would say that there is no such key.
+        read = await kv.grpc.read("k1", tenant=tenant)
+        assert read.error_code == pb.QUORUM_NOT_REACHED, read
+    finally:
+        first.thaw()
 
     async def filled() -> bool:
         assert await cluster.ended("node_replacement") == 1
