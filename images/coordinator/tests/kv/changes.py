@@ -3,11 +3,14 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from muster_kv.ranges import WHOLE_RING
 from muster_kv.slots import parse
 from muster_kv.wire.client import NodeClient
 from muster_kv.wire.hello import Identity, Role
 from muster_kv.wire.messages import Page, ScanRange, Tenants
+from muster_kv_coordinator.topology.copying import Throttle
 from muster_testing.storage import StorageNode
 from muster_testing.waiting import eventually
 
@@ -15,6 +18,30 @@ from .harness import Coordinator
 
 VIRTUAL_NODES = 8
 ZONES = {"s-0": "a", "s-1": "b", "s-2": "b", "s-3": "c"}
+
+
+class Gate:
+    """Where coordinators in this process stand while they copy: open, until it is shut.
+
+    While it is shut the first pages of a change are copied, and those behind them wait.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+
+        async def spent(_throttle: Throttle, _records: int) -> None:
+            await self._open.wait()
+
+        monkeypatch.setattr(Throttle, "spent", spent)
+
+    def shut(self) -> None:
+        """Let no copying come to its end."""
+        self._open.clear()
+
+    def open(self) -> None:
+        """Let copying go on."""
+        self._open.set()
 
 
 async def add(kv: Coordinator, node: StorageNode) -> str:
@@ -46,7 +73,7 @@ async def ended(kv: Coordinator, migration_id: str, status: str = "completed") -
         assert found.status == status, found
         return found
 
-    return await eventually(probe, deadline=60.0, what=f"the migration is {status}")
+    return await eventually(probe, deadline=120.0, what=f"the migration is {status}")
 
 
 async def fill(kv: Coordinator, tenant: str, keys: int = 60) -> dict[str, bytes]:
@@ -64,9 +91,9 @@ async def held(node: StorageNode, tenant: str) -> set[str]:
     client = NodeClient(node.host, node.port, Identity("test", Role.COORDINATOR, "muster"))
     client.start()
     try:
-        await client.ready(10.0)
+        await client.ready(60.0)
         scan = ScanRange(WHOLE_RING, limit=5000, tenants=Tenants((tenant,), exclude=False))
-        page = await client.request(scan, 10.0)
+        page = await client.request(scan, 60.0)
         assert isinstance(page, Page), page
         assert not page.more
         return {parse(slot)[1] for slot, _ in page.items}

@@ -333,18 +333,18 @@ async def test_a_dead_node_is_replaced_by_another(cluster: Cluster) -> None:
     await all_there(kv, tenant, before | written)
 
 
-async def test_a_migration_is_cancelled_and_another_outlives_its_leader(
+async def test_a_migration_outlives_its_leader(
     dsn: str, tmp_path: Path, storage_node: StorageNodes
 ) -> None:
     nodes = [storage_node(name, sync=False) for name in ZONES]
     await asyncio.gather(*(node.start() for node in nodes))
-    document = settings(dsn, **{**SETTINGS, "topology": {"keys_per_second": 40}})
-    other = settings(
-        dsn,
-        **{**SETTINGS, "topology": {"keys_per_second": 40}},
-        server={"host": "127.0.0.1", "node_id": "c-1"},
-    )
-    with process(document, tmp_path / "c-0") as first, process(other, tmp_path / "c-1") as second:
+    # So that there is time to end its leader while it copies.
+    slow = SETTINGS | {"topology": {"disk_limit": 100, "keys_per_second": 15}}
+    other = {"host": "127.0.0.1", "node_id": "c-1"}
+    with (
+        process(settings(dsn, **slow), tmp_path / "c-0") as first,
+        process(settings(dsn, **slow, server=other), tmp_path / "c-1") as second,
+    ):
         processes, served = (first, second), [await first.serving(), await second.serving()]
         for node in nodes[:3]:
             await add(served[0], node)
@@ -352,23 +352,13 @@ async def test_a_migration_is_cancelled_and_another_outlives_its_leader(
         made = await served[0].grpc.call("CreateTenant", tenant_id="t", replication_factor=3)
         assert made.success, made.error_message
         before = await fill(served[0], "t", 200)
+        migration = await add(served[1], nodes[3])
 
-        async def copying(migration: str) -> int:
+        async def copying() -> int:
             found = await served[0].grpc.call("GetMigrationStatus", migration_id=migration)
-            assert found.progress.keys_migrated > 0
             return int(found.progress.keys_migrated)
 
-        migration = await add(served[0], nodes[3])
-        await eventually(lambda: copying(migration), what="keys are copied")
-        await served[0].grpc.call("CancelMigration", migration_id=migration)
-        await ended(served[0], migration, "cancelled")
-        listed = await served[0].grpc.call("ListStorageNodes")
-        assert {node.node_id: node.status for node in listed.nodes}["s-3"] == "inactive"
-        assert nodes[3].metric("storage_records") == 0
-        await all_there(served[0], "t", before)
-
-        migration = await add(served[1], nodes[3])
-        copied = await eventually(lambda: copying(migration), what="keys are copied")
+        copied = await eventually(copying, what="keys are copied")
         leading = [await one.metric("coordinator_maintenance_leader") for one in served]
         assert sorted(leading) == [0, 1]
         killed = leading.index(1)

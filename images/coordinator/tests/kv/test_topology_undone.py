@@ -13,7 +13,7 @@ import pytest_asyncio
 from muster_testing.storage import StorageNode, StorageNodes
 from muster_testing.waiting import eventually
 
-from .changes import ZONES, add, all_there, ended, fill, held, remove
+from .changes import ZONES, Gate, add, all_there, ended, fill, held, remove
 from .harness import WATCHFUL, Coordinator, serving, settings
 from .load import Load
 
@@ -22,16 +22,15 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
 KEYS = 200
 SETTINGS: dict[str, dict[str, Any]] = {
     "consistency": WATCHFUL | {"write_timeout": "10s", "read_timeout": "10s"},
-    # So that there is time to take it back.
-    "topology": {"disk_limit": 100, "keys_per_second": 40},
 }
 
 
 @dataclass
 class Slow:
-    """A coordinator that copies slowly, and four storage nodes: three members, or all four."""
+    """A coordinator that copies when it may, and four storage nodes: three members, or all four."""
 
     kv: Coordinator
+    gate: Gate
     nodes: list[StorageNode]
     written: dict[str, bytes]
 
@@ -45,7 +44,7 @@ class Slow:
         return {node.node_id: str(node.status) for node in answer.nodes}[self.last.node_id]
 
     async def copying(self, migration: str) -> None:
-        """Wait until a migration has copied something, and has more to copy."""
+        """Wait until a migration has copied something; with the gate shut it has more to copy."""
 
         async def probe() -> bool:
             found = await self.kv.grpc.call("GetMigrationStatus", migration_id=migration)
@@ -61,11 +60,16 @@ class Slow:
         for _ in range(2):
             answer = await self.kv.http.post(f"/v1/admin/migrations/{migration}/cancel")
             assert answer.status_code == 202, answer.text
+        # That it is cancelled is seen between two looks at what there is to copy.
+        self.gate.open()
         await ended(self.kv, migration, "cancelled")
 
 
 @pytest_asyncio.fixture
-async def slow(dsn: str, tmp_path: Path, storage_node: StorageNodes) -> AsyncIterator[Slow]:
+async def slow(
+    dsn: str, tmp_path: Path, storage_node: StorageNodes, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Slow]:
+    gate = Gate(monkeypatch)
     nodes = [storage_node(name, sync=False) for name in ZONES]
     await asyncio.gather(*(node.start() for node in nodes))
     async with serving(settings(dsn, **SETTINGS), tmp_path) as kv:
@@ -74,13 +78,26 @@ async def slow(dsn: str, tmp_path: Path, storage_node: StorageNodes) -> AsyncIte
         await kv.healthy(3)
         made = await kv.grpc.call("CreateTenant", tenant_id="t", replication_factor=3)
         assert made.success, made.error_message
-        yield Slow(kv, nodes, await fill(kv, "t", KEYS))
+        yield Slow(kv, gate, nodes, await fill(kv, "t", KEYS))
+
+
+async def test_a_node_that_comes_is_sent_away_again(slow: Slow) -> None:
+    kv = slow.kv
+    slow.gate.shut()
+    coming = await add(kv, slow.last)
+    await slow.copying(coming)
+    assert await slow.status() == "joining"
+    await slow.cancel(coming)
+    assert await slow.status() == "inactive"
+    assert slow.last.metric("storage_records") == 0
+    await all_there(kv, "t", slow.written)
 
 
 async def test_a_node_that_goes_is_kept_after_all_under_load(slow: Slow) -> None:
     kv = slow.kv
     await ended(kv, await add(kv, slow.last))
     async with Load([kv.grpc], writers=2) as load:
+        slow.gate.shut()
         leaving = await remove(kv, slow.last.node_id)
         await slow.copying(leaving)
         assert await slow.status() == "draining"
@@ -99,6 +116,7 @@ async def test_a_node_that_goes_is_kept_after_all_under_load(slow: Slow) -> None
 
 async def test_a_node_that_dies_while_it_comes_is_done_without(slow: Slow) -> None:
     kv = slow.kv
+    slow.gate.shut()
     coming = await add(kv, slow.last)
     await slow.copying(coming)
     slow.last.kill()
@@ -115,12 +133,14 @@ async def test_a_node_that_dies_while_it_comes_is_done_without(slow: Slow) -> No
 async def test_a_node_that_loses_its_disk_while_it_goes_takes_nothing_with_it(slow: Slow) -> None:
     kv = slow.kv
     await ended(kv, await add(kv, slow.last))
+    slow.gate.shut()
     leaving = await remove(kv, slow.last.node_id)
     await slow.copying(leaving)
     slow.last.kill()
     shutil.rmtree(slow.last.data_dir)
     # It may have left before anybody finds it ready.
     slow.last.spawn()
+    slow.gate.open()
     await ended(kv, leaving)
     assert await slow.status() == "inactive"
     await slow.last.stop()
