@@ -64,7 +64,7 @@ class PostgresServer:
         options = (
             f"-p {self.port} -k {self._home} -c listen_addresses=127.0.0.1 -c max_connections=300"
         )
-        self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", options, "start")
+        self._run("pg_ctl", "-D", "data", "-w", "-t", "180", "-l", "log", "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server: `fast` as an operator would, `immediate` as a crash does."""

@@ -61,7 +61,7 @@ class Process:
 
     async def exit_status(self) -> int:
         """Wait for the end, when all that it has logged is known."""
-        status = await asyncio.to_thread(self.process.wait, 60)
+        status = await asyncio.to_thread(self.process.wait, 120)
         # What it started may still hold its log.
         await asyncio.to_thread(self._reader.join, 60)
         return status

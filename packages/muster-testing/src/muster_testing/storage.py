@@ -77,13 +77,13 @@ class StorageNode:
                 env={**os.environ, **self.environment},
             )
 
-    async def start(self, deadline: float = 60.0) -> Self:
+    async def start(self, deadline: float = 120.0) -> Self:
         """Start the process, and wait until it is ready."""
         self.spawn()
         await self.until_ready(deadline)
         return self
 
-    async def until_ready(self, deadline: float = 60.0) -> None:
+    async def until_ready(self, deadline: float = 120.0) -> None:
         """Wait until the node serves."""
 
         def ready() -> bool:
