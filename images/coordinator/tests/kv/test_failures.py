@@ -105,8 +105,7 @@ async def test_silent_replicas_end_in_a_failed_quorum_at_the_deadline(
 
 
 async def test_a_slow_taker_is_not_waited_for(dsn: str, tmp_path: Path) -> None:
-    # Of which it gets a third before the next is asked.
-    async with cluster(dsn, tmp_path, **HEDGED, write_timeout="5s") as (kv, nodes):
+    async with cluster(dsn, tmp_path, **HEDGED) as (kv, nodes):
         assert (await kv.grpc.write("warm", b"1")).success
         nodes[1].silent |= {Take, Merge}
         for n in range(12):
@@ -161,12 +160,22 @@ async def test_a_replica_that_stops_answering_is_asked_for_nothing_more(
     dsn: str, tmp_path: Path
 ) -> None:
     async with cluster(dsn, tmp_path, suspect_after="300ms") as (kv, nodes):
-        nodes[0].silent |= {Stat, Take, Merge, Get}
-        await kv.healthy(2)
-        seen = len(nodes[0].seen)
-        for n in range(10):
-            assert (await kv.grpc.write(f"k{n}", b"1")).success
-        assert len(nodes[0].seen) == seen
+        silent, *others = nodes
+        silent.silent |= {Stat, Take, Merge, Get}
+        answers: list[Any] = []
+
+        def asked() -> int:
+            return sum(kind is not Stat for kind in silent.seen)
+
+        async def spared() -> bool:
+            # On a busy machine the others may seem to be silent too, and then all are asked.
+            await kv.answered_by(*(node.node_id for node in others))
+            before = asked()
+            answers.extend([await kv.grpc.write(f"k{n}", b"1") for n in range(10)])
+            return asked() == before
+
+        await eventually(spared, what="it is asked for nothing")
+        assert all(answer.success for answer in answers), answers
 
 
 async def test_a_full_disk_is_said_as_the_reason(dsn: str, tmp_path: Path) -> None:
@@ -208,9 +217,10 @@ async def test_a_newer_ring_is_fetched_and_the_request_tried_again(
 
             # The coordinator also looks by itself now and then, and may be first.
             await eventually(met, what="a request meets the newer ring")
+            version = await connection.fetchval("SELECT version FROM ring")
         finally:
             await connection.close()
-        assert await kv.metric("coordinator_ring_version") == nodes[0].ring_version
+        assert await kv.metric("coordinator_ring_version") == version
 
 
 async def test_a_newer_ring_is_found_by_who_is_told_nothing(dsn: str, tmp_path: Path) -> None:
