@@ -29,13 +29,19 @@ class Watch:
         self._heard: list[str] = []
         for name in ("write", "read", "delete"):
             monkeypatch.setattr(KeyValueCalls, name, self._watched(name))
-        changed = Tenants.changed
+        self._listens = False
+        changed, all_changed = Tenants.changed, Tenants.all_changed
+
+        def listening(tenants: Tenants) -> None:
+            all_changed(tenants)
+            self._listens = True
 
         def hearing(tenants: Tenants, tenant_id: str) -> None:
             changed(tenants, tenant_id)
             self._heard.append(tenant_id)
 
         monkeypatch.setattr(Tenants, "changed", hearing)
+        monkeypatch.setattr(Tenants, "all_changed", listening)
 
     def _watched(self, name: str) -> Any:
         handle = getattr(KeyValueCalls, name)
@@ -50,6 +56,8 @@ class Watch:
         self, kv: Coordinator, tenant_id: str, policy: pb.TenantPolicy | None = None
     ) -> None:
         """Make a tenant, and have the front know it."""
+        # Whoever begins to listen forgets all tenants.
+        await eventually(lambda: self._listens, what="the coordinator listens to news")
         made = await kv.grpc.call("CreateTenant", tenant_id=tenant_id, policy=policy)
         assert made.success, made.error_message
         # Of whom there are news one is looked up once more.

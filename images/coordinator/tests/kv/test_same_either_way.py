@@ -64,11 +64,14 @@ async def cluster(
     dsn, home = await postgres.create_database(), tmp_path_factory.mktemp("either")
     with StorageNodes() as make, pytest.MonkeyPatch.context() as monkeypatch:
         watch = Watch(monkeypatch)
-        nodes = [make(f"s-{n}") for n in range(3)]
+        nodes = [make(f"s-{n}", sync=False) for n in range(3)]
         await asyncio.gather(*(node.start() for node in nodes))
         identity = Identity("test", Role.COORDINATOR, "muster")
         clients = [NodeClient(node.host, node.port, identity) for node in nodes]
-        async with serving(settings(dsn), home) as kv:
+        # A leader would note the nodes' data folders in another version of the ring; a call that
+        # meets it is handed over.
+        document = settings(dsn, topology={"disk_limit": 100, "enabled": False})
+        async with serving(document, home) as kv:
             await kv.join(*nodes)
             await watch.tenant(kv, "t")
             for client in clients:
