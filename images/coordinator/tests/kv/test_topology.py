@@ -136,7 +136,7 @@ async def _repaired(kv: Coordinator, repair_id: str) -> Any:
         assert found.status == "completed", found
         return found
 
-    return await eventually(probe, deadline=60.0, what="the repair is completed")
+    return await eventually(probe, deadline=120.0, what="the repair is completed")
 
 
 async def test_each_zone_has_a_replica_before_any_has_two(cluster: Cluster) -> None:
@@ -232,7 +232,7 @@ async def test_a_node_that_lost_its_disk_is_filled_before_it_is_read(cluster: Cl
         assert (listed.status, listed.reachable) == ("active", True)
         return True
 
-    await eventually(filled, deadline=60.0, what="it has its data again")
+    await eventually(filled, deadline=120.0, what="it has its data again")
     assert written.keys() == await held(lost, tenant)
     await kv.healthy(3)
 
@@ -263,7 +263,7 @@ async def test_a_round_repairs_what_reads_have_not_seen(cluster: Cluster) -> Non
         assert not topology["anti_entropy"]["wanted"]
         return True
 
-    await eventually(equal, deadline=60.0, what="all nodes have all keys")
+    await eventually(equal, deadline=120.0, what="all nodes have all keys")
     repaired = [await each.metric("coordinator_repair_records_total") for each in (kv, cluster.two)]
     assert sum(repaired) > 0
     found = await _repaired(kv, waiting)

@@ -20,7 +20,7 @@ from .harness import WATCHFUL, Coordinator, serving, settings
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "consistency": WATCHFUL | {"write_timeout": "2s", "read_timeout": "2s"},
+    "consistency": WATCHFUL | {"write_timeout": "10s", "read_timeout": "10s"},
     "topology": {"disk_limit": 100},
 }
 
@@ -63,9 +63,14 @@ async def test_a_forgotten_ring_is_told_and_its_records_are_found_again(
         await known_again(kv, nodes)
         refused = await kv.grpc.read("k1")
         assert refused.error_code == pb.QUORUM_NOT_REACHED, refused
-        told = (await kv.ops.get("/topology")).json()
-        assert told["nodes_ahead"] == sorted(node.node_id for node in nodes)
-        assert told["under_replicated_ranges"] > 0
+
+        async def told() -> bool:
+            # Of those that answer within a second.
+            stands = (await kv.ops.get("/topology")).json()
+            assert stands["nodes_ahead"] == sorted(node.node_id for node in nodes)
+            return bool(stands["under_replicated_ranges"] > 0)
+
+        await eventually(told, what="it is told that all nodes are ahead")
         connection = await asyncpg.connect(second)
         try:
             await connection.execute("UPDATE ring SET version = version + 1000000")
