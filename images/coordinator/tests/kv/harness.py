@@ -224,7 +224,7 @@ class Process(processes.Process):
         command = ["-m", "muster_kv_coordinator", "--config", str(home / "kv.yaml")]
         super().__init__(command, environment)
 
-    async def serving(self, deadline: float = 60.0) -> Coordinator:
+    async def serving(self, deadline: float = 120.0) -> Coordinator:
         """Wait until it is ready."""
         return await Coordinator(Ports(**await self.bound(deadline))).ready(deadline)
 

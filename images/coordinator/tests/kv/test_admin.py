@@ -205,7 +205,7 @@ async def test_a_policy_is_changed_and_known_to_all_at_once(dsn: str, tmp_path: 
                 answer = await other.grpc.write("a", b"1")
                 return bool(answer.error_code == pb.RATE_LIMIT_EXCEEDED)
 
-            await eventually(limited, deadline=20.0, what="the other coordinator knows it")
+            await eventually(limited, what="the other coordinator knows it")
         wrongs: tuple[tuple[str, Any], ...] = (
             ("conflict_resolution", "Newest"),
             ("durability", "Maybe"),

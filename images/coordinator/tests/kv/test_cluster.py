@@ -185,7 +185,7 @@ async def test_a_node_that_ends_under_load_is_not_missed(cluster: Cluster, end: 
     async with _under_load(cluster) as load:
         getattr(node, end)()
         try:
-            await load.goes_on(150, deadline=120.0)
+            await load.goes_on(60, deadline=120.0)
         finally:
             await cluster.whole()
         await load.goes_on(20, deadline=60.0)

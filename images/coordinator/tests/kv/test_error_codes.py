@@ -107,6 +107,7 @@ async def _store(
     (home / "secret").write_text(SECRET)
     document = settings(
         dsn,
+        server={"read_timeout": "60s", "write_timeout": "60s"},
         auth={"mode": "jwt", "secret_file": str(home / "secret")},
         consistency={"write_timeout": write_timeout},
         topology={"disk_limit": 100, "enabled": False},
@@ -133,7 +134,7 @@ async def test_each_is_told_by_grpc_and_by_rest(
 
     monkeypatch.setattr(Administration, "ask_repair", broken)
     assert set(MISTAKES) == set(ErrorCode) - {ErrorCode.UNKNOWN}
-    async with _store(dsn, tmp_path, write_timeout="2s") as (kv, node):
+    async with _store(dsn, tmp_path, write_timeout="6s") as (kv, node):
         admin = kv.grpc.token
         for code, asked in MISTAKES.items():
             if code is ErrorCode.QUORUM_NOT_REACHED:
@@ -159,7 +160,7 @@ async def test_each_is_told_by_grpc_and_by_rest(
 
 async def test_limits_hold_on_the_wire(dsn: str, tmp_path: Path) -> None:
     largest, tenant = 10 << 20, "t"
-    async with _store(dsn, tmp_path, write_timeout="10s") as (kv, _):
+    async with _store(dsn, tmp_path, write_timeout="60s") as (kv, _):
 
         async def batch(count: int, size: int) -> Any:
             one = pb.WriteKeyValueRequest(tenant_id=tenant, key="b", value=bytes(size))

@@ -12,6 +12,7 @@ from muster_kv.errors import FailureCode
 from muster_kv.ops import op_of
 from muster_kv.slots import slot
 from muster_kv.wire.messages import Lookup, Merge
+from muster_kv_coordinator import redis_memory
 from muster_protos import kv_pb2 as pb
 
 from .harness import Coordinator, serving, settings
@@ -19,6 +20,12 @@ from .nodes import MemoryNode, memory_nodes
 from .redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is given up where it is away, and not because a machine is slow."""
+    monkeypatch.setattr(redis_memory, "_CALL_SECONDS", 60.0)
 
 
 @asynccontextmanager

@@ -197,11 +197,11 @@ def _credentials(home: Path, name: str) -> grpc.ChannelCredentials:
 async def _https(kv: Coordinator, home: Path) -> None:
     url = f"https://127.0.0.1:{kv.ports.http}/health"
     context = ssl.create_default_context(cafile=home / "ca.crt")
-    async with httpx.AsyncClient(verify=context) as client:
+    async with httpx.AsyncClient(verify=context, timeout=60) as client:
         with pytest.raises(httpx.TransportError):
             await client.get(url)
     context.load_cert_chain(home / "someone.crt", home / "someone.key")
-    async with httpx.AsyncClient(verify=context) as client:
+    async with httpx.AsyncClient(verify=context, timeout=60) as client:
         assert (await client.get(url)).status_code == 200
 
 

@@ -112,10 +112,15 @@ async def test_what_its_client_gives_up_is_cancelled() -> None:
 async def test_the_deadline_of_a_stream_is_kept() -> None:
     script = Script()
     async with served(script) as (_, client):
-        call = client.stream(_batches(_writes(5)), timeout=5.0)
-        await eventually(lambda: len(script.callers) == 5, what="all are begun")
-        assert await code_of(call.read()) is grpc.StatusCode.DEADLINE_EXCEEDED
-        await eventually(lambda: script.cancelled == 5, what="all are cancelled")
+
+        async def begun() -> bool:
+            call = client.stream(_batches(_writes(5)), timeout=2.0)
+            assert await code_of(call.read()) is grpc.StatusCode.DEADLINE_EXCEEDED
+            return bool(script.callers)
+
+        # What its client sends only when its time is over is never begun.
+        await eventually(begun, what="a stream has come before its deadline")
+        await eventually(lambda: script.cancelled == len(script.callers), what="all are cancelled")
         assert all(caller.seconds is None for caller in script.callers)
 
 
