@@ -111,7 +111,7 @@ async def test_what_is_as_wanted_is_not_written_again(space: Space) -> None:
         versions["last"] = found
         return same
 
-    await eventually(quiet, every=3, deadline=60, what="two looks that find the same")
+    await eventually(quiet, every=3, deadline=120, what="two looks that find the same")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from muster_operator import naming
-from muster_operator.cluster import Cluster
+from muster_operator.cluster import Cluster, ClusterError
 from muster_operator.metrics_api.documents import GROUP_VERSION
 from muster_operator.resources import (
     AUTOSCALERS,
@@ -46,8 +46,16 @@ async def test_the_autoscaler_follows_the_queue_and_holds_when_it_is_unknown(
     await eventually(lambda: workers(2), what="two workers")
     coordinator.queue["pools"] = [pool_numbers("demo", pending=100)]
     await eventually(lambda: workers(5), deadline=60, what="as many workers as allowed")
-    raw = await admin.list(EXTERNAL, space.name)
-    assert [item["value"] for item in raw] == ["100"]
+
+    async def told() -> bool:
+        try:
+            raw = await admin.list(EXTERNAL, space.name)
+        except ClusterError as error:
+            raise AssertionError(str(error)) from error
+        return [item["value"] for item in raw] == ["100"]
+
+    # The API server asks nobody for a while who was slow to say that it is there.
+    await eventually(told, deadline=120, what="the number by way of the API server")
 
     async def in_status() -> bool:
         there = await space.the(PROVER_POOLS, "demo")
@@ -138,7 +146,7 @@ async def test_busy_workers_stay_although_few_tasks_are_left(
 ) -> None:
     coordinator.queue["pools"] = [pool_numbers("demo", pending=12)]
     # The autoscaler hears of the queue at once, and of the workers by way of the operator.
-    await space.pool("autoscaling: {maxReplicas: 3, scaleDownStabilizationSeconds: 10}")
+    await space.pool("autoscaling: {maxReplicas: 3, scaleDownStabilizationSeconds: 30}")
 
     def exactly(wanted: int) -> Callable[[], Awaitable[list[str]]]:
         async def there() -> list[str]:
@@ -167,7 +175,7 @@ async def test_busy_workers_stay_although_few_tasks_are_left(
         return True
 
     work(first, second, third)
-    await eventually(lambda: judged(3), deadline=60, what="three are kept")
+    await eventually(lambda: judged(3), deadline=120, what="three are kept")
     assert len(await staying(space)) == 3
     work(second, third)
     left = await eventually(exactly(2), deadline=60, what="the idle one goes")
