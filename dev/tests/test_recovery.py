@@ -60,7 +60,7 @@ class Machine:
         """Run kubectl on a cluster."""
         program = self.paths.cluster(cluster) / "bin" / "kubectl"
         argv = [str(program), f"--kubeconfig={self.paths.kubeconfig(cluster)}", *arguments]
-        done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=240)
         return done.stdout.strip()
 
     def started(self) -> dict[str, str]:
@@ -105,8 +105,9 @@ def test_a_run_killed_while_it_makes_a_cluster(machine: Machine) -> None:
     machine.run("cluster", "down", "--name", NAME)
     config = machine.paths.cluster(NAME) / "kind.json"
     with machine.start("cluster", "up", "--name", NAME, "--nodes", "2") as tool:
-        eventually_sync(config.exists, what="kind is started")
-        eventually_sync(lambda: set(machine.started()) == NODES, deadline=60, what="both nodes run")
+        eventually_sync(config.exists, deadline=240, what="kind is started")
+        nodes = "both nodes run"
+        eventually_sync(lambda: set(machine.started()) == NODES, deadline=240, what=nodes)
         tool.kill()
     assert processes.with_mark(str(config)), "kind should have outlived the tool"
     said = machine.up()
