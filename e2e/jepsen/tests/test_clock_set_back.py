@@ -75,10 +75,10 @@ async def test_a_node_takes_writes_again_when_there_is_room(
             return await writer.writes()
 
         assert not await writes_though_set_back()
+        await eventually(lambda: node.ask("/ready")[1]["takes_writes"] is False, what="it says so")
         disk.empty()
-        assert node.ask("/ready")[1]["takes_writes"] is False
         await eventually(
-            writes_though_set_back, deadline=60, every=0.2, what="writes are taken again"
+            writes_though_set_back, deadline=120, every=0.2, what="writes are taken again"
         )
         assert node.metric("storage_reopened_total") == 1
         status, said = node.ask("/ready")
