@@ -105,11 +105,11 @@ class Fleet:
 
         def answered() -> bool:
             # The node opens its port some time after the Service is there.
-            with contextlib.suppress(OSError), socket.create_connection((address, found), 5):
+            with contextlib.suppress(OSError), socket.create_connection((address, found), 20):
                 return True
             return False
 
-        eventually_sync(answered, deadline=120, what=f"port {port} can be reached")
+        eventually_sync(answered, deadline=240, what=f"port {port} can be reached")
         return f"{address}:{found}"
 
     def api(self) -> str:
@@ -182,7 +182,7 @@ class Client:
         async def given() -> dict[str, Any] | None:
             return await self._answer(self._http.build_request("GET", path), httpx.codes.OK)
 
-        return await eventually(given, what=f"the key of {circuit} is given")
+        return await eventually(given, deadline=180, what=f"the key of {circuit} is given")
 
     async def all_ended(self, task_ids: Sequence[str], deadline: float) -> list[dict[str, Any]]:
         """Wait until every task has ended, and return them in order."""

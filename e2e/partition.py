@@ -43,7 +43,7 @@ class Partition:
             self._start(node, image)
         for tool in self._tools.values():
             self.cluster.kubectl(
-                *("wait", f"pod/{tool}", "-n", _NAMESPACE), "--for=condition=Ready", "--timeout=2m"
+                *("wait", f"pod/{tool}", "-n", _NAMESPACE), "--for=condition=Ready", "--timeout=4m"
             )
 
     def cut(self, pods: Sequence[dict[str, Any]]) -> None:

@@ -63,8 +63,8 @@ class Store:
 
         def is_settled() -> dict[str, Any]:
             body = self.body()
-            status: dict[str, Any] = body["status"]
-            assert status["observedGeneration"] == body["metadata"]["generation"], status
+            status: dict[str, Any] = body.get("status", {})
+            assert status.get("observedGeneration") == body["metadata"]["generation"], status
             found = conditions(status)
             for kind in ("Ready", "NodesJoined", "TenantsSettled", "FullyReplicated"):
                 assert found.get(kind, {}).get("status") == "True", status
@@ -113,10 +113,14 @@ class Store:
         with tempfile.TemporaryFile("w+") as out:
             process = subprocess.Popen(command, stdout=out, env=dict(os.environ))
             try:
+                # What it begins with is the status as it is.
+                eventually_sync(
+                    lambda: os.fstat(out.fileno()).st_size, deadline=180, what="it watches"
+                )
                 yield seen
             finally:
                 process.terminate()
-                process.wait(timeout=30)
+                process.wait(timeout=120)
             out.seek(0)
             seen += [each["status"] for each in _objects(out.read())]
 
@@ -148,7 +152,7 @@ class Client:
     acknowledged: list[str] = field(default_factory=list)
 
     async def write(self, key: str) -> None:
-        """Write a key's value until that is acknowledged, within a minute."""
+        """Write a key's value until that is acknowledged, within three minutes."""
         request = kv_pb2.WriteKeyValueRequest(
             tenant_id=TENANT,
             key=key,
@@ -161,7 +165,7 @@ class Client:
             answer = await _answer(self.stub.WriteKeyValue(request, timeout=10))
             return _done(answer)
 
-        await eventually(written, what=f"{key} is written")
+        await eventually(written, deadline=180, what=f"{key} is written")
         self.acknowledged.append(key)
 
     async def read_all(self) -> None:
@@ -181,7 +185,7 @@ class Client:
             answer = await _answer(self.stub.ReadKeyValue(request, timeout=10))
             return _done(answer) and answer.value == _value(key)
 
-        await eventually(found, deadline=60, what=f"{key} is read")
+        await eventually(found, deadline=180, what=f"{key} is read")
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -237,7 +241,7 @@ async def connected(store: Store, acknowledged: Iterable[str] = ()) -> AsyncIter
 
         async def answers() -> bool:
             request = kv_pb2.GetTenantRequest(tenant_id=TENANT)
-            await _answer(stub.GetTenant(request, timeout=5))
+            await _answer(stub.GetTenant(request, timeout=30))
             return True
 
         await eventually(answers, deadline=180, what="the coordinators answer")

@@ -88,7 +88,7 @@ def one_node_fewer(store: Store) -> None:
         assert LAST not in store.kubectl("get", "pods", "-o", "name")
         return True
 
-    eventually_sync(gone, deadline=120, every=0.5, what="the node and its volume are gone")
+    eventually_sync(gone, deadline=240, every=0.5, what="the node and its volume are gone")
     store.tells("NodeLeft", f"{LAST} has left, and its volume is removed")
     assert len(store.events("NodeLeft")) == 1
 
@@ -108,7 +108,7 @@ def too_few_nodes(store: Store) -> None:
     assert said.endswith("for tenants want 3 replicas; write replicas: 3"), said
     store.tells("Stalled", said)
     store.patch(replicas=3, tenants=[{"name": TENANT}])
-    store.settled(180)
+    store.settled(300)
     assert len(store.volumes()) == 3
 
 
@@ -155,7 +155,7 @@ def pods(store: Store) -> set[str]:
 
 def a_backup_is_made(store: Store) -> None:
     store.type("Backups", "create job")
-    store.kubectl("wait", "job/now", "--for=condition=Complete", "--timeout=3m")
+    store.kubectl("wait", "job/now", "--for=condition=Complete", "--timeout=6m")
 
     def told() -> bool:
         return "lastBackup" in store.body()["status"]

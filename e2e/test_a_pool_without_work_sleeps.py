@@ -55,4 +55,4 @@ async def test_a_pool_without_work_has_no_workers_until_there_is_some(
         events = fleet.cluster.list("events.events.k8s.io", fleet.namespace)
         return {"ScaledFromZero", "ScaledToZero"} <= {each["reason"] for each in events}
 
-    await eventually(lambda: asyncio.to_thread(told), every=1, what="Events about it")
+    await eventually(lambda: asyncio.to_thread(told), deadline=180, every=1, what="Events about it")

@@ -122,10 +122,10 @@ def settled(desk: Desk) -> None:
         fleet = desk.fleet
         for kind in ("coordinator", "proverpool"):
             found = desk.cluster.get(kind, fleet.pool, fleet.namespace)
-            status = found["status"]
-            conditions = {each["type"]: each["status"] for each in status["conditions"]}
-            assert status["observedGeneration"] == found["metadata"]["generation"], kind
-            assert conditions["Ready"] == "True", status
+            status = found.get("status", {})
+            conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+            assert status.get("observedGeneration") == found["metadata"]["generation"], kind
+            assert conditions.get("Ready") == "True", status
             assert conditions.get("Reconciling", "False") == "False", status
         return bool(desk.cluster.kubectl("get", "--raw", METRIC))
 

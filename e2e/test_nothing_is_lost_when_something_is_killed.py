@@ -53,14 +53,15 @@ async def test_a_worker_pod_is_killed(ready: READY) -> None:
 
 async def test_the_leading_coordinator_is_killed(ready: READY) -> None:
     fleet = ready(**fixed(2))
-    before = fleet.leader()
-    assert before
+    before = await eventually(
+        lambda: asyncio.to_thread(fleet.leader), deadline=180, what="a coordinator leads"
+    )
     await _while_proving(fleet, lambda: fleet.kill(before))
 
     async def another_leads() -> bool:
         return await asyncio.to_thread(fleet.leader) not in {"", before}
 
-    await eventually(another_leads, deadline=120, what="another coordinator leads")
+    await eventually(another_leads, deadline=240, what="another coordinator leads")
 
 
 @pytest.mark.alone

@@ -1,6 +1,7 @@
 """The example of a control plane for workloads: an account, a workload, its result."""
 
 import asyncio
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.e2e
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "coordinator-workloads.yaml"
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
+BUSY = {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS}
 
 
 def _key(fleet: Fleet, *owner: str) -> str:
@@ -23,14 +25,23 @@ def _key(fleet: Fleet, *owner: str) -> str:
     return fleet.cluster.kubectl("exec", "-n", fleet.namespace, deployment, "--", *command).strip()
 
 
-async def _ended(http: httpx.AsyncClient, workload: str) -> dict[str, Any]:
-    async def found() -> dict[str, Any] | None:
+async def _answered(http: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response:
+    """The answer of a replica that can give one; the way to one may not be there yet."""
+
+    async def found() -> httpx.Response | None:
         try:
-            answer = await http.get(f"/v1/workloads/{workload}", params={"wait": "10s"})
+            answer = await http.request(method, path, **more)
         except httpx.TransportError:
             return None
-        if answer.status_code in {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS}:
-            return None
+        return None if answer.status_code in BUSY else answer
+
+    return await eventually(found, deadline=300, what=f"{method} {path} is answered")
+
+
+async def _ended(http: httpx.AsyncClient, workload: str) -> dict[str, Any]:
+    async def found() -> dict[str, Any] | None:
+        path = f"/v1/workloads/{workload}"
+        answer = await _answered(http, "GET", path, params={"wait": "10s"})
         answer.raise_for_status()
         shown: dict[str, Any] = answer.json()
         return shown if shown["status"] in ENDED else None
@@ -51,7 +62,9 @@ async def test_a_customers_workload_is_done_by_a_pool(fleet: Fleet) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
         body = {"workload_type": "sleep", "input_params": {"seconds": 1}}
-        answer = await http.post("/v1/workloads", json=body)
+        # An answer may be lost; what is asked again is the same workload.
+        again = {"Idempotency-Key": str(uuid.uuid4())}
+        answer = await _answered(http, "POST", "/v1/workloads", json=body, headers=again)
         assert answer.status_code in {201, 202}, answer.text
         done = await _ended(http, answer.json()["workload_id"])
     assert done["status"] == "COMPLETED", done
@@ -79,5 +92,6 @@ async def test_the_first_administrators_key_opens_what_is_theirs(fleet: Fleet) -
     url = await asyncio.to_thread(work.api)
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         for key, status in ((secret, 200), (secret[:-1] + "?", 401)):
-            answer = await http.get("/v1/admin/workers", headers={"Authorization": f"Bearer {key}"})
+            shown = {"Authorization": f"Bearer {key}"}
+            answer = await _answered(http, "GET", "/v1/admin/workers", headers=shown)
             assert answer.status_code == status, answer.text
