@@ -70,13 +70,13 @@ class MemoryNode:
         return sum(kind in {Take, Merge} for kind in self.seen)
 
     async def _handle(self, calls: list[Call]) -> list[ReplyBody]:
-        self.seen += [type(call.body) for call in calls]
         if any(type(call.body) in self.silent for call in calls):
             await asyncio.Event().wait()
         return [self._answer(call) for call in calls]
 
     def _answer(self, call: Call) -> ReplyBody:
         body = call.body
+        self.seen.append(type(body))
         if isinstance(body, Take | Merge):
             self.unsynced.append(body.unsynced)
         if type(body) in self.refuses:

@@ -57,9 +57,13 @@ class ControlPlane:
     def __enter__(self) -> Self:
         etcd_url = f"http://127.0.0.1:{free_port()}"
         self._write_credentials()
-        self._start("etcd", *self._etcd_arguments(etcd_url))
-        self._start("kube-apiserver", *self._apiserver_arguments(etcd_url))
         try:
+            self._start("etcd", *self._etcd_arguments(etcd_url))
+            # kube-apiserver ends where it has none for 20 seconds.
+            eventually_sync(
+                lambda: self._says_yes(f"{etcd_url}/health"), deadline=120, what="etcd is ready"
+            )
+            self._start("kube-apiserver", *self._apiserver_arguments(etcd_url))
             eventually_sync(self._answers, deadline=120, what="kube-apiserver is ready")
         except BaseException:
             self.stop()
@@ -145,16 +149,17 @@ class ControlPlane:
             )
 
     def _answers(self) -> bool:
+        context = ssl.create_default_context(cafile=self._home / "ca.crt")
+        context.load_cert_chain(self._home / "admin.crt", self._home / "admin.key")
+        return self._says_yes(f"{self.url}/readyz", context)
+
+    def _says_yes(self, url: str, context: ssl.SSLContext | None = None) -> bool:
         for program, process in self._processes.items():
             if process.poll() is not None:
                 tail = (self._home / f"{program}.log").read_text()[-2000:]
                 raise RuntimeError(f"{program} ended with {process.returncode}: {tail}")
-        context = ssl.create_default_context(cafile=self._home / "ca.crt")
-        context.load_cert_chain(self._home / "admin.crt", self._home / "admin.key")
         try:
-            with urllib.request.urlopen(  # noqa: S310 - an https URL of our own
-                f"{self.url}/readyz", context=context, timeout=5
-            ) as answer:
+            with urllib.request.urlopen(url, context=context, timeout=30) as answer:  # noqa: S310 - a URL of our own
                 return bool(answer.status == 200)
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False

@@ -70,7 +70,7 @@ class NatsServer:
             self._process = subprocess.Popen(
                 [program, "--config", configuration], stdout=log, stderr=log
             )
-        eventually_sync(self._answers, every=0.02, what="the NATS server answers")
+        eventually_sync(self._answers, deadline=120, every=0.02, what="the NATS server answers")
 
     def stop(self) -> None:
         """Stop the server as an operator would: connections break, what is stored stays."""
@@ -132,7 +132,7 @@ class NatsServer:
             raise RuntimeError(f"nats-server ended: {tail}")
         try:
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{self._monitoring}/healthz", timeout=5
+                f"http://127.0.0.1:{self._monitoring}/healthz", timeout=30
             ) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, TimeoutError, ConnectionError):
