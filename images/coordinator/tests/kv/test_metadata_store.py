@@ -24,7 +24,7 @@ class Meter:
 
 async def test_there_are_as_many_as_are_wanted_and_no_more(dsn: str) -> None:
     meter = Meter()
-    database = Database(dsn, PoolLimits(3, 2), meter)
+    database = Database(dsn, PoolLimits(3, 2, call=60.0), meter)
     await database.open()
     try:
         assert (meter.connections["idle"](), meter.connections["used"]()) == (2, 0)
@@ -41,7 +41,7 @@ async def test_there_are_as_many_as_are_wanted_and_no_more(dsn: str) -> None:
 
 
 async def test_a_connection_in_use_all_the_time_is_renewed(dsn: str) -> None:
-    database = Database(dsn, PoolLimits(1, 1, max_lifetime=0.5), Meter())
+    database = Database(dsn, PoolLimits(1, 1, max_lifetime=0.5, call=60.0), Meter())
     await database.open()
     try:
 

@@ -28,7 +28,12 @@ from muster_testing.storage import StorageNodes
 from .handed_over import Watch
 from .harness import Coordinator, serving, settings
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+# Thousands of calls to real nodes take minutes on a busy machine.
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(900),
+]
 
 _STAMP_BYTES = 8
 _HOUR_US = 3600 * 1_000_000
