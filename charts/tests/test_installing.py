@@ -16,7 +16,8 @@ from muster_testing.waiting import eventually_sync
 
 from .helm_cli import CHART, ProgramFailedError, helm, kubectl, render
 
-pytestmark = pytest.mark.integration
+# A server may look at a definition that is to go after five minutes only.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 APISERVICE = "apiservice/v1beta1.external.metrics.k8s.io"
 CRDS = tuple(f"crd/{kind}.muster.dev" for kind in ("proverpools", "coordinators", "kvclusters"))
