@@ -66,9 +66,27 @@ class Workers:
         return []
 
 
-def _delivery(store: Assignments, poll: float) -> Delivery:
-    workers = cast("WorkerStore", Workers())
-    return Delivery(cast("AssignmentStore", store), workers, RetryPolicy(), "c-0", poll)
+class Replicas(Workers):
+    """A registry of one replica, which is known as alive only once `answers` is set."""
+
+    def __init__(self) -> None:
+        self.known = False
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+
+    async def replica_lives(self, _replica_id: str) -> Collection[UUID]:
+        self.asked.set()
+        await self.answers.wait()
+        self.known = True
+        return ()
+
+    async def replica_stopped(self, _replica_id: str) -> None:
+        self.known = False
+
+
+def _delivery(store: Assignments, poll: float, workers: Workers | None = None) -> Delivery:
+    registry = cast("WorkerStore", workers or Workers())
+    return Delivery(cast("AssignmentStore", store), registry, RetryPolicy(), "c-0", poll)
 
 
 @pytest_asyncio.fixture
@@ -174,6 +192,19 @@ async def test_all_are_looked_after_also_where_it_never_rests(
             return _count(other) == 1
 
         await eventually(busy, every=0.001)
+
+
+async def test_a_replica_that_has_left_is_known_no_more(store: Assignments) -> None:
+    """It says that it lives while it leaves."""
+    replicas = Replicas()
+    made = _delivery(store, 0.001, replicas)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(made.hold())
+        await replicas.asked.wait()
+        group.create_task(made.leave())
+        await asyncio.sleep(0)
+        replicas.answers.set()
+    assert not replicas.known
 
 
 async def _times_read_whole(dsn: str) -> int:

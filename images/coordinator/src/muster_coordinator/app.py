@@ -377,7 +377,7 @@ class Coordinator:
                 await asyncio.wait({web})
                 for part in (self._queue, self._reports, self._registry):
                     await part.idle()
-                await self._worker_store.replica_stopped(self._identity)
+                await self._delivery.leave()
         except (TimeoutError, Unavailable) as error:
             log.warning("stopped before all was done", extra={"error": repr(error)})
             web.cancel()

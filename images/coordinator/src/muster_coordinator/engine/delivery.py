@@ -167,6 +167,9 @@ class Delivery:
         self._deliveries = _Looks(self._deliver, self._streams, poll)
         self._orders = _Looks(self._order, self._streams, poll)
         self._stopping = False
+        self._gone = False
+        # Whoever notes that this replica lives, or that it has gone, is alone with that.
+        self._noting = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def open(self, worker_id: str, holding: Sequence[Claim] = ()) -> AsyncIterator[Stream]:
@@ -248,16 +251,17 @@ class Delivery:
             group.create_task(self._orders.run())
 
     async def hold(self) -> None:
-        """Keep this replica known as alive, and its streams as they are recorded.
+        """Keep this replica known as alive until `leave`, and its streams as they are recorded.
 
         A stream goes unrecorded where the leader gave up this replica, or its worker left or was
         started anew: it ends here too, and its worker connects again. One that is recorded only,
         as its call was cut off while it opened, is noted as ended.
         """
-        while True:
+        while not self._gone:
             held = list(self._streams.values())
             try:
-                recorded = frozenset(await self._workers.replica_lives(self._replica_id))
+                async with self._noting:
+                    recorded = frozenset(await self._workers.replica_lives(self._replica_id))
             except Unavailable as error:
                 log.warning("can't be noted as alive", extra={"error": str(error)})
             else:
@@ -284,6 +288,16 @@ class Delivery:
             stream.end()
         with contextlib.suppress(Unavailable):
             await self._note_ended()
+
+    async def leave(self) -> None:
+        """Let this replica be known no more; nothing notes it as alive after that.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        self._gone = True
+        async with self._noting:
+            await self._workers.replica_stopped(self._replica_id)
 
     async def _note_ended(self) -> None:
         ended = frozenset(self._ended)
