@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from muster_coordinator import app
+from muster_coordinator.http_face import api, frame, requests
 from muster_testing.postgres import PostgresServer
 
 from .harness import ADDITION, SMALL_TREE, Replica, serving, settings
@@ -25,6 +27,23 @@ def own_log() -> Iterator[None]:
     yield
     root.handlers = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def long_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker without a stream and heartbeats runs stays its own for minutes.
+
+    That is so where `heartbeat_timeout` is an hour; otherwise a slow machine decides.
+    """
+    monkeypatch.setattr(app, "_LONGEST_HEARTBEAT_SECONDS", 600.0)
+
+
+@pytest.fixture
+def long_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long poll of proofs may last longer than clients wait: it is woken, or not answered."""
+    for module in (frame, requests):
+        monkeypatch.setattr(module, "TIMEOUT_SECONDS", 600.0)
+    monkeypatch.setattr(api, "_LONGEST_WAIT", 600.0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

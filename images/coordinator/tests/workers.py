@@ -46,7 +46,6 @@ class Worker:
         capacity: int = 4,
         instance: str = "",
         *,
-        beats: bool = True,
         first_contract: bool = False,
         tries: int = 1,
     ) -> None:
@@ -56,7 +55,7 @@ class Worker:
         self.tasks: list[pb.TaskAssignment] = []
         self.errors: list[Exception] = []
         self._instance = instance
-        self._beats = beats
+        self._beats = True
         self._tries = tries
         self._first_contract = first_contract
         self.connect(target)
@@ -144,6 +143,20 @@ class Worker:
                     return
             else:
                 return
+
+    @contextlib.asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Send heartbeats while the context is open, also without a stream."""
+        beating = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            await asyncio.wait({beating})
+
+    def fall_silent(self) -> None:
+        """Send no more heartbeats by itself."""
+        self._beats = False
 
     async def _beat(self) -> None:
         while self._beats:
