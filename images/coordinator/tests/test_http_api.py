@@ -73,9 +73,10 @@ class TestSubmitting:
 
 
 class TestAsking:
+    @pytest.mark.usefixtures("long_polls")
     async def test_a_long_poll_is_answered_at_the_end_of_the_task(self, replica: Replica) -> None:
         async with Worker(replica.target, "w-http"):
-            task = await replica.task(await replica.add(20, 22), wait="29s")
+            task = await replica.task(await replica.add(20, 22), wait="10m")
         assert task["status"] == "completed"
         assert task["public_inputs"][2] == "42"
         assert len(base64.b64decode(task["proof_bytes"])) == 128
@@ -315,7 +316,12 @@ class TestOperations:
                 return await replica.metric("coordinator_workers_active") >= 1
 
             await eventually(seen)
-        assert await replica.metric(completed) >= before + 1
+
+        async def counted() -> bool:
+            return await replica.metric(completed) >= before + 1
+
+        # Once it is stored.
+        await eventually(counted, what="the completion is counted")
         assert await replica.metric(f"{CALLS}RegisterWorker{UNARY}") >= 1
 
 

@@ -334,12 +334,12 @@ class TestCancelling:
                 assert "it is CANCELLED" in str(told.value.details())
         assert (await replica.task(task_id))["proof"] is None
 
+    @pytest.mark.usefixtures("long_polls")
     async def test_a_long_poll_ends_with_it(self, replica: Replica) -> None:
         task_id = await replica.add()
-        waiting = asyncio.create_task(replica.task(task_id, wait="29s"))
+        waiting = asyncio.create_task(replica.task(task_id, wait="10m"))
         await replica.http.post(f"/api/v1/tasks/{task_id}/cancel")
-        async with asyncio.timeout(25):
-            assert (await waiting)["status"] == "cancelled"
+        assert (await waiting)["status"] == "cancelled"
 
     async def test_a_failed_task_is_at_its_end(self, replica: Replica) -> None:
         task_id = await replica.add(timeout_seconds=0.1)
