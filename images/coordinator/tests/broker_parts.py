@@ -43,7 +43,7 @@ class Owner:
         await self.store.submit(made)
         return [one.id for one in made]
 
-    async def reaches(self, workload_id: UUID, state: State, deadline: float = 30) -> Workload:
+    async def reaches(self, workload_id: UUID, state: State) -> Workload:
         """A workload once it is in a state."""
 
         async def probe() -> Workload:
@@ -52,9 +52,7 @@ class Owner:
             assert found.state is state, found
             return found
 
-        found: Workload = await eventually(
-            probe, deadline=deadline, what=f"{workload_id} is {state}"
-        )
+        found: Workload = await eventually(probe, what=f"{workload_id} is {state}")
         return found
 
     async def begun(self, number: int) -> list[UUID]:
@@ -68,7 +66,7 @@ class Owner:
         found: list[UUID] = await eventually(probe, what=f"{number} run")
         return found
 
-    async def all_completed(self, ids: list[UUID], deadline: float = 60) -> None:
+    async def all_completed(self, ids: list[UUID]) -> None:
         """Wait until all are completed, and see that each was so exactly once."""
         query = "SELECT state, count(*) FROM workloads WHERE id = ANY ($1) GROUP BY state"
 
@@ -77,7 +75,8 @@ class Owner:
             assert states == {"COMPLETED": len(ids)}, states
             return True
 
-        await eventually(probe, deadline=deadline, every=0.2, what="all are completed")
+        # They are many, and what held some of them may have to be found out first.
+        await eventually(probe, deadline=180, every=0.2, what="all are completed")
         assert set((await self.events(ids, "workload.completed")).values()) == {1}
 
     async def events(self, ids: list[UUID], event: str) -> Counter[UUID]:

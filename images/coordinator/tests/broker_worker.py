@@ -23,7 +23,10 @@ Document = dict[str, Any]
 Handle = Callable[["BrokerWorker", Document], Awaitable[None]]
 
 _BEAT_SECONDS = 0.5
+# After so long it asks again: whoever was asked may be gone.
 _ANSWER_SECONDS = 5.0
+# For so long a test waits for the one answer to what it asks once.
+_PATIENT_SECONDS = 60.0
 _LOST = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 
 
@@ -124,7 +127,7 @@ class BrokerWorker:
             asked = envelope(self.name, "worker.register", self._about)
             self.session, self._holder = asked["message_id"], ""
             try:
-                answer = await self.request(asked)
+                answer = await self.request(asked, patience=_ANSWER_SECONDS)
             except _LOST:
                 await asyncio.sleep(0.05)
                 continue
@@ -136,17 +139,24 @@ class BrokerWorker:
                 return answer
             await asyncio.sleep(0.05)
 
-    async def ask(self, kind: str, payload: Mapping[str, Any] | None = None) -> Document:
+    async def ask(
+        self,
+        kind: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        patience: float = _PATIENT_SECONDS,
+    ) -> Document:
         """Ask whichever coordinator answers; the payload of the answer."""
-        answer: Document = (await self.request(envelope(self.name, kind, payload or {})))["payload"]
+        asked = envelope(self.name, kind, payload or {})
+        answer: Document = (await self.request(asked, patience=patience))["payload"]
         return answer
 
-    async def request(self, asked: Document, subject: str = "") -> Document:
+    async def request(
+        self, asked: Document, subject: str = "", *, patience: float = _PATIENT_SECONDS
+    ) -> Document:
         """Send a message on this worker's status subject, and wait for its answer."""
         answer = await self._client.request(
-            subject or f"{self._subject}.status",
-            json.dumps(asked).encode(),
-            timeout=_ANSWER_SECONDS,
+            subject or f"{self._subject}.status", json.dumps(asked).encode(), timeout=patience
         )
         found: Document = json.loads(answer.data)
         assert found["type"] == "coordinator.answer"
@@ -240,7 +250,7 @@ class BrokerWorker:
             session = self.session
             beat = {"session": session, "coordinator_id": self._holder}
             try:
-                answer = await self.ask("worker.heartbeat", beat)
+                answer = await self.ask("worker.heartbeat", beat, patience=_ANSWER_SECONDS)
             except _LOST:
                 missed += 1
                 continue
