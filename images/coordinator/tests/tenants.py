@@ -20,7 +20,8 @@ JOBS = {"name": "jobs"}
 
 def workloads(**http: Any) -> dict[str, Any]:
     """A configuration with a pool that does any kind of work, beside the one that proves."""
-    document = settings()
+    # Hands send no heartbeats.
+    document = settings(heartbeat_timeout="1h")
     return document | {"workloads": {"pools": [JOBS]}, "http": document["http"] | http}
 
 

@@ -85,6 +85,7 @@ async def test_an_authority_that_is_silent_is_not_waited_for(
     guard = _guard(authority, Clock())
     with pytest.raises(Unavailable, match="could not be judged within"):
         await guard.caller(["Bearer good"])
+    monkeypatch.undo()
     authority.answers.set()
     assert await guard.caller(["Bearer good"]) == WORKERS
 

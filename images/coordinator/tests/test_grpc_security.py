@@ -13,6 +13,7 @@ import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from muster_coordinator.grpc_face import authentication, token_review
 from muster_protos import coordinator_pb2 as pb
 from muster_protos.coordinator_pb2_grpc import CoordinatorServiceStub
 from muster_testing.apiserver import ControlPlane
@@ -151,6 +152,9 @@ async def guarded(
     home = tmp_path_factory.mktemp("guarded")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(apiserver.kubeconfig))
+        # The API server may be slow.
+        for module in (authentication, token_review):
+            patch.setattr(module, "REVIEW_SECONDS", 60.0)
         async with serving(await postgres.create_database(), document, home) as replica:
             yield replica
 

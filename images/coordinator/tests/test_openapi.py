@@ -10,6 +10,7 @@ import pytest
 
 from muster_coordinator.engine.errors import EngineError
 from muster_coordinator.engine.model import Assignment
+from muster_coordinator.http_face import frame
 
 from .answers import refused
 from .hands import Hands
@@ -118,8 +119,10 @@ async def test_other_methods_are_refused_with_those_that_are_allowed(
 
 @pytest.mark.timeout(900)
 async def test_the_documents_are_true(
-    wide: Replica, key: str, admin_key: str, tmp_path: Path
+    wide: Replica, key: str, admin_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A long poll that ends late on a busy machine is no error of the server.
+    monkeypatch.setattr(frame, "TIMEOUT_SECONDS", 600.0)
     async with (
         Worker(wide.target, "w-openapi", capacity=8),
         Hands(wide, "h-openapi", ("sleep", "command")) as hands,
@@ -154,7 +157,7 @@ async def _try(wide: Replica, tmp_path: Path, path: str, *arguments: str) -> Non
         f"--checks={','.join(CHECKS)}",
         "--phases=coverage,fuzzing",
         "--max-examples=5",
-        "--request-timeout=35",
+        "--request-timeout=120",
         "--generation-deterministic",
         "--continue-on-failure",
         "--no-color",

@@ -41,7 +41,7 @@ class Client:
 
         def call(**fields: Any) -> Any:
             request = getattr(pb, f"{name}Request")(**fields)
-            return method(request, metadata=self._metadata, timeout=30)
+            return method(request, metadata=self._metadata, timeout=120)
 
         return call
 

@@ -303,7 +303,9 @@ class TestTls:
             url = f"https://127.0.0.1:{replica.ports.http}"
 
             async def asked(name: str | None, path: str = CUSTOMER, **more: Any) -> httpx.Response:
-                async with httpx.AsyncClient(base_url=url, verify=_trusting(certs, name)) as one:
+                async with httpx.AsyncClient(
+                    base_url=url, timeout=60.0, verify=_trusting(certs, name)
+                ) as one:
                     return await one.get(path, **more)
 
             found = (await asked("acme")).json()
@@ -328,7 +330,7 @@ class TestTls:
 
             async def status(name: str | None) -> int:
                 verify = _trusting(certs, name)
-                async with httpx.AsyncClient(base_url=url, verify=verify) as one:
+                async with httpx.AsyncClient(base_url=url, timeout=60.0, verify=verify) as one:
                     return (await one.get("/v1/openapi.json")).status_code
 
             assert await status("worker") == 200

@@ -57,6 +57,7 @@ async def _watch(
         f"ws://127.0.0.1:{replica.ports.http}/v1/ws/workloads/{workload_id}",
         additional_headers=headers,
         subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]
+        open_timeout=60,
         proxy=None,
     ) as socket:
         yield socket
@@ -132,12 +133,12 @@ async def test_a_page_shows_its_key_as_a_subprotocol(
 async def test_a_watch_outlasts_the_patience_with_heads(
     served: Replica, key: str, acme: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(server, "HEAD_SECONDS", 3.0)
     workload_id = await submit(acme, "unheard")
     async with _watch(served, key, workload_id) as socket:
         await _next(socket)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(3.5):
                 await socket.recv()
         await acme.post(f"/v1/workloads/{workload_id}/cancel")
         assert (await _next(socket))["status"] == "CANCELLED"
@@ -210,6 +211,7 @@ async def test_a_watch_ends_when_the_coordinator_stops(
         watching = connect(
             f"ws://127.0.0.1:{replica.ports.http}/v1/ws/workloads/{workload_id}",
             additional_headers={"Authorization": f"Bearer {key}"},
+            open_timeout=60,
             proxy=None,
         )
         socket = await watching
