@@ -19,7 +19,8 @@ import grpc.aio
 from muster_protos import coordinator_pb2 as pb
 from muster_protos.coordinator_pb2_grpc import CoordinatorServiceStub
 
-_CALL_SECONDS = 2.0
+# On a busy machine most answers would come too late for less, and each loses a task its worker.
+_CALL_SECONDS = 10.0
 _BEAT_SECONDS = 0.5
 _WORK_SECONDS = 0.05
 
