@@ -19,6 +19,7 @@ from muster_proving import Curve
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
+from .blackhole import Network
 from .forgeries import forgeries
 from .harness import ADDITION, Replica, rows, serving, settings
 from .workers import Worker, begin, ignore
@@ -202,14 +203,15 @@ async def test_nobody_reports_on_anothers_task(dsn: str, tmp_path: Path, generat
 
 
 @contextlib.contextmanager
-def _worker_process(target: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real worker, as in a pod."""
+def _worker_process(target: str, home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A real worker, as in a pod, and where its metrics are."""
+    port = free_port()
     worker = {
         "id": "stopped",
         "coordinator_address": target,
         "pool": "demo",
         "heartbeat_interval": "1s",
-        "ops_port": free_port(),
+        "ops_port": port,
         "cache_dir": str(home / "cache"),
         "spool_dir": str(home / "spool"),
     }
@@ -218,7 +220,7 @@ def _worker_process(target: str, home: Path) -> Iterator[subprocess.Popen[bytes]
     command = [sys.executable, "-m", "muster_worker", "--config", str(path)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         try:
-            yield process
+            yield process, f"http://127.0.0.1:{port}/metrics"
         finally:
             # Stopped or not, and with the process that executes its tasks.
             os.killpg(process.pid, signal.SIGKILL)
@@ -229,8 +231,11 @@ async def test_what_a_stopped_worker_writes_after_its_lease_is_refused_and_visib
     dsn: str, tmp_path: Path
 ) -> None:
     """SIGSTOP, the lease ends, another finishes, SIGCONT."""
-    async with serving(dsn, settings(heartbeat_timeout="3s"), tmp_path) as replica:
-        with _worker_process(replica.target, tmp_path) as stopped:
+    async with (
+        serving(dsn, settings(heartbeat_timeout="8s"), tmp_path) as replica,
+        Network(replica.target) as network,
+    ):
+        with _worker_process(network.target, tmp_path) as (stopped, metrics):
             await eventually(lambda: _is(replica, "stopped", "ACTIVE"), deadline=60.0)
             # What executes its tasks is a process of its own: no result comes before it is stopped.
             executing = _children(stopped.pid)
@@ -238,6 +243,8 @@ async def test_what_a_stopped_worker_writes_after_its_lease_is_refused_and_visib
             task_id = await replica.add()
             await replica.reaches(task_id, "in_progress")
             stopped.send_signal(signal.SIGSTOP)
+            # Else it may hear that the task is another's before it has seen its own result.
+            network.cut()
             # The first one, unless it was so slow that it lost the task once before it began.
             begun = "SELECT generation FROM audit WHERE event = 'workload.started' ORDER BY seq"
             *_, (generation,) = await rows(dsn, begun)
@@ -249,6 +256,13 @@ async def test_what_a_stopped_worker_writes_after_its_lease_is_refused_and_visib
             assert (task["status"], task["worker_id"]) == ("completed", "other")
             proof = task["proof_bytes"]
             stopped.send_signal(signal.SIGCONT)
+
+            async def done_too() -> bool:
+                shown = (await replica.ops.get(metrics)).text
+                return 'worker_pending_reports{worker_id="stopped"} 1.0' in shown
+
+            await eventually(done_too, what="it has its result")
+            network.mend()
 
             async def fenced() -> bool:
                 traces = (
