@@ -164,8 +164,10 @@ async def test_a_paused_task_rests_and_goes_on_from_its_checkpoint(
         assert (again.has_checkpoint, again.checkpoint) == (True, b"half")
 
 
+@pytest.mark.usefixtures("long_grace")
 async def test_results_of_before_are_taken_in_before_hello(dsn: str, tmp_path: Path) -> None:
-    async with serving(dsn, general(), tmp_path) as replica, owner(dsn) as customer:
+    document = general(heartbeat_timeout="1h")
+    async with serving(dsn, document, tmp_path) as replica, owner(dsn) as customer:
         async with session(replica.target) as stream:
             await stream.hello(*KINDS)
             workload = await customer.submit("test")
