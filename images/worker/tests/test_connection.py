@@ -93,6 +93,8 @@ async def test_a_broken_stream_is_reopened_and_what_runs_goes_on(
     running = coordinator.assign("task-1", "test.gate", gate.script)
     waiting = coordinator.assign("task-2", "range", INPUTS["range"])
     await gate.reached()
+    # What is not answered before the stream breaks is said again on the next one.
+    await until(running, "running")
     await eventually(lambda: len(coordinator.heartbeats) >= 1, what="a steady stream")
     coordinator.break_streams()
     await eventually(lambda: coordinator.streams_opened >= 2, what="stream reopened")
@@ -129,13 +131,13 @@ async def test_a_result_made_while_the_coordinator_restarts_is_delivered_after(
     await coordinator.stop()
     gate.open()
     await eventually(lambda: list((tmp_path / "spool").glob("*.json")), what="result spooled")
-    assert await worker.ops.metric("worker_pending_reports") == 1
+    await worker.ops.until_metric(1, "worker_pending_reports")
     await worker.ops.until_metric(0, "worker_connected")
     await coordinator.start()
     await until(record, "completed")
     await eventually(lambda: not list((tmp_path / "spool").iterdir()), what="spool empty")
     await streaming(coordinator, worker.ops)
-    assert await worker.ops.metric("worker_connected") == 1
+    await worker.ops.until_metric(1, "worker_connected")
     assert len(record.completions) == 1
 
 

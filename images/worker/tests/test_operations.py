@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from muster_testing.waiting import eventually
+
 from .conftest import GateFile, StartWorker
 from .recording import INPUTS, RecordingCoordinator, until
 
@@ -112,8 +114,15 @@ async def test_logs_are_json_and_hold_no_witness(
     await until(good, "completed")
     bad = coordinator.assign("task-2", "range", {**INPUTS["range"], "value": "987654321"})
     await until(bad, "failed")
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
-    messages = [json.loads(line)["message"] for line in lines]
+    written: list[str] = []
+
+    def reported() -> bool:
+        written.append(capfd.readouterr().err)
+        return "task reported" in "".join(written)
+
+    # Once it has heard that its report is taken in.
+    await eventually(reported, what="the report is in the log")
+    lines = [line for line in "".join(written).splitlines() if line.startswith("{")]
+    messages = [json.loads(line)["message"] for line in lines if line.endswith("}")]
     assert messages[0] == "worker starts"
-    assert "task reported" in messages
     assert not any('"123"' in line or "987654321" in line for line in lines)

@@ -23,7 +23,7 @@ from muster_kv.wire.messages import (
 )
 from muster_testing.storage import StorageNode
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 TENANT = "acme"
 
 

@@ -20,7 +20,7 @@ class Gate:
     def __call__(self, jobs: Sequence[int]) -> list[int | Exception]:
         self.batches.append(list(jobs))
         self.entered.set()
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         return [ValueError(str(job)) if job < 0 else job * 2 for job in jobs]
 
 
@@ -28,7 +28,7 @@ async def test_what_waits_is_one_batch_in_order() -> None:
     gate = Gate()
     lane = Lane[int, int]("test", gate, most=100, queued=100)
     first = lane.submit(1)
-    await asyncio.to_thread(gate.entered.wait, 10)
+    await asyncio.to_thread(gate.entered.wait, 60)
     rest = [lane.submit(job) for job in (2, 3, 4)]
     gate.open.set()
     assert await asyncio.gather(first, *rest) == [2, 4, 6, 8]
@@ -40,7 +40,7 @@ async def test_a_batch_weighs_no_more_than_allowed_except_a_single_job() -> None
     gate = Gate()
     lane = Lane[int, int]("test", gate, most=4, queued=100)
     futures = [lane.submit(1)]
-    await asyncio.to_thread(gate.entered.wait, 10)
+    await asyncio.to_thread(gate.entered.wait, 60)
     futures += [lane.submit(2, 3), lane.submit(3, 2), lane.submit(4, 9), lane.submit(5)]
     gate.open.set()
     await asyncio.gather(*futures)
@@ -80,7 +80,7 @@ async def test_a_panic_ends_neither_the_lane_nor_who_waits() -> None:
     lane = Lane[int, int]("test", fail, most=4, queued=100)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="out of bounds"):
-            await asyncio.wait_for(lane.submit(1), 10)
+            await asyncio.wait_for(lane.submit(1), 60)
     await lane.close()
 
 
@@ -88,7 +88,7 @@ async def test_a_full_or_closed_lane_refuses() -> None:
     gate = Gate()
     lane = Lane[int, int]("test", gate, most=1, queued=2)
     futures = [lane.submit(1)]
-    await asyncio.to_thread(gate.entered.wait, 10)
+    await asyncio.to_thread(gate.entered.wait, 60)
     futures += [lane.submit(2), lane.submit(3)]
     with pytest.raises(LaneFullError):
         lane.submit(4)

@@ -123,7 +123,7 @@ async def test_it_ends_where_rocksdb_refuses_writes_and_can_not_be_opened_again(
         refused = await talk.fail(Take(slot(TENANT, "k"), intent(b"w")))
         assert refused.code is FailureCode.DISK_FULL
         # Nobody writes any more.
-        assert await asyncio.wait_for(running, 30) == 1
+        assert await asyncio.wait_for(running, 60) == 1
     assert "RocksDB can't be opened again" in caplog.text
 
 
