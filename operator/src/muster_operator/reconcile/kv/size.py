@@ -50,7 +50,8 @@ class Size:
 
     Args:
         nodes: storage nodes that there are to be pods of.
-        leaving: whose records are being moved away, or whose coming is cancelled.
+        leaving: that are asked to leave: their records are moved away, or their coming is
+            cancelled.
         left: that have left, and whose volume is to go.
         refusal: why none goes although fewer are wanted.
         fewest: how many there have to be; 0 where only coordinators know.
