@@ -83,7 +83,7 @@ async def test_a_replica_that_is_cut_off_changes_nothing_any_more(
                 await eventually(functools.partial(_sees_leader, cut, "c-1"))
                 await eventually(functools.partial(_ready, cut, 200), what="it is back")
                 fenced = 'coordinator_fenced_writes_total{kind="generation"}'
-                assert await cut.metric(fenced) == 1
+                assert await cut.metric(fenced) >= 1
     traces = "SELECT worker_id, generation FROM audit WHERE event = 'report.fenced'"
     assert ("w-0", held.generation) in await rows(dsn, traces)
     done = (

@@ -7,7 +7,7 @@ import pytest
 
 from muster_storage.gate import Gate, GateBusyError
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 def _thread(work: Callable[[], None]) -> threading.Thread:
