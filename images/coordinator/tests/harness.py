@@ -233,12 +233,13 @@ def process(
 async def worker_process(
     replica: Replica, home: Path, name: str = "w-process", **sections: dict[str, Any]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The worker of this repository as a process, as in a pod; killed at the end."""
+    """The worker of this repository as a process, as in a pod, once ready; killed at the end."""
+    port = free_port()
     own = {
         "id": name,
         "coordinator_address": None if "broker" in sections else replica.target,
         "pool": "demo",
-        "ops_port": free_port(),
+        "ops_port": port,
         "cache_dir": str(home / "cache"),
         "spool_dir": str(home / "spool"),
     }
@@ -248,11 +249,28 @@ async def worker_process(
         *(sys.executable, "-m", "muster_worker", "--config", str(path))
     )
     try:
+        await _worker_ready(started, port)
         yield started
     finally:
         if started.returncode is None:
             started.kill()
         await started.wait()
+
+
+async def _worker_ready(started: asyncio.subprocess.Process, port: int) -> None:
+    async with httpx.AsyncClient(timeout=60.0, verify=NO_TLS) as ops:
+
+        async def ready() -> bool:
+            if started.returncode is not None:
+                raise RuntimeError(f"the worker ended with {started.returncode}")
+            try:
+                answer = await ops.get(f"http://127.0.0.1:{port}/ready")
+            except httpx.TransportError:
+                return False
+            return answer.status_code == 200
+
+        # Two processes have to start one after the other, and to build the tables of a key.
+        await eventually(ready, deadline=120, what="the worker is ready")
 
 
 async def rows(dsn: str, query: str, *args: Any) -> list[tuple[Any, ...]]:

@@ -236,7 +236,7 @@ async def test_what_a_stopped_worker_writes_after_its_lease_is_refused_and_visib
         Network(replica.target) as network,
     ):
         with _worker_process(network.target, tmp_path) as (stopped, metrics):
-            await eventually(lambda: _is(replica, "stopped", "ACTIVE"), deadline=60.0)
+            await eventually(lambda: _is(replica, "stopped", "ACTIVE"), deadline=120.0)
             # What executes its tasks is a process of its own: no result comes before it is stopped.
             executing = _children(stopped.pid)
             _signal(executing, signal.SIGSTOP)

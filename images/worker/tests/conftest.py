@@ -129,7 +129,8 @@ class Ops:
             assert status == 200, body
             return True
 
-        await eventually(ready, what="worker ready")
+        # Two processes may have to start one after the other.
+        await eventually(ready, deadline=120, what="worker ready")
 
     async def until_problem(self, words: str) -> dict[str, Any]:
         """Wait until the worker is not ready and says why."""
