@@ -20,9 +20,14 @@ pytestmark = pytest.mark.integration
 KINDS = ("sleep", "command", "test")
 
 
+def proving(**coordinator: Any) -> dict[str, Any]:
+    """A configuration in which silence counts late: these workers send no heartbeats."""
+    return settings(**{"heartbeat_timeout": "1h"} | coordinator)
+
+
 def general(**coordinator: Any) -> dict[str, Any]:
     """A configuration with a pool for work of any kind beside the one for proofs."""
-    return settings(**coordinator) | {"workloads": {"pools": [{"name": "general"}]}}
+    return proving(**coordinator) | {"workloads": {"pools": [{"name": "general"}]}}
 
 
 async def _proof(replica: Replica, task: pb.TaskAssignment) -> bytes:
@@ -37,7 +42,7 @@ async def _proof(replica: Replica, task: pb.TaskAssignment) -> bytes:
 
 
 async def test_a_proof_goes_all_its_way_on_one_stream(dsn: str, tmp_path: Path) -> None:
-    async with serving(dsn, settings(), tmp_path) as replica, session(replica.target) as stream:
+    async with serving(dsn, proving(), tmp_path) as replica, session(replica.target) as stream:
         welcome = await stream.hello()
         assert welcome.message == "registered in pool demo"
         assert 0 < welcome.heartbeat_interval_ms <= 5000
@@ -59,7 +64,7 @@ async def test_a_proof_goes_all_its_way_on_one_stream(dsn: str, tmp_path: Path) 
 
 
 async def test_a_wrong_proof_is_rejected_and_its_worker_out(dsn: str, tmp_path: Path) -> None:
-    async with serving(dsn, settings(), tmp_path) as replica, session(replica.target) as stream:
+    async with serving(dsn, proving(), tmp_path) as replica, session(replica.target) as stream:
         await stream.hello()
         task = await stream.got(await replica.add())
         report = stream.report(task, completion=pb.Completion(proof_data=b"\x01" * 128))
@@ -166,8 +171,7 @@ async def test_a_paused_task_rests_and_goes_on_from_its_checkpoint(
 
 @pytest.mark.usefixtures("long_grace")
 async def test_results_of_before_are_taken_in_before_hello(dsn: str, tmp_path: Path) -> None:
-    document = general(heartbeat_timeout="1h")
-    async with serving(dsn, document, tmp_path) as replica, owner(dsn) as customer:
+    async with serving(dsn, general(), tmp_path) as replica, owner(dsn) as customer:
         async with session(replica.target) as stream:
             await stream.hello(*KINDS)
             workload = await customer.submit("test")
@@ -209,7 +213,7 @@ async def test_a_worker_that_leaves_gets_nothing_more_and_reports_still(
 async def test_heartbeats_are_answered_with_whether_the_worker_is_known(
     dsn: str, tmp_path: Path
 ) -> None:
-    async with serving(dsn, settings(), tmp_path) as replica, session(replica.target) as stream:
+    async with serving(dsn, proving(), tmp_path) as replica, session(replica.target) as stream:
         await stream.say(heartbeat=pb.Heartbeat(active_tasks=0))
         await eventually(lambda: stream.beats == [False], what="not known")
         await stream.hello()
@@ -231,7 +235,7 @@ async def test_hello_said_again_changes_what_a_worker_can_do(dsn: str, tmp_path:
 
 
 async def test_a_drained_worker_is_told(dsn: str, tmp_path: Path) -> None:
-    async with serving(dsn, settings(), tmp_path) as replica, session(replica.target) as stream:
+    async with serving(dsn, proving(), tmp_path) as replica, session(replica.target) as stream:
         await stream.hello()
         query = "UPDATE workers SET status = 'DRAINING' WHERE id = 'w-0'"
         await rows(dsn, query)
@@ -242,7 +246,7 @@ async def test_a_later_stream_of_the_same_worker_ends_the_one_before(
     dsn: str, tmp_path: Path
 ) -> None:
     async with (
-        serving(dsn, settings(), tmp_path) as replica,
+        serving(dsn, proving(), tmp_path) as replica,
         session(replica.target) as first,
         session(replica.target) as second,
     ):
@@ -296,7 +300,7 @@ async def test_what_cannot_be_right_ends_the_stream_with_one_clear_error(
 
 
 async def test_a_coordinator_that_stops_ends_the_stream_in_order(dsn: str, tmp_path: Path) -> None:
-    async with serving(dsn, settings(), tmp_path) as replica:
+    async with serving(dsn, proving(), tmp_path) as replica:
         opened = session(replica.target)
         stream = await opened.__aenter__()
         await stream.hello()
