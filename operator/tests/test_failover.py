@@ -85,13 +85,13 @@ async def test_an_operator_outlives_the_absence_of_the_api_server(
     if revoked:
         assert not replica.leads
         await grant(admin)
-    await eventually(lambda: replica.leads, deadline=60, what="it leads again")
+    await eventually(lambda: replica.leads, deadline=240, what="it leads again")
 
     async def back() -> bool:
         there = await space.get(DEPLOYMENTS, "demo-worker")
         return bool(there and there["metadata"]["uid"] != deployment["metadata"]["uid"])
 
-    await eventually(back, deadline=60, what="it reconciles again")
+    await eventually(back, deadline=240, what="it reconciles again")
     # Watches, too: a resync would not see this one for minutes.
     await space.pool(name="another")
     await space.the(DEPLOYMENTS, "another-worker")
