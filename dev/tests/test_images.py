@@ -162,6 +162,15 @@ def test_a_record_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     shutil.rmtree(paths.state)
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": "demo", "published": [], "size": 3}'])
+def test_a_cluster_of_another_version_counts_as_unfinished(tmp_path: Path, text: str) -> None:
+    paths = Paths(REPO, tmp_path / "cache", tmp_path / "state")
+    records.save(paths, records.Record(name="demo"))
+    (paths.cluster("demo") / "cluster.json").write_text(text)
+    assert records.load(paths, "demo") is None
+    assert records.load_all(paths) == []
+
+
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a_b", "a" * 41, "a/b"])
 def test_an_impossible_cluster_name_is_refused(name: str) -> None:
     with pytest.raises(SetupError, match="is not possible"):

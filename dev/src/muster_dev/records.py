@@ -49,13 +49,17 @@ def check_name(name: str) -> None:
 
 
 def load(paths: Paths, name: str) -> Record | None:
-    """Return what is remembered of a cluster, or None if it was never completed."""
+    """Return what is remembered of a cluster, or None if this version never completed it."""
     file = paths.cluster(name) / "cluster.json"
     if not file.exists():
         return None
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    kept["published"] = tuple((here, there) for here, there in kept["published"])
-    return Record(**kept)
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        kept["published"] = tuple((here, there) for here, there in kept["published"])
+        return Record(**kept)
+    except (ValueError, TypeError, KeyError):
+        # Written by another version, whose cluster is not what this one makes either.
+        return None
 
 
 def load_all(paths: Paths) -> list[Record]:
