@@ -66,7 +66,12 @@ async def test_what_happened_while_nobody_led_is_made_up_for(
 
 @pytest.mark.parametrize("revoked", [False, True], ids=["", "without its rights"])
 async def test_an_operator_outlives_the_absence_of_the_api_server(
-    plane: Plane, operators: Operators, admin: Cluster, space: Space, revoked: bool
+    plane: Plane,
+    operators: Operators,
+    admin: Cluster,
+    space: Space,
+    caplog: pytest.LogCaptureFixture,
+    revoked: bool,
 ) -> None:
     # It notices soon, and keeps the lease where it gets no turn for some seconds.
     hasty = Timings(lease_duration=8.0, renew_deadline=6.0, retry_period=0.5)
@@ -83,6 +88,8 @@ async def test_an_operator_outlives_the_absence_of_the_api_server(
         await asyncio.to_thread(plane.start_apiserver)
     await space.cluster.delete(DEPLOYMENTS, deployment)
     if revoked:
+        # Not only are they closed: it is refused whenever it wants them back.
+        await eventually(lambda: "the watches broke down" in caplog.text, what="kopf gives up")
         assert not replica.leads
         await grant(admin)
     await eventually(lambda: replica.leads, deadline=240, what="it leads again")

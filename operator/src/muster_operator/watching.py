@@ -6,11 +6,12 @@ expect, and because it takes over the process's signals otherwise.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import kopf
@@ -31,6 +32,8 @@ _BACKOFF_SECONDS = (1.0, 2.0, 2.0)
 _RESTART_SECONDS = 2.0
 _STUCK_SECONDS = 120.0
 _STOP_SECONDS = 5.0
+_END_SECONDS = 10.0
+_AGAIN_SECONDS = 0.2
 
 
 class Watcher:
@@ -44,6 +47,7 @@ class Watcher:
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
+        self._end: Callable[[], object] = lambda: None
         self._ready = threading.Event()
         self._down_since: float | None = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
@@ -71,30 +75,42 @@ class Watcher:
     async def stop(self) -> None:
         """End the watches."""
         self._stop.set()
+        # Its loop may have ended by itself.
+        with contextlib.suppress(RuntimeError):
+            self._end()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._watch()
+                asyncio.run(self._watch())
             except Exception:
                 log.exception("the watches broke down")
-            self._ready.clear()
             # What happens meanwhile is seen in the first list, or missed until the next resync.
             self._stop.wait(_RESTART_SECONDS)
 
-    def _watch(self) -> None:
-        kopf.run(
+    async def _watch(self) -> None:
+        # For an event of threads kopf has a thread wait, and no loop ends before its threads.
+        loop, end = asyncio.get_running_loop(), asyncio.Event()
+        self._end = lambda: loop.call_soon_threadsafe(end.set)
+        if self._stop.is_set():
+            return
+        tasks = await kopf.spawn_tasks(
             registry=self._registry(),
             settings=_settings(),
             clusterwide=True,
             standalone=True,
             # Otherwise kopf asks for the user's name, and in a container there is none.
             identity=_IDENTITY,  # type: ignore[arg-type]
-            stop_flag=self._stop,
+            stop_flag=end,
             ready_flag=self._ready,
         )
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._ready.clear()
+        await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
+        for task in ended:
+            task.result()
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -116,6 +132,19 @@ class Watcher:
             self._loop.call_soon_threadsafe(self._deliver, resource, event["type"], body)
 
         return mark_dirty
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended, for some seconds.
+
+    kopf cancels each once and waits for ever; some of its watches go on after that, and wait for
+    credentials that nobody brings any more.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    while tasks and time.monotonic() < deadline:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
 
 
 def _login(**context: Any) -> kopf.ConnectionInfo | None:
