@@ -38,7 +38,7 @@ async def test_proofs_are_made_with_the_key_of_a_ceremony(fleet: Fleet, tmp_path
     # The coordinator is asked which keys it uses; what it answers may be told after Ready.
     fleet.cluster.kubectl(
         *("wait", f"proverpool/{fleet.pool}", "-n", fleet.namespace),
-        *("--for=jsonpath={.status.keys[0].keyId}=" + SPEC.key_id, "--timeout=4m"),
+        *("--for=jsonpath={.status.keys[*].keyId}=" + SPEC.key_id, "--timeout=4m"),
     )
     status = fleet.cluster.get("proverpool", fleet.pool, fleet.namespace)["status"]
     assert status["keys"] == [{"keyId": SPEC.key_id, "version": key.version}]
