@@ -44,6 +44,12 @@ DEFINITIONS = Resource(
 )
 
 # With these a leader that gets no turn for seconds still leads.
+IMAGES = {
+    "coordinator_image": "muster/coordinator:1",
+    "worker_image": "muster/worker:1",
+    "postgres_image": "postgres:17",
+    "nats_image": "nats:2",
+}
 PATIENT = Timings(lease_duration=15.0, renew_deadline=10.0, retry_period=1.0)
 
 
@@ -229,10 +235,7 @@ class Operators:
         """Start one replica."""
         port = free_port()
         section = {
-            "coordinator_image": "muster/coordinator:1",
-            "worker_image": "muster/worker:1",
-            "postgres_image": "postgres:17",
-            "nats_image": "nats:2",
+            **IMAGES,
             "resync_interval": timedelta(seconds=2),
             "poll_interval": timedelta(seconds=1),
             "ops_port": 0,

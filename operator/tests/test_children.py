@@ -30,6 +30,8 @@ from muster_operator.children.security import (
 )
 from muster_operator.resources import Key, Manifest
 
+from .conftest import IMAGES
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -47,13 +49,7 @@ def as_text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
 
 Readable.add_representer(str, as_text)
 
-DEFAULTS = Defaults(
-    coordinator_image="muster/coordinator:1",
-    worker_image="muster/worker:1",
-    postgres_image="postgres:17",
-    nats_image="nats:2",
-    pull_policy="IfNotPresent",
-)
+DEFAULTS = Defaults(**IMAGES, pull_policy="IfNotPresent")
 
 
 def coordinator(text: str = "", **pools: str) -> list[Manifest]:

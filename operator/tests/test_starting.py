@@ -13,6 +13,8 @@ from muster_operator.operator import Identity, Operator
 from muster_testing.ports import free_port
 from muster_testing.waiting import eventually
 
+from .conftest import IMAGES
+
 NOBODY: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Config",
@@ -28,14 +30,8 @@ async def test_it_lives_and_is_not_ready(tmp_path: Path, monkeypatch: pytest.Mon
     kubeconfig.write_text(yaml.safe_dump(NOBODY))
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     port = free_port()
-    section = {
-        "coordinator_image": "muster/coordinator:1",
-        "worker_image": "muster/worker:1",
-        "postgres_image": "postgres:17",
-        "nats_image": "nats:2",
-        "ops_port": port,
-    }
-    config = OperatorConfig(muster=OperatorSection.model_validate(section))
+    section = OperatorSection.model_validate({**IMAGES, "ops_port": port})
+    config = OperatorConfig(muster=section)
     stop = asyncio.Event()
     running = asyncio.create_task(Operator(config, Identity("operator-0", "system")).run(stop))
     async with aiohttp.ClientSession() as session:
