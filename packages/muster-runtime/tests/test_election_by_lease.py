@@ -28,14 +28,29 @@ PATIENT = Timings(lease_duration=300.0, renew_deadline=200.0, retry_period=0.2)
 
 
 class Cuttable:
-    """A lease store whose link to the API server can be cut: every call then hangs."""
+    """A lease store whose link to the API server can be cut: every call then hangs.
+
+    Of a `deaf` one the answers to writes are lost, and one with `refusals` left refuses as many
+    calls.
+    """
 
     def __init__(self, store: LeaseStore) -> None:
         self._store = store
         self.cut = False
+        self.deaf = False
+        self.refusals = 0
+        self.wrote = asyncio.Event()
 
     async def _link(self) -> None:
         if self.cut:
+            await asyncio.Event().wait()
+        if self.refusals:
+            self.refusals -= 1
+            raise ConnectionError("the server is not ready")
+
+    async def _answer(self) -> None:
+        self.wrote.set()
+        if self.deaf:
             await asyncio.Event().wait()
 
     async def get(self) -> LeaseRecord | None:
@@ -44,11 +59,15 @@ class Cuttable:
 
     async def create(self, record: LeaseRecord) -> bool:
         await self._link()
-        return await self._store.create(record)
+        created = await self._store.create(record)
+        await self._answer()
+        return created
 
     async def update(self, record: LeaseRecord) -> bool:
         await self._link()
-        return await self._store.update(record)
+        updated = await self._store.update(record)
+        await self._answer()
+        return updated
 
 
 @pytest_asyncio.fixture
@@ -104,6 +123,39 @@ async def test_a_leader_that_is_cut_off_steps_down_before_another_begins(
             cut.cut = False
             await eventually(lambda: a.elector.leader == "b", what="a sees b")
             assert a.terms == before
+
+
+async def test_a_lease_is_given_back_through_errors_of_the_api_server(
+    store: Callable[[], Cuttable],
+) -> None:
+    flaky = store()
+    a, b = (
+        Candidate(LeaseElector(flaky, "a", PATIENT)),
+        Candidate(LeaseElector(store(), "b", PATIENT)),
+    )
+    async with campaigning(a):
+        await eventually(lambda: a.leading, what="a leads")
+        flaky.refusals = 3
+    assert not flaky.refusals
+    async with campaigning(b):
+        await eventually(lambda: b.leading, what="b follows")
+
+
+async def test_a_lease_is_given_back_that_was_won_without_hearing_so(
+    store: Callable[[], Cuttable],
+) -> None:
+    deaf = store()
+    deaf.deaf = True
+    a, b = (
+        Candidate(LeaseElector(deaf, "a", PATIENT)),
+        Candidate(LeaseElector(store(), "b", PATIENT)),
+    )
+    async with campaigning(a):
+        await deaf.wrote.wait()
+        deaf.deaf = False
+    assert not a.terms
+    async with campaigning(b):
+        await eventually(lambda: b.leading, what="b follows")
 
 
 async def test_a_lease_made_beforehand_keeps_its_labels(

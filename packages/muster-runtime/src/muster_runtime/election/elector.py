@@ -1,7 +1,6 @@
 """Campaign for a lease, lead while it is held, release it at the end."""
 
 import asyncio
-import contextlib
 import logging
 import math
 import random
@@ -24,6 +23,7 @@ from muster_runtime.election.reign import Lead, reign
 log = logging.getLogger(__name__)
 
 _JITTER = 0.2
+_GIVE_BACK_PAUSE = 0.2
 
 
 class Elector(Protocol):
@@ -79,6 +79,7 @@ class LeaseElector:
         self._timings = timings or Timings()
         self._seen: Observation | None = None
         self._renewed = 0.0
+        self._asked = False
 
     @property
     def identity(self) -> str:
@@ -92,14 +93,16 @@ class LeaseElector:
 
     async def run(self, lead: Lead) -> None:
         """Campaign for ever, and run `lead` while leading; see `Elector.run`."""
-        while True:
-            try:
+        try:
+            while True:
                 term = await self._acquire()
                 log.info("leading", extra={"holder": term.holder, "term": term.number})
                 await reign(lead, term, self._renew())
-            finally:
                 await self._release()
-            await self._pause()
+                await self._pause()
+        finally:
+            # Also where the end came while it was acquired, or given back.
+            await self._release()
 
     async def _acquire(self) -> Term:
         while not await self._attempt(self._timings.renew_deadline):
@@ -143,13 +146,15 @@ class LeaseElector:
     async def _take(self) -> bool:
         record = await self._store.get()
         wall = datetime.now(UTC)
+        if record is not None:
+            self._seen = observe(self._seen, record, time.monotonic())
+            if not self._seen.is_free(self._identity, time.monotonic()):
+                return False
+        self._asked = True
         if record is None:
             wanted = first(self._identity, self._timings, wall)
             written = await self._store.create(wanted)
         else:
-            self._seen = observe(self._seen, record, time.monotonic())
-            if not self._seen.is_free(self._identity, time.monotonic()):
-                return False
             wanted = held(record, self._identity, self._timings, wall)
             written = await self._store.update(wanted)
         if written:
@@ -157,20 +162,33 @@ class LeaseElector:
         return written
 
     async def _release(self) -> None:
-        if self._seen is None or self._seen.record.holder != self._identity:
+        """Give the lease back if it may be ours, also by a write whose answer was never read."""
+        if not self._asked:
             return
-        with contextlib.suppress(OSError, TimeoutError):
+        try:
             # Worth some patience: what is not given back keeps all others away to its end.
             async with asyncio.timeout(self._timings.renew_deadline):
-                await self._give_back()
+                while not await self._given_back():
+                    await self._pause(most=_GIVE_BACK_PAUSE)
+            self._asked = False
+        except TimeoutError:
+            log.warning("the lease was not given back: others wait until it ends")
         self._seen = None
 
-    async def _give_back(self) -> None:
-        while (record := await self._store.get()) and record.holder == self._identity:
-            # The last renewal may have been cut off here, and arrive only now.
-            if await self._store.update(released(record, datetime.now(UTC))):
-                log.info("released the lease")
-                return
+    async def _given_back(self) -> bool:
+        """Try once; also true where somebody else has the lease."""
+        try:
+            record = await self._store.get()
+            if record is None or record.holder != self._identity:
+                return True
+            # Refused where the last renewal was cut off here, and arrives only now.
+            if not await self._store.update(released(record, datetime.now(UTC))):
+                return False
+        except OSError as error:
+            log.warning("the lease can't be given back yet", extra={"error": repr(error)})
+            return False
+        log.info("released the lease")
+        return True
 
     async def _pause(self, most: float = math.inf) -> None:
         spread = 1 + _JITTER * random.random()  # noqa: S311 - jitter is no secret
