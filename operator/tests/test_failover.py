@@ -170,7 +170,7 @@ async def test_a_killed_leader_is_replaced_and_a_stopped_one_leaves_in_order(
             await space.the(DEPLOYMENTS, "demo-worker")
             second.signal(signal.SIGTERM)
             assert await second.end() == 0
-            assert await holder(admin) == ""
+            assert await holder(admin) == "", second.log.read_text()
     finally:
         for process in filter(None, (first, second)):
             process.signal(signal.SIGKILL)
