@@ -1,11 +1,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.cluster import FIELD_MANAGER
 from muster_operator.reconcile.plan import contains, owns_replicas, plan, stamped
+from muster_operator.reconcile.quantities import same_amount
 from muster_operator.resources import CONFIG_MAPS, Key, Manifest, identity
 
 OWNER = Owner(Key("ProverPool", "proofs", "demo"), "uid-1")
@@ -115,6 +118,69 @@ def test_what_a_deleted_owner_of_the_same_name_left_is_waited_for() -> None:
 )
 def test_containing_allows_for_defaults_alone(there: Any, asked: Any, answer: bool) -> None:
     assert contains(there, asked) is answer
+
+
+def requesting(amount: str, field: str = "resources") -> dict[str, Any]:
+    return {"containers": [{field: {"requests": {"cpu": amount}}}]}
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "answer"),
+    [
+        (requesting("1"), requesting("1000m"), True),
+        (requesting("1"), requesting("1001m"), False),
+        (requesting("one"), requesting("1"), False),
+        (requesting("1", "metadata"), requesting("1000m", "metadata"), False),
+        ({"target": {"averageValue": "1k"}}, {"target": {"averageValue": "1000"}}, True),
+        ({"data": {"averageValue": "1k"}}, {"data": {"averageValue": "1000"}}, False),
+        ({"env": [{"value": "1Gi"}]}, {"env": [{"value": "1024Mi"}]}, False),
+    ],
+)
+def test_quantities_alone_may_be_written_in_another_way(
+    there: Any, asked: Any, answer: bool
+) -> None:
+    assert contains(there, asked) is answer
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("0", "0.0"),
+        ("0.1", "100m"),
+        ("1500m", "1.5"),
+        ("0.5Ki", "512"),
+        ("0.0001", "1m"),
+        ("10E", "9223372036854775807"),
+        ("107374182400m", "0.1Gi"),
+    ],
+)
+def test_an_amount_is_what_the_api_server_takes_it_for(one: str, other: str) -> None:
+    assert same_amount(one, other)
+
+
+@pytest.mark.parametrize("text", ["", "m", "1KI", "one", "None"])
+def test_what_is_no_quantity_has_no_amount(text: str) -> None:
+    assert not same_amount(text, text)
+
+
+DECIMAL, BINARY = ["m", "", "k", "M", "G"], ["Ki", "Mi", "Gi", "Ti"]
+
+
+@given(
+    number=st.integers(min_value=0, max_value=10**6),
+    zeros=st.integers(min_value=0, max_value=3),
+    step=st.sampled_from(
+        [(units, at) for units in (DECIMAL, BINARY) for at in range(len(units) - 1)]
+    ),
+)
+def test_an_amount_in_smaller_units_is_the_same(
+    number: int, zeros: int, step: tuple[list[str], int]
+) -> None:
+    units, at = step
+    smaller = number * (1024 if units is BINARY else 1000)
+    large = f"{number}.{'0' * zeros}{units[at + 1]}" if zeros else f"{number}{units[at + 1]}"
+    assert same_amount(large, f"{smaller}{units[at]}")
+    assert not same_amount(large, f"{smaller + 1}{units[at]}")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.cluster import FIELD_MANAGER
+from muster_operator.reconcile.quantities import same_amount
 from muster_operator.resources import Manifest, identity
 
 Children = Mapping[tuple[str, str], Manifest]
@@ -109,22 +110,35 @@ def _is_ours(entry: Manifest) -> bool:
     return entry.get("manager") == FIELD_MANAGER and not entry.get("subresource")
 
 
-def contains(live: Any, wanted: Any) -> bool:
+def contains(live: Any, wanted: Any, path: tuple[str, ...] = ()) -> bool:
     """Whether everything in `wanted` is in `live`, which may have more fields by defaulting.
 
-    Empty lists and objects count as absent, as the API server leaves them out.
+    Empty lists and objects count as absent, as the API server leaves them out, and quantities are
+    compared as such, as it writes `1024Mi` as `1Gi`.
+
+    Args:
+        path: the fields that both are below.
     """
     if isinstance(wanted, dict):
         if not isinstance(live, dict):
             return not wanted and live is None
-        return all(contains(live.get(key), value) for key, value in wanted.items())
+        return all(contains(live.get(key), value, (*path, key)) for key, value in wanted.items())
     if isinstance(wanted, list):
         if live is None:
             return not wanted
         if not isinstance(live, list) or len(live) != len(wanted):
             return False
-        return all(map(contains, live, wanted))
-    return bool(live == wanted)
+        return all(contains(there, each, path) for there, each in zip(live, wanted, strict=True))
+    return bool(live == wanted) or (_is_quantity(path) and same_amount(live, wanted))
+
+
+def _is_quantity(path: tuple[str, ...]) -> bool:
+    """Whether the field is one of those of ours that are quantities."""
+    return path[-3:-1] in _RESOURCES or path[-2:] == _METRIC
+
+
+_RESOURCES = (("resources", "requests"), ("resources", "limits"))
+_METRIC = ("target", "averageValue")
 
 
 def owns_replicas(deployment: Manifest) -> bool:
