@@ -130,6 +130,13 @@ http:
   trustedProxies: [10.1.2.3/8, '::1']
   corsOrigins: [https://example.com]
   requireKeys: true
+service:
+  type: LoadBalancer
+  labels: {team: proofs}
+  annotations: {example.com/scheme: internal}
+  loadBalancerClass: example.com/inner
+  loadBalancerSourceRanges: [10.1.2.3/8, '2001:DB8::1']
+  externalTrafficPolicy: Local
 """
 
 WORKLOADS = """
@@ -200,6 +207,7 @@ coordinators:
   podTemplate: {nodeSelector: {disk: none}}
 consistency: All
 virtualNodes: 50
+service: {type: NodePort}
 networkPolicy: {enabled: false}
 tenants: [{name: acme, replicationFactor: 5}, {name: small, replicationFactor: 1}]
 """

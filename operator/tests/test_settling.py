@@ -12,6 +12,7 @@ from muster_operator.resources import (
     AUTOSCALERS,
     CUSTOM,
     DEPLOYMENTS,
+    SERVICES,
     STATEFUL_SETS,
     Manifest,
     Resource,
@@ -65,14 +66,18 @@ def reconciled(replica: Replica) -> dict[str, float]:
 async def test_what_is_written_in_other_words_is_applied_once(
     space: Space, operator: Replica, applied: list[tuple[str, str]]
 ) -> None:
-    await space.coordinator(f"database: {{managed: {{storage: 1024Mi}}}}{AMOUNTS}", "front")
-    await space.pool(
-        "coordinatorRef: {name: front}\n"
-        f"autoscaling: {{targetTasksPerWorker: 1000}}{AMOUNTS}"
+    await space.coordinator(
+        "service: {type: LoadBalancer, loadBalancerSourceRanges: [10.1.2.3/8]}\n"
+        f"database: {{managed: {{storage: 1024Mi}}}}{AMOUNTS}",
+        "front",
     )
-    await space.store(f"volume: {{size: 1024Mi}}{AMOUNTS}")
+    await space.pool(
+        f"coordinatorRef: {{name: front}}\nautoscaling: {{targetTasksPerWorker: 1000}}{AMOUNTS}"
+    )
+    await space.store(f"service: {{type: NodePort}}\nvolume: {{size: 1024Mi}}{AMOUNTS}")
     for resource, name in (
         (DEPLOYMENTS, "front-coordinator"),
+        (SERVICES, "front-coordinator-clients"),
         (STATEFUL_SETS, "front-postgres"),
         (AUTOSCALERS, "demo-worker"),
         (STATEFUL_SETS, "demo-kv-storage"),

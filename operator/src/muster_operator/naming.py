@@ -54,6 +54,11 @@ def coordinator_name(coordinator: str) -> str:
     return f"{coordinator}-coordinator"
 
 
+def clients_name(deployment: str) -> str:
+    """The name of the Service for clients alone, of the pods of that Deployment."""
+    return f"{deployment}-clients"
+
+
 def postgres_name(owner: Key) -> str:
     """The name of the managed PostgreSQL of a Coordinator or KVCluster."""
     return f"{owner.name}-kv-postgres" if owner.kind == "KVCluster" else f"{owner.name}-postgres"

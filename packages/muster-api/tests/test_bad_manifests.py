@@ -137,7 +137,20 @@ def worker_pool(text: str, workloads: str = "[sleep]") -> str:
     return f"{{name: a, workloads: {workloads}, {text}}}"
 
 
+SERVICES = {
+    "service: {type: ExternalName}": 'supported values: "ClusterIP", "NodePort", "LoadBalancer"',
+    "service: {labels: {muster.dev/coordinator: mine}}": "are the operator's: choose another",
+    "service: {annotations: {muster.dev/applied: mine}}": "are the operator's: choose another",
+    "service: {loadBalancerClass: example.com/inner}": "loadBalancerClass belongs to type LoadBal",
+    "service: {type: NodePort, loadBalancerClass: inner}": "write type: LoadBalancer, or remove it",
+    "service: {loadBalancerSourceRanges: [10.0.0.0/8]}": "SourceRanges belongs to type LoadBal",
+    "service: {type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/33]}": "[0] in body should",
+    "service: {externalTrafficPolicy: Local}": "externalTrafficPolicy belongs to what comes from",
+    "service: {type: NodePort, externalTrafficPolicy: Zone}": 'supported values: "Cluster", "Local',
+}
+
 COORDINATORS = {
+    **SERVICES,
     "http: {tls: {mode: Server}}": "mode and secretRef belong together: write both, or neither",
     "http: {tls: {secretRef: {name: a}}}": "mode and secretRef belong together",
     "replicas: 0": "spec.replicas in body should be greater than or equal to 1",
@@ -224,6 +237,7 @@ COORDINATORS = {
 
 
 KV_CLUSTERS = {
+    **SERVICES,
     "tenants: [{name: a, replicationFactor: 4}]": "replicationFactor of each of tenants must be at",
     "{replicas: 1, tenants: [{name: a}]}": "replicationFactor of each of tenants must be at most",
     "tenants: [{name: a, idempotency: Redis}]": "idempotency: Redis needs a Redis",
@@ -259,6 +273,19 @@ KV_CLUSTERS = {
 }
 
 CHANGES = [
+    *(
+        (
+            kind,
+            f"service: {{type: LoadBalancer, {before}}}",
+            f"service: {{type: LoadBalancer, {after}}}",
+            "loadBalancerClass of a load balancer can't be changed",
+        )
+        for kind in (COORDINATOR, KV_CLUSTER)
+        for before, after in (
+            ("loadBalancerClass: a", "loadBalancerClass: b"),
+            ("", "loadBalancerClass: b"),
+        )
+    ),
     (
         PROVER_POOL,
         INSECURE,

@@ -24,6 +24,7 @@ from muster_operator.children.nats import managed_nats
 from muster_operator.children.network import coordinator_policy
 from muster_operator.children.postgres import managed_postgres
 from muster_operator.children.security import http_sources, server_sources
+from muster_operator.children.services import client_service
 from muster_operator.children.worker_pool import desired_worker_pool, worker_pools
 from muster_operator.resources import (
     CONFIG_MAPS,
@@ -52,6 +53,9 @@ def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Man
         disruption_budget(owner, name, naming.COORDINATOR, 1),
     ]
     objects += [certificates_anchor(owner, revision) for revision in given.certificates]
+    if spec.service:
+        ports = {"http": naming.HTTP_PORT}
+        objects.append(client_service(owner, naming.COORDINATOR, name, spec.service, ports))
     if spec.network_policy.enabled:
         objects.append(coordinator_policy(owner))
     if spec.database.managed:

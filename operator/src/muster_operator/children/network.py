@@ -39,9 +39,10 @@ def policy(owner: Owner, name: str, component: str, **rules: list[dict[str, Any]
 
 
 def coordinator_policy(owner: Owner) -> Manifest:
-    """Workers reach gRPC, everyone the HTTP API, pods of the cluster the operations port.
+    """Workers reach gRPC, pods of the cluster the operations port, everyone the HTTP API.
 
-    What it connects to is not restricted: the database may be anywhere.
+    Everyone is also who comes from outside of the cluster, by a load balancer say. What it
+    connects to is not restricted: the database may be anywhere.
     """
     workers = {"podSelector": {"matchLabels": {_COMPONENT: naming.WORKER}}}
     return policy(

@@ -13,6 +13,7 @@ from muster_api.http_api import HttpApi
 from muster_api.model import Duration, Model, Rule, between, ruled
 from muster_api.queue import QueueStatus
 from muster_api.security import Authentication, Tls
+from muster_api.services import ClientService
 from muster_api.shared import (
     SHORT_NAME,
     Resources,
@@ -120,6 +121,11 @@ class CoordinatorSpec(Workload):
         QueueDatabase(managed=ManagedDatabase()), description="Where the queue is kept."
     )
     http: HttpApi = Field(HttpApi(), description="The HTTP API, for its clients.")
+    service: ClientService | None = Field(
+        None,
+        description="A Service NAME-coordinator-clients with the HTTP API alone; absent means none "
+        "but NAME-coordinator, for the cluster.",
+    )
     tls: Tls = Field(Tls(), description="Transport security between workers and coordinators.")
     authentication: Authentication = Field(
         Authentication(), description="How workers say who they are, beside their certificates."

@@ -11,6 +11,7 @@ from muster_api.kv_backup import KVBackup
 from muster_api.kv_security import KVAuthentication, KVTls
 from muster_api.kv_tenants import KVTenant
 from muster_api.model import QUANTITY_PATTERN, Image, Model, Name, Rule, ruled
+from muster_api.services import ClientService
 from muster_api.shared import (
     SHORT_NAME,
     DeletionPolicy,
@@ -196,6 +197,11 @@ class KVClusterSpec(Workload):
     )
     coordinators: KVCoordinators = Field(
         KVCoordinators(), description="The coordinators before the storage nodes."
+    )
+    service: ClientService | None = Field(
+        None,
+        description="A Service NAME-kv-coordinator-clients with the ports of clients alone, grpc "
+        "and http; absent means none but NAME-kv-coordinator, for the cluster.",
     )
     consistency: Literal["One", "Quorum", "All"] = Field(
         "Quorum", description="How many replicas must answer a request that does not say so."

@@ -29,13 +29,11 @@ from muster_operator.children.kv.paths import (
 from muster_operator.children.kv.security import coordinator_sources
 from muster_operator.children.leases import lease_access
 from muster_operator.children.network import ANY_POD, policy, tcp
+from muster_operator.children.services import client_service
 from muster_operator.resources import AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, SERVICES, Manifest
 
-PORTS = {
-    "grpc": naming.KV_GRPC_PORT,
-    "http": naming.KV_HTTP_PORT,
-    "ops": naming.KV_OPS_PORT,
-}
+CLIENT_PORTS = {"grpc": naming.KV_GRPC_PORT, "http": naming.KV_HTTP_PORT}
+PORTS = {**CLIENT_PORTS, "ops": naming.KV_OPS_PORT}
 
 _USUAL_REPLICAS = 2
 _STOP_SERVING_SECONDS = 3
@@ -58,6 +56,8 @@ def coordinators(given: KvInput, defaults: Defaults) -> list[Manifest]:
         _deployment(given, name, config, defaults),
         disruption_budget(owner, name, component, 1),
     ]
+    if spec.service:
+        objects.append(client_service(owner, component, name, spec.service, CLIENT_PORTS))
     if autoscaled(given):
         objects.append(_autoscaler(given, name))
     if spec.network_policy.enabled:
@@ -175,7 +175,7 @@ def _autoscaler(given: KvInput, name: str) -> Manifest:
 
 
 def _policy(owner: Owner, name: str) -> Manifest:
-    """Everyone reaches both faces, pods of the cluster the operations port.
+    """Everyone reaches both faces, from outside of the cluster too; its pods the operations port.
 
     What it connects to is not restricted: the database and Redis may be anywhere.
     """
@@ -184,7 +184,7 @@ def _policy(owner: Owner, name: str) -> Manifest:
         name,
         naming.KV_COORDINATOR,
         ingress=[
-            {"ports": tcp(naming.KV_GRPC_PORT, naming.KV_HTTP_PORT)},
+            {"ports": tcp(*CLIENT_PORTS.values())},
             {"from": [ANY_POD], "ports": tcp(naming.KV_OPS_PORT)},
         ],
     )
