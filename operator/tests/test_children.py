@@ -130,6 +130,7 @@ http:
   trustedProxies: [10.1.2.3/8, '::1']
   corsOrigins: [https://example.com]
   requireKeys: true
+serviceAccount: {annotations: {example.com/role: queue}}
 service:
   type: LoadBalancer
   labels: {team: proofs}
@@ -161,7 +162,8 @@ workerPools:
     autoscaling: {enabled: false}
     env: [{name: MODE, value: fast}, {name: TOKEN, secretKeyRef: {name: service, key: token}}]
     secrets: [{name: certificates}]
-    podTemplate: {nodeSelector: {disk: fast}}
+    podTemplate: {nodeSelector: {disk: fast}, runtimeClassName: gvisor}
+    serviceAccount: {annotations: {example.com/role: renderer}}
   - name: seldom
     workloads: [command]
     autoscaling: {minReplicas: 0}
@@ -176,12 +178,14 @@ concurrency: 2
 autoscaling: {{enabled: false}}
 replicas: 3
 worker: {{taskMemoryLimit: 512Mi}}
+serviceAccount: {{annotations: {{example.com/role: prover}}}}
 podTemplate:
   labels: {{team: proofs}}
   annotations: {{note: of mine}}
   nodeSelector: {{disk: fast}}
   tolerations: [{{key: proving, operator: Exists}}]
   priorityClassName: high
+  runtimeClassName: gvisor
   securityContext: {{runAsUser: 1000}}
   affinity:
     nodeAffinity:
@@ -205,6 +209,7 @@ coordinators:
   replicas: 3
   autoscaling: {enabled: false}
   podTemplate: {nodeSelector: {disk: none}}
+  serviceAccount: {annotations: {example.com/role: reader}}
 consistency: All
 virtualNodes: 50
 service: {type: NodePort}

@@ -22,6 +22,7 @@ from muster_operator.resources import (
     PROVER_POOLS,
     ROLES,
     SECRETS,
+    SERVICE_ACCOUNTS,
     SERVICES,
     STATEFUL_SETS,
     Key,
@@ -175,6 +176,29 @@ async def test_what_is_wanted_no_more_is_removed(space: Space) -> None:
     await space.gone(AUTOSCALERS, POOL_DEPLOYMENT)
     await space.gone(NETWORK_POLICIES, POOL_DEPLOYMENT)
     assert await space.the(NETWORK_POLICIES, COORDINATOR_DEPLOYMENT)
+
+
+async def test_an_identity_and_a_runtime_are_given_and_taken_away(space: Space) -> None:
+    role = "example.com/role"
+    await space.pool(
+        f"{{serviceAccount: {{annotations: {{{role}: prover}}}}, "
+        "podTemplate: {runtimeClassName: gvisor}}"
+    )
+    account = await space.the(SERVICE_ACCOUNTS, POOL_DEPLOYMENT)
+    assert account["metadata"]["annotations"][role] == "prover"
+    pod = (await deployment(space))["spec"]["template"]["spec"]
+    assert pod["runtimeClassName"] == "gvisor"
+    await space.pool()
+
+    async def taken() -> bool:
+        account = await space.the(SERVICE_ACCOUNTS, POOL_DEPLOYMENT)
+        assert role not in account["metadata"]["annotations"]
+        return "runtimeClassName" not in (await deployment(space))["spec"]["template"]["spec"]
+
+    await eventually(taken, what="neither is there")
+    assert (await space.the(SERVICE_ACCOUNTS, POOL_DEPLOYMENT))["metadata"]["uid"] == (
+        account["metadata"]["uid"]
+    )
 
 
 async def test_the_password_is_made_once(space: Space) -> None:

@@ -122,6 +122,7 @@ POOLS = {
     "podTemplate: {labels: {app.kubernetes.io/name: mine}}": "are the operator's: choose another",
     "podTemplate: {annotations: {muster.dev/config: mine}}": "are the operator's: choose another",
     "podTemplate: {tolerations: [{operator: Exists, value: x}]}": "operator Exists takes no value",
+    "serviceAccount: {annotations: {muster.dev/paused: 'true'}}": "are the operator's: choose anot",
     "podTemplate: {securityContext: {runAsUser: 0}}": "runAsUser in body should be greater than",
     "podTemplate: {affinity: {nodeAfinity: {}}}": "unknown field",
     "suspend: 'yes'": "spec.suspend in body must be of type boolean",
@@ -176,6 +177,7 @@ COORDINATORS = {
     "podTemplate: {labels: {muster.dev/proverpool: mine}}": "are the operator's: choose another",
     "podTemplate: {annotations: {muster.dev/paused: 'true'}}": "are the operator's: choose another",
     "podTemplate: {tolerations: [{operator: Exists, value: x}]}": "operator Exists takes no value",
+    "serviceAccount: {annotations: {muster.dev/paused: 'true'}}": "are the operator's: choose anot",
     "tls: {mode: SecretRef}": "secretRef belongs to mode SecretRef: write both or neither",
     "tls: {secretRef: {name: a}}": "secretRef belongs to mode SecretRef: write both or neither",
     "tls: {mode: Managed, workerSecretRef: {name: a}}": "workerSecretRef belongs to mode SecretRef",
@@ -229,6 +231,7 @@ COORDINATORS = {
     pools(worker_pool("worker: {taskTimeout: 6m}")): "must be at most staleTaskTimeout: lower it",
     pools(worker_pool("podTemplate: {labels: {muster.dev/a: b}}")): "are the operator's: choose",
     pools(worker_pool("podTemplate: {annotations: {muster.dev/a: b}}")): "are the operator's: cho",
+    pools(worker_pool("serviceAccount: {annotations: {muster.dev/a: b}}")): "are the operator's: c",
     pools(worker_pool("podTemplate: {tolerations: [{operator: Exists, value: x}]}")): (
         "operator Exists takes no value"
     ),
@@ -259,6 +262,7 @@ KV_CLUSTERS = {
     "podTemplate: {labels: {muster.dev/a: b}}": "labels below app.kubernetes.io/ and muster.dev/",
     "podTemplate: {annotations: {muster.dev/a: b}}": "annotations below muster.dev/ are the",
     "podTemplate: {tolerations: [{operator: Exists, value: a}]}": "operator Exists takes no value",
+    "coordinators: {serviceAccount: {annotations: {muster.dev/a: b}}}": "annotations below muster.",
     "tls: {mode: SecretRef, clientSecretRef: {name: a}}": "secretRef belongs to mode SecretRef",
     "tls: {secretRef: {name: a}}": "secretRef belongs to mode SecretRef: write both or neither",
     "tls: {clientSecretRef: {name: a}}": "clientSecretRef belongs to mode SecretRef: remove it",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from muster_api.model import API_VERSION, Model
-from muster_api.shared import PodTemplate, Workload
+from muster_api.shared import PodTemplate, ServiceAccount, Workload
 from muster_operator import naming
 from muster_operator.resources import (
     DISRUPTION_BUDGETS,
@@ -133,6 +133,8 @@ class PodSpec:
             spec["affinity"] = user.affinity.to_wire()
         if user.priority_class_name:
             spec["priorityClassName"] = user.priority_class_name
+        if user.runtime_class_name:
+            spec["runtimeClassName"] = user.runtime_class_name
         owner = self.owner
         labels = naming.labels(owner.key, self.component, owner.pool)
         return {
@@ -237,11 +239,12 @@ def ops_probes() -> dict[str, Any]:
     }
 
 
-def service_account(owner: Owner, name: str, component: str) -> Manifest:
+def service_account(owner: Owner, name: str, component: str, wanted: ServiceAccount) -> Manifest:
     """A ServiceAccount; its token reaches only pods that ask for it."""
-    return SERVICE_ACCOUNTS.manifest(
-        owner.metadata(name, component), automountServiceAccountToken=False
-    )
+    metadata = owner.metadata(name, component)
+    if wanted.annotations:
+        metadata["annotations"] = dict(wanted.annotations)
+    return SERVICE_ACCOUNTS.manifest(metadata, automountServiceAccountToken=False)
 
 
 def disruption_budget(

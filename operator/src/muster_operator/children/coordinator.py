@@ -43,7 +43,7 @@ def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Man
     name = naming.coordinator_name(owner.key.name)
     config = config_files.as_file(config_files.coordinator_config(given))
     objects = [
-        service_account(owner, name, naming.COORDINATOR),
+        service_account(owner, name, naming.COORDINATOR, spec.service_account),
         *lease_access(owner, name, naming.COORDINATOR),
         CONFIG_MAPS.manifest(
             owner.metadata(name, naming.COORDINATOR), data={config_files.COORDINATOR_FILE: config}

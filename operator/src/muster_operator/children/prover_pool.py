@@ -80,7 +80,7 @@ def desired_pool(given: PoolInput, defaults: Defaults) -> list[Manifest]:
         config_files.worker_config(owner.key.name, given.coordinator, spec, given.security)
     )
     objects = [
-        service_account(owner, name, naming.WORKER),
+        service_account(owner, name, naming.WORKER, spec.service_account),
         CONFIG_MAPS.manifest(
             owner.metadata(name, naming.WORKER), data={config_files.WORKER_FILE: config}
         ),

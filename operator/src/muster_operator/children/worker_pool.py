@@ -98,7 +98,7 @@ def desired_worker_pool(given: WorkerPoolInput, defaults: Defaults) -> list[Mani
         )
     )
     objects = [
-        service_account(owner, name, naming.WORKER),
+        service_account(owner, name, naming.WORKER, given.pool.service_account),
         CONFIG_MAPS.manifest(
             owner.metadata(name, naming.WORKER), data={config_files.WORKER_FILE: config}
         ),

@@ -18,6 +18,7 @@ from muster_api.shared import (
     SHORT_NAME,
     Resources,
     SecretKeyReference,
+    ServiceAccount,
     Workload,
 )
 from muster_api.worker_pools import WorkerPool, WorkerPoolStatus
@@ -149,6 +150,9 @@ class CoordinatorSpec(Workload):
         ]
         | None
     ) = Field(None, description="Workers for workloads that are no proofs.")
+    service_account: ServiceAccount = Field(
+        ServiceAccount(), description="The ServiceAccount of the coordinators."
+    )
     resources: Resources = Field(
         Resources(requests={"cpu": "100m", "memory": "192Mi"}, limits={"memory": "1Gi"}),
         description="Resources of a coordinator.",

@@ -18,6 +18,7 @@ from muster_api.shared import (
     PodTemplate,
     Resources,
     SecretKeyReference,
+    ServiceAccount,
     Workload,
 )
 
@@ -105,6 +106,9 @@ class KVCoordinators(Model):
     autoscaling: KVAutoscaling = Field(KVAutoscaling(), description="How many there are.")
     pod_template: PodTemplate = Field(
         PodTemplate(), description="What their pods have beyond what the operator gives them."
+    )
+    service_account: ServiceAccount = Field(
+        ServiceAccount(), description="The ServiceAccount of the coordinators."
     )
     resources: Resources = Field(
         Resources(requests={"cpu": "250m", "memory": "192Mi"}, limits={"memory": "1Gi"}),

@@ -8,7 +8,7 @@ from muster_api.circuits import Circuit, Keys, same_circuit
 from muster_api.conditions import Conditions
 from muster_api.model import Model, Rule, ruled
 from muster_api.queue import QueueStatus
-from muster_api.shared import SHORT_NAME, LocalReference, Resources, Workload
+from muster_api.shared import SHORT_NAME, LocalReference, Resources, ServiceAccount, Workload
 from muster_api.workers import ENOUGH_CPU, FIXED_OR_SCALED, Autoscaling, WorkerLimits
 
 _CIRCUITS = [Circuit(name="merkle"), Circuit(name="range"), Circuit(name="addition")]
@@ -81,6 +81,9 @@ class ProverPoolSpec(Workload):
     worker: WorkerLimits = Field(WorkerLimits(), description="Limits of a worker and of its tasks.")
     termination_grace_period_seconds: Annotated[int, Field(ge=10, le=3600)] = Field(
         60, description="How long a stopping worker has to finish or hand back its tasks."
+    )
+    service_account: ServiceAccount = Field(
+        ServiceAccount(), description="The ServiceAccount of the workers."
     )
     resources: Resources = Field(
         Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"}),

@@ -106,8 +106,24 @@ class PodTemplate(Model):
         description="How the pods are spread; absent means over nodes, as well as possible.",
     )
     priority_class_name: Name | None = Field(None, description="The PriorityClass of the pods.")
+    runtime_class_name: Name | None = Field(
+        None,
+        description="The RuntimeClass of the pods, such as one that isolates them; absent means "
+        "the cluster's default.",
+    )
     security_context: PodSecurity | None = Field(
         None, description="As whom the pods run; absent means as the image's own user."
+    )
+
+
+class ServiceAccount(Model):
+    """The ServiceAccount that the operator makes for the pods."""
+
+    annotations: Annotations | None = Field(
+        None,
+        description="Further annotations, such as those by which a cloud gives the pods an "
+        "identity.",
+        json_schema_extra=ruled(RESERVED_ANNOTATIONS),
     )
 
 

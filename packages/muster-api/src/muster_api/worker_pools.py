@@ -7,7 +7,13 @@ from pydantic import Field, WithJsonSchema
 from muster_api.model import Image, Model, Rule, ruled
 from muster_api.queue import QueueStatus
 from muster_api.scheduling import LabelValue
-from muster_api.shared import LocalReference, PodTemplate, Resources, SecretKeyReference
+from muster_api.shared import (
+    LocalReference,
+    PodTemplate,
+    Resources,
+    SecretKeyReference,
+    ServiceAccount,
+)
 from muster_api.workers import ENOUGH_CPU, FIXED_OR_SCALED, Autoscaling, WorkerLimits
 
 PoolName = Annotated[
@@ -121,6 +127,9 @@ class WorkerPool(Model):
     )
     termination_grace_period_seconds: Annotated[int, Field(ge=10, le=3600)] = Field(
         60, description="How long a stopping worker has to finish or hand back its workloads."
+    )
+    service_account: ServiceAccount = Field(
+        ServiceAccount(), description="The ServiceAccount of the workers."
     )
     resources: Resources = Field(
         Resources(requests={"cpu": "100m", "memory": "128Mi"}, limits={"memory": "512Mi"}),

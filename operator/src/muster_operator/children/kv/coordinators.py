@@ -49,7 +49,7 @@ def coordinators(given: KvInput, defaults: Defaults) -> list[Manifest]:
     config = as_file(coordinator_config(given))
     component = naming.KV_COORDINATOR
     objects = [
-        service_account(owner, name, component),
+        service_account(owner, name, component, spec.coordinators.service_account),
         *lease_access(owner, name, component),
         CONFIG_MAPS.manifest(owner.metadata(name, component), data={COORDINATOR_FILE: config}),
         _service(owner, name),
