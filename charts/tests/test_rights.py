@@ -99,6 +99,8 @@ def test_viewers_read_and_editors_change_every_kind() -> None:
     for kind in kinds:
         assert ("muster.dev", kind, "list", "") in rights(viewer["rules"])
         assert ("muster.dev", kind, "delete", "") in rights(editor["rules"])
+        assert ("muster.dev", f"{kind}/scale", "get", "") in rights(viewer["rules"])
+        assert ("muster.dev", f"{kind}/scale", "patch", "") in rights(editor["rules"])
     assert not any("/status" in resource for _, resource, _, _ in rights(editor["rules"]))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from muster_operator import naming
-from muster_operator.cluster import Cluster
+from muster_operator.cluster import Cluster, RefusedError
 from muster_operator.resources import (
     AUTOSCALERS,
     CONFIG_MAPS,
@@ -293,6 +293,27 @@ async def replicas(space: Space, wanted: int) -> None:
         return True
 
     await eventually(there, what=f"{wanted} workers wanted")
+
+
+async def test_a_coordinator_is_scaled_as_a_deployment_is(space: Space) -> None:
+    await space.pool()
+    await space.the(COORDINATORS, "demo")
+
+    async def scale(replicas: int) -> Manifest:
+        spec = {"spec": {"replicas": replicas}}
+        return await space.cluster.merge(COORDINATORS, space.name, "demo/scale", spec)
+
+    async def scaled() -> bool:
+        status = (await scale(3))["status"]
+        assert status["replicas"] == 3, status
+        found = await space.cluster.list(PODS, space.name, status["selector"])
+        return len(found) == 3
+
+    await eventually(scaled, what="the three pods that the scale counts and selects")
+    with pytest.raises(RefusedError, match=r"spec\.replicas.*greater than or equal to 1"):
+        await scale(0)
+    with pytest.raises(RefusedError, match=r"spec\.replicas.*less than or equal to 9"):
+        await scale(10)
 
 
 async def test_turning_the_autoscaler_on_keeps_the_workers_that_there_are(space: Space) -> None:

@@ -1,6 +1,6 @@
 """The CustomResourceDefinitions, built from the models."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from muster_api.coordinator import Coordinator
@@ -8,6 +8,12 @@ from muster_api.kvcluster import KVCluster
 from muster_api.model import GROUP, VERSION, Model
 from muster_api.proverpool import ProverPool
 from muster_api.schema import structural_schema
+
+_SCALE = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +36,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A custom resource: its model and its names.
-
-    Args:
-        scale: JSON paths of the scale subresource, or nothing.
-    """
+    """A custom resource: its model and its names."""
 
     model: type[Model]
     plural: str
     short: str
     columns: tuple[Column, ...]
-    scale: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -78,15 +79,12 @@ class Kind:
         }
 
     def _version(self) -> dict[str, Any]:
-        subresources: dict[str, Any] = {"status": {}}
-        if self.scale:
-            subresources["scale"] = dict(self.scale)
         return {
             "name": VERSION,
             "served": True,
             "storage": True,
             "schema": {"openAPIV3Schema": self.schema()},
-            "subresources": subresources,
+            "subresources": {"status": {}, "scale": dict(_SCALE)},
             "additionalPrinterColumns": [column.manifest() for column in self.columns],
         }
 
@@ -128,11 +126,6 @@ PROVER_POOL = Kind(
         _MESSAGE,
         _AGE,
     ),
-    scale={
-        "specReplicasPath": ".spec.replicas",
-        "statusReplicasPath": ".status.replicas",
-        "labelSelectorPath": ".status.selector",
-    },
 )
 
 COORDINATOR = Kind(
@@ -179,11 +172,6 @@ KV_CLUSTER = Kind(
         _MESSAGE,
         _AGE,
     ),
-    scale={
-        "specReplicasPath": ".spec.replicas",
-        "statusReplicasPath": ".status.replicas",
-        "labelSelectorPath": ".status.selector",
-    },
 )
 
 KINDS = (PROVER_POOL, COORDINATOR, KV_CLUSTER)
