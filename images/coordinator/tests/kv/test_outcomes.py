@@ -1,4 +1,7 @@
-"""Whatever stops a write that a replica may have taken: its client is told of that."""
+"""Whatever stops a write that a replica may have taken: its client is told of that.
+
+And what too few replicas answer is counted once, wherever it ends.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,11 +16,14 @@ from muster_kv.merging import Outcome
 from muster_kv.record import ABSENT, encode
 from muster_kv.ring import Placement
 from muster_kv.slots import slot
-from muster_kv.wire.messages import Failure, Found, RequestBody
+from muster_kv.wire.messages import Failure, Found, ReplyBody, RequestBody
 from muster_kv_coordinator.core.asking import Answers
 from muster_kv_coordinator.core.errors import KvError, UnavailableError
 from muster_kv_coordinator.core.model import Policy, Tenant, Write
-from muster_kv_coordinator.core.ports import Place, Replica
+from muster_kv_coordinator.core.ports import OnReply, Place, Replica
+from muster_kv_coordinator.core.reads import Reads, ReadSettings
+from muster_kv_coordinator.core.repairs import Repairs
+from muster_kv_coordinator.core.scans import Scan, Scans
 from muster_kv_coordinator.core.spread import Ending, Start, Verdict, Way
 from muster_kv_coordinator.core.writes import Writes
 
@@ -27,6 +33,21 @@ NEWER = Failure(FailureCode.STALE_RING, "a newer ring", 7)
 
 
 T = TypeVar("T")
+
+
+class Newer:
+    """A replica that has a newer ring."""
+
+    node_id = "s-0"
+    healthy = True
+
+    def submit(
+        self, body: RequestBody, ring_version: int, seconds: float, on_reply: OnReply
+    ) -> None:
+        raise AssertionError
+
+    async def request(self, body: RequestBody, ring_version: int, seconds: float) -> ReplyBody:
+        return NEWER
 
 
 class Cluster:
@@ -56,7 +77,7 @@ class Cluster:
         raise AssertionError
 
     def members(self) -> tuple[Replica, ...]:
-        raise AssertionError
+        return (Newer(),)
 
     def placements(self, factor: int) -> tuple[Placement, ...]:
         raise AssertionError
@@ -160,3 +181,24 @@ async def test_what_the_next_refuses_one_may_have_taken() -> None:
     error = await _stopped(Cluster(""), Together(silent, refused, asked=asked))
     assert error.code is ErrorCode.INVALID_REQUEST
     assert "may have happened" in error.message
+
+
+@pytest.mark.parametrize("stop", STOPS)
+async def test_a_read_whose_ring_does_not_come_is_counted_once(stop: str) -> None:
+    cluster, meter = Cluster(stop), Meter()
+    together, repairs = Together(asked=Answers(bad=[NEWER])), Repairs(meter, 1)
+    reads = Reads(cluster, together, meter, repairs, ReadSettings(cluster.seconds))
+    with pytest.raises(KvError) as stopped:
+        await reads.read(TENANT, "k", Level.QUORUM, None)
+    assert stopped.value.code is STOPS[stop]
+    failed = STOPS[stop] is ErrorCode.QUORUM_NOT_REACHED
+    assert meter.failed == (["read"] if failed else [])
+
+
+async def test_a_scan_whose_ring_does_not_come_is_counted_once() -> None:
+    cluster, meter = Cluster("silent"), Meter()
+    scans, scan = Scans(cluster, meter, cluster.seconds), Scan("", 100, "", Level.QUORUM)
+    with pytest.raises(KvError) as stopped:
+        await scans.page(TENANT, scan, None)
+    assert stopped.value.code is ErrorCode.QUORUM_NOT_REACHED
+    assert meter.failed == ["scan"]

@@ -19,6 +19,7 @@ from muster_kv_coordinator.core.errors import KeyNotFoundError
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Tenant
 from muster_kv_coordinator.core.ports import Cluster, Meter, Place, Together
+from muster_kv_coordinator.core.quorums import counted
 from muster_kv_coordinator.core.refreshing import newer_ring
 from muster_kv_coordinator.core.repairs import Repairs
 
@@ -86,6 +87,17 @@ class Reads:
         Raises:
             KvError: KEY_NOT_FOUND, QUORUM_NOT_REACHED.
         """
+        with counted(self._meter, "read"):
+            return await self._read(tenant, key, asked, seconds, begun)
+
+    async def _read(
+        self,
+        tenant: Tenant,
+        key: str,
+        asked: Level,
+        seconds: float | None,
+        begun: BegunQuestion | None,
+    ) -> model.Found:
         limit = self._settings.seconds if seconds is None else min(seconds, self._settings.seconds)
         end = asyncio.get_running_loop().time() + limit
         where = slot(tenant.tenant_id, key)
@@ -135,7 +147,6 @@ class Reads:
         if answers.stale is not None:
             raise answers.stale
         if len(answers.good) < reading.least:
-            self._meter.quorum_failed("read")
             short = f"{len(answers.good)} of {reading.least} needed replicas answered"
             raise failures.not_reached(short, answers.bad, unsure=False)
 
@@ -219,7 +230,6 @@ class Reads:
         self._meter.repaired("failed", len(answers.bad))
         agree += len(answers.good)
         if not self._settings.repair_async and agree < reading.least:
-            self._meter.quorum_failed("read")
             short = f"{agree} of {reading.least} needed replicas agree"
             raise failures.not_reached(short, (), unsure=False)
         return agree >= quorum

@@ -25,6 +25,7 @@ from muster_kv_coordinator.core.errors import invalid
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Found, Tenant
 from muster_kv_coordinator.core.ports import Cluster, Meter
+from muster_kv_coordinator.core.quorums import counted
 from muster_kv_coordinator.core.refreshing import newer_ring
 
 _PAGE_BYTES = 1 << 20
@@ -89,6 +90,10 @@ class Scans:
         Raises:
             KvError: INVALID_REQUEST for a token of no page; QUORUM_NOT_REACHED.
         """
+        with counted(self._meter, "scan"):
+            return await self._page(tenant, scan, seconds)
+
+    async def _page(self, tenant: Tenant, scan: Scan, seconds: float | None) -> model.Page:
         loop = asyncio.get_running_loop()
         limit = self._seconds if seconds is None else min(seconds, self._seconds)
         end = loop.time() + limit
@@ -157,7 +162,6 @@ class Scans:
             for node in found.answered:
                 progress = progress.ack(node)
             if progress.state is not State.REACHED:
-                self._meter.quorum_failed("scan")
                 short = progress.shortfall()
                 raise failures.not_reached(short, found.bad, unsure=False)
 

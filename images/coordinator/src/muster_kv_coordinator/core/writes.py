@@ -19,7 +19,7 @@ from muster_kv.wire.messages import Found, Get, Known, Lookup
 from muster_kv_coordinator.core import failures
 from muster_kv_coordinator.core.asking import Answers, BegunQuestion
 from muster_kv_coordinator.core.consistency import Level, overlapping
-from muster_kv_coordinator.core.errors import ErrorCode, KvError, UnavailableError
+from muster_kv_coordinator.core.errors import UnavailableError
 from muster_kv_coordinator.core.failures import StaleRingError
 from muster_kv_coordinator.core.model import Tenant, Write, Written
 from muster_kv_coordinator.core.ports import (
@@ -31,6 +31,7 @@ from muster_kv_coordinator.core.ports import (
     Replica,
     Together,
 )
+from muster_kv_coordinator.core.quorums import counted
 from muster_kv_coordinator.core.refreshing import newer_ring
 from muster_kv_coordinator.core.spread import (
     BegunWrite,
@@ -90,12 +91,8 @@ class Writes:
             KvError: QUORUM_NOT_REACHED within the time, where the write may have happened;
                 IDEMPOTENCY_KEY_CONFLICT; INVALID_REQUEST for a context that claims what never was.
         """
-        try:
+        with counted(self._meter, "write"):
             return await self._write(tenant, write, seconds, begun)
-        except KvError as error:
-            if error.code is ErrorCode.QUORUM_NOT_REACHED:
-                self._meter.quorum_failed("write")
-            raise
 
     async def _write(
         self,
