@@ -6,6 +6,7 @@ is whole and on disk, so a folder without the suffix `.partial` is a backup that
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial"
 _CHUNK = 2**20
+_GIVEN_UP_SECONDS = 24 * 3600
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 
 
@@ -187,6 +189,44 @@ def finished(folder: Path) -> list[tuple[Path, Manifest]]:
         for path in sorted(folder.iterdir())
         if not path.name.endswith(_PARTIAL) and (path / MANIFEST).is_file()
     ]
+
+
+def given_up(folder: Path, made: Path) -> list[Path]:
+    """The unfinished backups in a folder that nobody writes any more.
+
+    Nothing in such a one was written for a day before `made` was finished, by the clock of the
+    volume that both are on. That is much longer than a backup may take, and one that is being
+    made is written to all the time.
+
+    Raises:
+        BackupError: the folder can't be read.
+    """
+    try:
+        end = (made / MANIFEST).stat().st_mtime - _GIVEN_UP_SECONDS
+        unfinished = (path for path in sorted(folder.iterdir()) if path.name.endswith(_PARTIAL))
+        return [path for path in unfinished if path.is_dir() and _written(path) < end]
+    except OSError as error:
+        raise BackupError(f"{error.filename or folder}: {error.strerror}") from error
+
+
+def _written(partial: Path) -> float:
+    """When something was written there last; one that has become a backup or is gone is new."""
+    try:
+        return max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
+    except FileNotFoundError:
+        return math.inf
+
+
+def clear(partial: Path) -> None:
+    """Remove an unfinished backup.
+
+    Raises:
+        BackupError: that failed; the next one to look tries again.
+    """
+    try:
+        shutil.rmtree(partial)
+    except OSError as error:
+        raise BackupError(f"{error.filename or partial}: {error.strerror}") from error
 
 
 def remove(backup: Path) -> None:

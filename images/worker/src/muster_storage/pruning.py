@@ -4,6 +4,7 @@ Those that storage nodes make in one run, one after the other, bear its name aft
 `<node>.<run>`. A store is put back from all of a run.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -36,6 +37,8 @@ class Part:
 def prune(made: Path, keep: int, nodes: int | None = None) -> list[str]:
     """Remove the backups beside `made`, of the same cluster, that are needed no more.
 
+    Those go too that were given up unfinished, of the same nodes by their names.
+
     Args:
         keep: how many of a node are left.
         nodes: how many storage nodes there are, numbered from 0; None removes only those of the
@@ -60,7 +63,22 @@ def prune(made: Path, keep: int, nodes: int | None = None) -> list[str]:
     gone = superseded(own, list(parts.values()), keep, nodes)
     for part in gone:
         backup.remove(made.parent / part.name)
-    return [part.name for part in gone]
+    unfinished = [
+        path for path in backup.given_up(made.parent, made) if _is_of(path.name, own, nodes)
+    ]
+    for path in unfinished:
+        backup.clear(path)
+    return [*(part.name for part in gone), *(path.name for path in unfinished)]
+
+
+def _is_of(name: str, own: Part, nodes: int | None) -> bool:
+    """Whether an unfinished backup, of which only the name is known, is of one of these nodes.
+
+    Those that have left are among them. What the node's command names itself has the time after
+    the node, what a run names, the run.
+    """
+    stem = f"{re.escape(own.place[0])}-[0-9]+" if nodes is not None else re.escape(own.node)
+    return re.match(rf"{stem}(\.|-[0-9]{{8}}T)", name) is not None
 
 
 def superseded(made: Part, parts: Sequence[Part], keep: int, nodes: int | None) -> list[Part]:

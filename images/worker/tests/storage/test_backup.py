@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,39 @@ async def test_old_backups_of_a_cluster_are_removed(storage_node: StorageNodes) 
     other = await storage_node("s1", backup_dir=str(volume)).start()
     status, said = await _run(other, *again, "s1.a")
     assert (status, "s1 is not among so many" in said) == (1, True), said
+
+
+async def test_backups_that_were_given_up_unfinished_are_removed(
+    storage_node: StorageNodes,
+) -> None:
+    volume = storage_node.root / "volume"
+    node = await storage_node("s-0", backup_dir=str(volume)).start()
+    now = time.time()
+
+    def left(name: str, folder_hours: float, file_hours: float) -> None:
+        folder, file = volume / name, volume / name / "000001.sst"
+        folder.mkdir(parents=True)
+        file.write_bytes(b"1")
+        for path, hours in ((file, file_hours), (folder, folder_hours)):
+            os.utime(path, (now - hours * 3600,) * 2)
+
+    old = ["s-0.a.partial", "s-0-20260101T030000Z.partial", "s-1.b.partial", "s-7.a.partial"]
+    for name in old:
+        left(name, 25, 25)
+    left("s-1.c.partial", 1, 25)
+    left("s-1.d.partial", 25, 1)
+    left("s-00.a.old", 25, 25)
+    left("others-0.a.partial", 25, 25)
+    left("s.partial", 25, 25)
+    stay = {"s-1.c.partial", "s-1.d.partial", "s-00.a.old", "others-0.a.partial", "s.partial"}
+    status, said = await _run(node, "backup", "--keep", "2", "s-0.e")
+    assert status == 0, said
+    own = {name for name in old if name.startswith("s-0")}
+    assert {path.name for path in volume.iterdir()} == {*old, *stay, "s-0.e"} - own
+    status, said = await _run(node, "backup", "--keep", "2", "--nodes", "1", "s-0.f")
+    assert status == 0, said
+    assert said.splitlines()[1:] == [f"removed {name}" for name in sorted(set(old) - own)]
+    assert {path.name for path in volume.iterdir()} == stay | {"s-0.e", "s-0.f"}
 
 
 async def test_a_backup_is_joined_into_what_a_running_node_has(
