@@ -40,6 +40,7 @@ class FakeStore:
             for name, node in self.nodes.items()
             if node["status"] in kinds
         ]
+        factors = [each["replication_factor"] for each in self.tenants.values()]
         return web.json_response(
             {
                 "ring_version": self.ring,
@@ -48,9 +49,8 @@ class FakeStore:
                 "hints_waiting": 7,
                 "migrations": [*of_nodes, *self.others],
                 "nodes_ahead": self.ahead,
-                "replication_factor": max(
-                    (each["replication_factor"] for each in self.tenants.values()), default=0
-                ),
+                "replication_factor": max(factors, default=0),
+                "smallest_replication_factor": min(factors, default=0),
             }
         )
 

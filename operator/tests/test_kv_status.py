@@ -236,21 +236,27 @@ def test_what_a_coordinator_refuses_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "database", "reason"),
+    ("spec", "smallest", "database", "reason"),
     [
-        (KVClusterSpec(tenants=[ACME]), pods(1), Reason.MANAGED_DATABASE),
-        (KVClusterSpec(tenants=[ACME]), None, Reason.REPLICATED),
+        (KVClusterSpec(tenants=[ACME]), 3, pods(1), Reason.MANAGED_DATABASE),
+        (KVClusterSpec(tenants=[ACME]), 3, None, Reason.REPLICATED),
+        # Coordinators of the version before don't tell.
+        (KVClusterSpec(tenants=[ACME]), 0, None, Reason.REPLICATED),
+        (KVClusterSpec(tenants=[ACME]), 2, None, Reason.TOO_FEW_REPLICAS),
+        (KVClusterSpec(), 1, None, Reason.TOO_FEW_REPLICAS),
         (
             KVClusterSpec(tenants=[KVTenant(name="a", replication_factor=2)]),
+            3,
             None,
             Reason.TOO_FEW_REPLICAS,
         ),
     ],
 )
 def test_whether_a_loss_is_survived(
-    spec: KVClusterSpec, database: Rollout | None, reason: Reason
+    spec: KVClusterSpec, smallest: int, database: Rollout | None, reason: Reason
 ) -> None:
-    facts = replace(WHOLE, spec=spec, database=database)
+    store = replace(WHOLE.store, topology=Topology(3, smallest=smallest))
+    facts = replace(WHOLE, spec=spec, store=store, database=database)
     assert found(facts, ConditionType.HIGHLY_AVAILABLE).reason is reason
 
 

@@ -102,6 +102,14 @@ async def largest_factor(connection: Connection) -> int:
     return int(found or 0)
 
 
+async def smallest_factor(connection: Connection) -> int:
+    """The fewest replicas that a tenant has, or is to have; 0 without tenants."""
+    found = await connection.fetchval(
+        "SELECT min(least(replication_factor, desired_replication_factor)) FROM tenants"
+    )
+    return int(found or 0)
+
+
 async def _check_factor(connection: Connection, factor: int) -> None:
     ring = await locked_ring(connection, "share")
     nodes = sum(1 for member in ring.members if member.state is MemberState.NORMAL)

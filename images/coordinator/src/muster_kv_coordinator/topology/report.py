@@ -10,7 +10,7 @@ from muster_kv_coordinator.nodes.cluster import StorageCluster
 from muster_kv_coordinator.store.database import Database
 from muster_kv_coordinator.store.migrations_table import migration_of
 from muster_kv_coordinator.store.ring import PostgresRing
-from muster_kv_coordinator.store.tenants import largest_factor
+from muster_kv_coordinator.store.tenants import largest_factor, smallest_factor
 from muster_kv_coordinator.topology import plan
 
 _SECONDS = 1.0
@@ -82,10 +82,11 @@ class Report:
             rows = await connection.fetch(_OPEN)
             (kept,) = await connection.fetch("SELECT * FROM maintenance")
             wanted = await connection.fetchval(_WANTED)
-            factor = await largest_factor(connection)
+            factors = await largest_factor(connection), await smallest_factor(connection)
         rounds = kept["round_started"] is not None
         return {
-            "replication_factor": factor,
+            "replication_factor": factors[0],
+            "smallest_replication_factor": factors[1],
             "leader": kept["holder"],
             "epoch": kept["epoch"],
             "migrations": [

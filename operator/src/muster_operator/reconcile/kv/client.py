@@ -93,6 +93,7 @@ class Topology:
         ahead: storage nodes that hold a newer ring than the database has.
         factor: the largest replication factor of all tenants, however they were made; 0 without
             tenants, None where coordinators don't tell.
+        smallest: the smallest; 0 without tenants, or where coordinators don't tell.
     """
 
     ring_version: int
@@ -101,6 +102,7 @@ class Topology:
     work: tuple[Work, ...] = field(default=())
     ahead: tuple[str, ...] = ()
     factor: int | None = None
+    smallest: int = 0
 
 
 class StoreClient(AbstractAsyncContextManager["StoreClient"]):
@@ -136,6 +138,7 @@ class StoreClient(AbstractAsyncContextManager["StoreClient"]):
                 # Coordinators of the version before don't tell.
                 tuple(map(str, answer.get("nodes_ahead", ()))),
                 int(answer["replication_factor"]) if "replication_factor" in answer else None,
+                int(answer.get("smallest_replication_factor", 0)),
             )
         except (KeyError, TypeError, ValueError):
             raise SilentError("the state of the ring can't be read") from None

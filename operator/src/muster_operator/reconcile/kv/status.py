@@ -306,6 +306,9 @@ def _replicated(facts: KvFacts) -> Verdict:
 def _available(facts: KvFacts) -> Verdict:
     kind = ConditionType.HIGHLY_AVAILABLE
     factors = [each.replication_factor for each in facts.spec.tenants or []]
+    if facts.store.topology is not None and facts.store.topology.smallest:
+        # Of tenants that were made by the API too.
+        factors.append(facts.store.topology.smallest)
     if facts.nodes < _FACTOR_FOR_LOSS or min(factors, default=_FACTOR_FOR_LOSS) < _FACTOR_FOR_LOSS:
         meaning = Reason.TOO_FEW_REPLICAS.meaning
         return verdict(kind, False, Reason.TOO_FEW_REPLICAS, meaning)
