@@ -304,9 +304,9 @@ CHANGES = [
     ),
     (
         COORDINATOR,
-        "database: {managed: {storage: 1Gi}}",
         "database: {managed: {storage: 2Gi}}",
-        "the volume's size can't be changed",
+        "database: {managed: {storage: 2047Mi}}",
+        "a volume can't shrink: write the size",
     ),
     (
         COORDINATOR,
@@ -316,9 +316,9 @@ CHANGES = [
     ),
     (
         COORDINATOR,
-        "broker: {managed: {storage: 1Gi}}",
-        "broker: {managed: {storage: 2Gi}}",
-        "the volume's size can't be changed",
+        "broker: {managed: {storage: 3Gi}}",
+        "broker: {managed: {}}",
+        "a volume can't shrink: write the size",
     ),
     (
         COORDINATOR,
@@ -332,7 +332,7 @@ CHANGES = [
         "database: {secretRef: {name: a, key: b}}",
         "the kind of database can't be changed",
     ),
-    (KV_CLUSTER, "volume: {size: 1Gi}", "volume: {size: 2Gi}", "the size of the volumes can't be"),
+    (KV_CLUSTER, "volume: {size: 2Gi}", "volume: {size: 1Gi}", "a volume can't shrink: write the"),
     (
         KV_CLUSTER,
         "volume: {}",
@@ -372,9 +372,9 @@ CHANGES = [
     ),
     (
         KV_CLUSTER,
-        "database: {managed: {storage: 1Gi}}",
         "database: {managed: {storage: 2Gi}}",
-        "the volume's size can't be changed",
+        "database: {managed: {storage: 2047Mi}}",
+        "a volume can't shrink: write the size",
     ),
     (
         KV_CLUSTER,
@@ -439,6 +439,29 @@ def test_what_is_fixed_when_made_is_not_changed(
         assert sentence in refusal(error.value)
     finally:
         objects.delete_namespaced_custom_object(GROUP, VERSION, "default", kind.plural, "fixed")
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        (COORDINATOR, "database: {managed: {storage: 1Gi}}", "database: {managed: {storage: 2Gi}}"),
+        # Longer as a text, and the same size.
+        (COORDINATOR, "broker: {managed: {storage: 9Gi}}", "broker: {managed: {storage: 9216Mi}}"),
+        (COORDINATOR, "broker: {managed: {storage: 9Gi}}", "broker: {managed: {storage: 10Gi}}"),
+        (KV_CLUSTER, "database: {managed: {}}", "database: {managed: {storage: 0.5Ti}}"),
+        (KV_CLUSTER, "volume: {size: 1000Mi}", "volume: {size: 1.5Gi}"),
+    ],
+)
+def test_a_volume_may_grow(
+    objects: client.CustomObjectsApi, kind: Kind, before: str, after: str
+) -> None:
+    made = create(objects, kind, manifest(kind, before, "growing"), dry_run=False)
+    at = (GROUP, VERSION, "default", kind.plural, "growing")
+    try:
+        made["spec"] |= yaml.safe_load(after)
+        objects.replace_namespaced_custom_object(*at, made)
+    finally:
+        objects.delete_namespaced_custom_object(*at)
 
 
 def test_the_name_of_what_is_restored_can_be_corrected(objects: client.CustomObjectsApi) -> None:

@@ -13,6 +13,7 @@ from muster_api.kv_tenants import KVTenant
 from muster_api.model import QUANTITY_PATTERN, Image, Model, Name, Rule, ruled
 from muster_api.services import ClientService
 from muster_api.shared import (
+    GROWS,
     SHORT_NAME,
     DeletionPolicy,
     PodTemplate,
@@ -37,11 +38,9 @@ class KVVolume(Model):
 
     size: Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)] = Field(
         "10Gi",
-        description="Size of the volume. Fixed when made.",
+        description="Size of the volume. It may be raised where the StorageClass allows that.",
         json_schema_extra=ruled(
-            Rule(
-                "self == oldSelf", "the size of the volumes can't be changed: make a new KVCluster"
-            ),
+            GROWS,
             Rule(
                 "quantity(self).compareTo(quantity('256Mi')) >= 0",
                 "write a size of at least 256Mi, such as 10Gi",

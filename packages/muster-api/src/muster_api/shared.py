@@ -157,6 +157,12 @@ class Workload(Model):
 
 DeletionPolicy = Literal["Delete", "Retain"]
 
+GROWS = Rule(
+    "quantity(self).compareTo(quantity(oldSelf)) >= 0",
+    "a volume can't shrink: write the size that it has, or a larger one",
+)
+"""Of the size of a volume, which is raised where it is."""
+
 
 MANAGED_OR_SECRET = Rule(
     "has(self.managed) != has(self.secretRef)",
@@ -171,9 +177,9 @@ class ManagedStore(Model):
     image: Image | None = Field(None, description="Image; absent means the operator's default.")
     storage: Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)] = Field(
         "2Gi",
-        description="Size of the volume. Fixed when made.",
+        description="Size of the volume. It may be raised where the StorageClass allows that.",
         json_schema_extra=ruled(
-            Rule("self == oldSelf", "the volume's size can't be changed: make a new object"),
+            GROWS,
             Rule(
                 "quantity(self).compareTo(quantity('256Mi')) >= 0",
                 "write a size of at least 256Mi, such as 2Gi",
