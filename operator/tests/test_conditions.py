@@ -18,6 +18,7 @@ from muster_operator.reconcile.coordinator_status import (
     coordinator_status,
     coordinator_verdicts,
 )
+from muster_operator.reconcile.growth import Shortfall
 from muster_operator.reconcile.pool_status import PoolFacts, pool_status, pool_verdicts
 from muster_operator.reconcile.reconciler import news, outcome
 from muster_operator.reconcile.rollout import Rollout, Unplaced, rollout, trouble, unplaced
@@ -52,6 +53,7 @@ PROBLEM = Finding(Reason.REFUSED, "Deployment demo: no")
 BEHIND = replace(FULL, current=False)
 HALF = replace(FULL, ready=1)
 NONE = replace(FULL, ready=0)
+SMALL = Shortfall({"metadata": {"name": "data-demo-postgres-0"}, "spec": {}}, "2Gi", asks=False)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,8 @@ NONE = replace(FULL, ready=0)
             None,
         ),
         (coordinator(pods=HALF, paused=True), ("True", "AllReady"), None, None),
+        (coordinator(small=(SMALL,)), ("True", "AllReady"), "VolumesGrowing", None),
+        (coordinator(small=(replace(SMALL, refused="no"),)), ("True", "AllReady"), None, None),
     ],
 )
 def test_a_coordinator_stands_as_its_pods_do(
@@ -100,6 +104,7 @@ def test_a_coordinator_stands_as_its_pods_do(
     assert found.get("Reconciling") == (("True", reconciling) if reconciling else None)
     assert found.get("Stalled") == (("True", stalled) if stalled else None)
     assert ("Paused" in found) is facts.paused
+    assert ("VolumesTooSmall" in found) is bool(facts.small)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +272,8 @@ def condition(kind: str, status: str, message: str = "m", *, reason: str = "Why"
     return {"type": kind, "status": status, "reason": reason, "message": message}
 
 
+GROWS = condition("VolumesTooSmall", "True", reason="VolumesGrowing")
+MAY_NOT_GROW = condition("VolumesTooSmall", "True", reason="VolumeExpansionRefused")
 SLEEPS = condition("Ready", "True", reason="ScaledToZero")
 
 
@@ -333,6 +340,17 @@ SLEEPS = condition("Ready", "True", reason="ScaledToZero")
             [condition("Ready", "True"), condition("BackedUp", "Unknown")],
             [condition("Ready", "True"), condition("BackedUp", "False")],
             [EventReason.BACKUP_FAILED],
+        ),
+        ([condition("Ready", "True"), GROWS], [condition("Ready", "True")], []),
+        (
+            [condition("Ready", "True"), GROWS],
+            [condition("Ready", "True"), MAY_NOT_GROW],
+            [EventReason.VOLUME_EXPANSION_REFUSED],
+        ),
+        (
+            [condition("Ready", "True"), MAY_NOT_GROW],
+            [condition("Ready", "True"), {**MAY_NOT_GROW, "message": "another"}],
+            [],
         ),
     ],
 )

@@ -11,6 +11,7 @@ from muster_api.kv_tenants import KVTenant
 from muster_api.kvcluster import KVClusterSpec
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Verdict
+from muster_operator.reconcile.growth import Shortfall
 from muster_operator.reconcile.kv.backups import Backups, backed_up
 from muster_operator.reconcile.kv.client import Member, Topology, Work
 from muster_operator.reconcile.kv.reconciler import held_nodes, is_whole, remembered
@@ -163,6 +164,18 @@ def test_without_one_node_it_is_ready_and_not_finished() -> None:
     facts = replace(WHOLE, storage=pods(3, 2))
     assert found(facts).status == "True"
     assert found(facts, ConditionType.RECONCILING).reason is Reason.NODES_STARTING
+
+
+def test_while_volumes_grow_the_store_is_ready_and_not_finished() -> None:
+    claim = {"metadata": {"name": "data-demo-kv-storage-0"}, "spec": {}}
+    facts = replace(WHOLE, small=(Shortfall(claim, "2Gi", asks=False),))
+    assert found(facts).status == "True"
+    assert found(facts, ConditionType.RECONCILING).reason is Reason.VOLUMES_GROWING
+    refused = replace(facts, small=(Shortfall(claim, "2Gi", asks=False, refused="no"),))
+    assert found(refused).status == "True"
+    said = found(refused, ConditionType.VOLUMES_TOO_SMALL)
+    assert said.reason is Reason.VOLUME_EXPANSION_REFUSED
+    assert ConditionType.RECONCILING not in {each.type for each in kv_verdicts(refused)}
 
 
 def test_while_a_node_leaves_the_store_is_ready_and_not_finished() -> None:

@@ -87,6 +87,7 @@ _WARNINGS = {
     EventReason.UNSCHEDULABLE,
     EventReason.WORKER_QUARANTINED,
     EventReason.BACKUP_FAILED,
+    EventReason.VOLUME_EXPANSION_REFUSED,
 }
 
 

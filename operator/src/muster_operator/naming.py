@@ -99,9 +99,9 @@ def kv_node(cluster: str, number: int) -> str:
     return f"{kv_storage_name(cluster)}-{number}"
 
 
-def kv_claim(node: str) -> str:
-    """The PersistentVolumeClaim of a storage node."""
-    return f"data-{node}"
+def claim(pod: str) -> str:
+    """The PersistentVolumeClaim of a pod of a StatefulSet."""
+    return f"data-{pod}"
 
 
 def kv_api_host(cluster: Key) -> str:

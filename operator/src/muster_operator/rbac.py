@@ -63,8 +63,8 @@ def cluster_rules() -> list[Rule]:
         # Nothing is written twice: what is renewed has another name.
         _rule(SECRETS, ["get", "create"]),
         _rule(PODS, ["list", "watch", "patch"]),
-        # The volume of a storage node that has left the ring.
-        _rule(CLAIMS, ["get", "delete"]),
+        # Volumes grow, and that of a storage node that has left the ring goes.
+        _rule(CLAIMS, ["get", "patch", "delete"]),
         # The zone of a storage node is that of the node that its pod runs on.
         _rule(NODES, ["get"]),
         _rule(EVENTS, ["create", "patch"]),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -24,6 +24,8 @@ from muster_operator.reconcile.coordinator_status import (
     coordinator_verdicts,
 )
 from muster_operator.reconcile.credentials import settle_credentials
+from muster_operator.reconcile.expansion import expand, shortfalls
+from muster_operator.reconcile.growth import LOOK_SECONDS, Shortfall, Volumes, soonest
 from muster_operator.reconcile.plan import Children
 from muster_operator.reconcile.reconciler import (
     Outcome,
@@ -73,6 +75,7 @@ class _Seen:
     live: Children
     pods: list[Manifest]
     report: Report | None
+    small: tuple[Shortfall, ...]
 
 
 class CoordinatorReconciler:
@@ -94,6 +97,7 @@ class CoordinatorReconciler:
         seen = await self._observe(body, spec)
         if is_paused(body):
             return await self._report(seen, Applied(seen.live))
+        seen = replace(seen, small=await expand(self._cluster, seen.small))
         held = await settle_credentials(self._cluster, seen.owner, spec, seen.live)
         tls = await settle_tls(self._cluster, seen.owner, spec, seen.live)
         if held.former or tls.former:
@@ -120,10 +124,11 @@ class CoordinatorReconciler:
             self._cluster.list(PROVER_POOLS, owner.key.namespace),
             self._cluster.list(PODS, owner.key.namespace, naming.owner_selector(owner.key)),
         )
+        small = await shortfalls(self._cluster, owner, volumes(owner, spec), live)
         report = self._world.reports.fresh(owner.key)
         observed = Observed(live, pods, report, idle_since(body))
         own = seen_pools(owner.key.name, spec, observed, datetime.now(UTC).replace(microsecond=0))
-        return _Seen(body, owner, spec, served(body, pools), own, live, pods, report)
+        return _Seen(body, owner, spec, served(body, pools), own, live, pods, report, small)
 
     async def _missing_key(self, seen: _Seen) -> Finding | None:
         """What is missing of the Secrets with imported keys; without them no pod could start."""
@@ -161,6 +166,7 @@ class CoordinatorReconciler:
             report=seen.report,
             worker_pools=facts_of(seen.worker_pools, applied.live),
             certificates=revision_in_use(owner, seen.spec, applied.live),
+            small=seen.small,
             problem=applied.problem,
             paused=is_paused(seen.body),
         )
@@ -169,7 +175,7 @@ class CoordinatorReconciler:
         await write_status(self._world, COORDINATORS, seen.body, status.to_wire(), verdicts)
         await self._tell_of_leader(seen.body, facts.leader)
         again = _FORMER_SECONDS if applied.waiting_for else look_again(seen.worker_pools)
-        return outcome(verdicts, again)
+        return outcome(verdicts, soonest(again, LOOK_SECONDS if seen.small else None))
 
     async def _tell_of_leader(self, body: Manifest, leader: str) -> None:
         before = body.get("status", {}).get("leader", "")
@@ -186,6 +192,16 @@ def contradiction(own: Iterable[SeenPool], pools: Mapping[str, ProverPoolSpec]) 
             message = f"worker pool {name} has the name of a ProverPool: rename one of the two"
             return Finding(Reason.POOL_NAME_TAKEN, message)
     return None
+
+
+def volumes(owner: Owner, spec: CoordinatorSpec) -> list[Volumes]:
+    """The volumes of a Coordinator's managed stores; pure."""
+    found, broker = [], spec.broker and spec.broker.managed
+    if spec.database.managed:
+        found.append(Volumes(naming.postgres_name(owner.key), spec.database.managed.storage))
+    if broker:
+        found.append(Volumes(naming.nats_name(owner.key.name), broker.storage))
+    return found
 
 
 def idle_since(body: Manifest) -> dict[str, str]:

@@ -7,6 +7,7 @@ from muster_api.coordinator import CoordinatorSpec, CoordinatorStatus, Endpoints
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.growth import Shortfall, growing, volume_verdicts
 from muster_operator.reconcile.managed import BROKER, DATABASE, managed
 from muster_operator.reconcile.numbers import queue_status
 from muster_operator.reconcile.rollout import Rollout, Unplaced
@@ -37,6 +38,7 @@ class CoordinatorFacts:
         report: what it said about its queue; None while unknown.
         worker_pools: its own.
         certificates: the revision of its managed certificates; None where there are none.
+        small: volumes that are smaller than the spec says.
     """
 
     owner: Owner
@@ -51,6 +53,7 @@ class CoordinatorFacts:
     report: Report | None = None
     worker_pools: tuple[WorkerPoolFacts, ...] = ()
     certificates: int | None = None
+    small: tuple[Shortfall, ...] = ()
     problem: Finding | None = None
     paused: bool = False
 
@@ -75,6 +78,7 @@ def coordinator_verdicts(facts: CoordinatorFacts) -> list[Verdict]:
         *_broker(facts),
         _sealed(facts),
         *worker_pool_verdicts(facts.worker_pools),
+        *volume_verdicts(facts.small),
         _available(facts),
     ]
 
@@ -131,7 +135,7 @@ def _unfinished(facts: CoordinatorFacts) -> Finding | None:
         return Finding(Reason.PODS_STARTING, _numbers(facts))
     if facts.broker is not None and facts.broker.ready == 0:
         return Finding(Reason.WAITING_FOR_BROKER, "the managed NATS is not ready")
-    return first_lack(facts.worker_pools)
+    return first_lack(facts.worker_pools) or growing(facts.small)
 
 
 def _broker(facts: CoordinatorFacts) -> list[Verdict]:

@@ -10,6 +10,7 @@ from typing import Any
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.cluster import FIELD_MANAGER
+from muster_operator.reconcile.growth import with_first_size
 from muster_operator.reconcile.quantities import same_amount
 from muster_operator.resources import Manifest, identity
 
@@ -49,10 +50,11 @@ def plan(owner: Owner, wanted: Iterable[Manifest], live: Children) -> Plan:
     former: list[str] = []
     foreign: list[str] = []
     names = set()
-    for manifest in map(stamped, wanted):
-        kind, name = identity(manifest)
+    for each in wanted:
+        kind, name = identity(each)
         names.add((kind, name))
         there = live.get((kind, name))
+        manifest = stamped(with_first_size(each, there))
         if there is None:
             apply.append(manifest)
             continue

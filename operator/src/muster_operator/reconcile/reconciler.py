@@ -164,6 +164,10 @@ def news(
         found = find(after, kind)
         if found.get("status") == "False" and find(before, kind).get("status") != "False":
             told.append((reason, found["message"]))
+    small, refused = find(after, ConditionType.VOLUMES_TOO_SMALL), Reason.VOLUME_EXPANSION_REFUSED
+    former = find(before, ConditionType.VOLUMES_TOO_SMALL).get("reason")
+    if small.get("reason") == refused.value != former:
+        told.append((EventReason.VOLUME_EXPANSION_REFUSED, small["message"]))
     joined = find(after, ConditionType.NODES_JOINED)
     # Only after it was known that they had not.
     waited = find(before, ConditionType.NODES_JOINED).get("status") == "False"

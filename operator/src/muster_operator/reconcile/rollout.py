@@ -53,7 +53,7 @@ def _failure(conditions: Iterable[dict[str, str]]) -> str:
         failed = condition["type"] == "ReplicaFailure" and condition["status"] == "True"
         gave_up = condition["type"] == "Progressing" and condition["status"] == "False"
         if failed or gave_up:
-            return _short(condition.get("message", condition.get("reason", "")))
+            return shortened(condition.get("message", condition.get("reason", "")))
     return ""
 
 
@@ -74,7 +74,7 @@ def unplaced(pods: Iterable[Manifest]) -> Unplaced:
         if condition["type"] == "PodScheduled" and condition["status"] == "False"
         if condition.get("reason") == "Unschedulable"
     ]
-    return Unplaced(len(messages), _short(messages[0])) if messages else Unplaced()
+    return Unplaced(len(messages), shortened(messages[0])) if messages else Unplaced()
 
 
 def trouble(pods: Iterable[Manifest]) -> str:
@@ -85,7 +85,7 @@ def trouble(pods: Iterable[Manifest]) -> str:
             for container in status.get(kind, []):
                 said = _waits_for(container)
                 if said:
-                    return _short(f"pod {pod['metadata']['name']}: {said}")
+                    return shortened(f"pod {pod['metadata']['name']}: {said}")
     return ""
 
 
@@ -99,5 +99,6 @@ def _waits_for(container: dict[str, Any]) -> str:
     return ": ".join(filter(None, [waiting.get("reason"), message.strip()]))
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
+    """What others say, as much of it as a message has room for."""
     return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 3] + "..."

@@ -54,6 +54,7 @@ class ConditionType(Documented):
         "The last backup that the schedule began was made of every storage node.",
     )
     HIGHLY_AVAILABLE = "HighlyAvailable", "The loss of one pod stops nothing."
+    VOLUMES_TOO_SMALL = "VolumesTooSmall", "Only while a volume is smaller than the spec says."
 
 
 class Reason(Documented):
@@ -162,6 +163,11 @@ class Reason(Documented):
         "TooFewReplicas",
         "A tenant has fewer than three replicas: without one storage node some keys stop.",
     )
+    VOLUMES_GROWING = "VolumesGrowing", "Volumes are being expanded after their size was raised."
+    VOLUME_EXPANSION_REFUSED = (
+        "VolumeExpansionRefused",
+        "The API server refused to let a volume expand; it stays as it is, and in use.",
+    )
 
 
 class EventReason(Documented):
@@ -185,6 +191,10 @@ class EventReason(Documented):
     )
     NODE_LEFT = "NodeLeft", "A storage node's records are with the others; its volume is removed."
     BACKUP_FAILED = "BackupFailed", "The last backup was not made of every storage node."
+    VOLUME_EXPANSION_REFUSED = (
+        "VolumeExpansionRefused",
+        "The API server refused to let a volume expand.",
+    )
     WORKER_RELEASED = "WorkerReleased", "A worker's quarantine is over; it gets tasks again."
 
 

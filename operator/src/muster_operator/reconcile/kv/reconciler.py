@@ -15,6 +15,8 @@ from muster_operator.children.kv.coordinators import autoscaled
 from muster_operator.children.kv.desired import desired_kv_cluster
 from muster_operator.children.kv.given import KvInput
 from muster_operator.reconcile.apply import Applied, apply, children, release_replicas
+from muster_operator.reconcile.expansion import expand, shortfalls
+from muster_operator.reconcile.growth import LOOK_SECONDS, Shortfall, Volumes, soonest
 from muster_operator.reconcile.kv.access import Access
 from muster_operator.reconcile.kv.backups import backups, lacking_claim
 from muster_operator.reconcile.kv.client import Faces, StoreClient
@@ -67,6 +69,7 @@ class _Seen:
     spec: KVClusterSpec
     live: Children
     pods: list[Manifest]
+    small: tuple[Shortfall, ...] = ()
 
     @property
     def sizing(self) -> Sizing:
@@ -83,6 +86,16 @@ class _Seen:
         """The StatefulSet of storage nodes."""
         name = naming.kv_storage_name(self.owner.key.name)
         return self.live.get((STATEFUL_SETS.kind, name))
+
+    @property
+    def volumes(self) -> list[Volumes]:
+        """The volumes of storage nodes, and of the managed database."""
+        owner, spec, managed = self.owner, self.spec, self.spec.database.managed
+        storage = naming.kv_storage_name(owner.key.name)
+        found = [Volumes(storage, spec.volume.size, self.sizing.held)]
+        if managed:
+            found.append(Volumes(naming.postgres_name(owner.key), managed.storage))
+        return found
 
 
 class KvReconciler:
@@ -109,6 +122,7 @@ class KvReconciler:
         seen = await self._observe(body, spec)
         if is_paused(body):
             return await self._report(seen, Applied(seen.live))
+        seen = replace(seen, small=await expand(self._cluster, seen.small))
         held = await settle_secrets(self._cluster, seen.owner, spec)
         if held.former:
             return Outcome("working", _FORMER_SECONDS)
@@ -136,7 +150,8 @@ class KvReconciler:
             children(self._cluster, owner, OF_KV_CLUSTERS),
             self._cluster.list(PODS, owner.key.namespace, naming.owner_selector(owner.key)),
         )
-        return _Seen(body, owner, spec, live, pods)
+        seen = _Seen(body, owner, spec, live, pods)
+        return replace(seen, small=await shortfalls(self._cluster, owner, seen.volumes, live))
 
     async def _release(self, given: KvInput, live: Children) -> None:
         name = naming.kv_coordinator_name(given.owner.key.name)
@@ -164,7 +179,7 @@ class KvReconciler:
         # Without any the StatefulSet itself waits for volumes that go.
         held = seen.sizing.held or size.nodes
         for number in range(held, size.nodes):
-            name = naming.kv_claim(naming.kv_node(seen.owner.key.name, number))
+            name = naming.claim(naming.kv_node(seen.owner.key.name, number))
             claim = await self._cluster.get(CLAIMS, seen.owner.key.namespace, name)
             if claim and "deletionTimestamp" in claim["metadata"]:
                 return replace(size, nodes=number)
@@ -173,7 +188,7 @@ class KvReconciler:
     async def _drop_volume(self, seen: _Seen, node: str) -> None:
         """Remove the volume of a storage node that has left; it goes when its pod is gone."""
         key = seen.owner.key
-        there = await self._cluster.get(CLAIMS, key.namespace, naming.kv_claim(node))
+        there = await self._cluster.get(CLAIMS, key.namespace, naming.claim(node))
         if there is None or "deletionTimestamp" in there["metadata"]:
             return
         labels = there["metadata"].get("labels") or {}
@@ -237,16 +252,18 @@ class KvReconciler:
             leader=_leader(owner, applied.live),
             backups=backups(owner, applied.live),
             restored=restored_from(seen.body),
+            small=seen.small,
         )
         verdicts = kv_verdicts(facts)
         status = kv_status(facts, seen.body["metadata"]["generation"])
         await write_status(self._world, KV_CLUSTERS, seen.body, status.to_wire(), verdicts)
         if applied.waiting_for:
             return outcome(verdicts, _FORMER_SECONDS)
+        grows = LOOK_SECONDS if seen.small else None
         if facts.paused or facts.problem or seen.spec.suspend:
-            return outcome(verdicts)
+            return outcome(verdicts, grows)
         whole = is_whole(store, size, seen.spec)
-        return outcome(verdicts, _LOOK_SECONDS if whole else _UNFINISHED_SECONDS)
+        return outcome(verdicts, soonest(_LOOK_SECONDS if whole else _UNFINISHED_SECONDS, grows))
 
 
 def held_nodes(body: Manifest, storage: Manifest | None) -> int:

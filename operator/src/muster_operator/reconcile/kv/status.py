@@ -14,6 +14,7 @@ from muster_api.kvcluster import (
 from muster_operator import naming
 from muster_operator.children.base import Owner
 from muster_operator.reconcile.conditions import Finding, Standing, Verdict, summary, verdict
+from muster_operator.reconcile.growth import Shortfall, growing, volume_verdicts
 from muster_operator.reconcile.kv.backups import Backups, backed_up
 from muster_operator.reconcile.kv.client import Topology
 from muster_operator.reconcile.kv.size import Size
@@ -39,6 +40,7 @@ class KvFacts:
         store: what coordinators said; what they said last where they are silent.
         leader: who leads maintenance; empty where nobody does.
         restored: the backup that all storage nodes have begun with, as the status says.
+        small: volumes that are smaller than the spec says.
     """
 
     owner: Owner
@@ -55,6 +57,7 @@ class KvFacts:
     leader: str = ""
     backups: Backups = field(default_factory=Backups)
     restored: str = ""
+    small: tuple[Shortfall, ...] = ()
 
     @property
     def nodes(self) -> int:
@@ -91,6 +94,7 @@ def kv_verdicts(facts: KvFacts) -> list[Verdict]:
         *_tenants(facts),
         _replicated(facts),
         *([backed_up(facts.backups)] if facts.spec.backup else []),
+        *volume_verdicts(facts.small),
         _available(facts),
     ]
 
@@ -251,7 +255,7 @@ def _unfinished(facts: KvFacts) -> Finding | None:
         return Finding(Reason.PODS_STARTING, _coordinators(facts))
     if facts.store.settled < facts.declared:
         return Finding(Reason.TENANTS_WAITING, _settled(facts))
-    return None
+    return growing(facts.small)
 
 
 def _leaving(facts: KvFacts) -> str:
