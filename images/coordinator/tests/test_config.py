@@ -50,6 +50,7 @@ def test_defaults(tmp_path: Path) -> None:
     config = _load(tmp_path, GOOD)
     section = config.coordinator
     assert (section.grpc_port, section.http_port, section.ops_port) == (9090, 8080, 8090)
+    assert section.scaler_port is None
     assert section.poll_interval == timedelta(seconds=2)
     assert section.heartbeat_timeout == timedelta(seconds=30)
     assert section.stale_task_timeout == timedelta(minutes=5)

@@ -33,6 +33,7 @@ from muster_coordinator.engine.waiters import Waiters
 from muster_coordinator.faces import Faces
 from muster_coordinator.grpc_face.authentication import Authentication
 from muster_coordinator.grpc_face.callee import Engine, Terms
+from muster_coordinator.grpc_face.scaler import ExternalScaler, scaler_service
 from muster_coordinator.grpc_face.server import GrpcServer, Security, coordinator_service
 from muster_coordinator.grpc_face.service import CoordinatorService
 from muster_coordinator.http_face.server import HttpServer
@@ -118,11 +119,12 @@ def offers(config: CoordinatorConfig) -> Offers:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The TCP ports that a replica serves on."""
+    """The TCP ports that a replica serves on; `scaler` only where that is wanted."""
 
     grpc: int
     http: int
     ops: int
+    scaler: int | None = None
 
 
 class Coordinator:
@@ -324,7 +326,7 @@ class Coordinator:
             drain,
             encryption(self._config.http_tls),
         )
-        async with asyncio.TaskGroup() as group:
+        async with self._scaler() as scaler_port, asyncio.TaskGroup() as group:
             background = [
                 group.create_task(work)
                 for work in (
@@ -340,7 +342,7 @@ class Coordinator:
             election = group.create_task(elector.run(self._lead))
             web = group.create_task(http.run())
             await grpc.start()
-            self.ports = Ports(grpc.bound_port, http.bound_port, ops_port)
+            self.ports = Ports(grpc.bound_port, http.bound_port, ops_port, scaler_port)
             calm_the_collector(20_000, 50, 20)
             log.info(
                 "serving",
@@ -350,6 +352,25 @@ class Coordinator:
             await self._drain(election, web, http, grpc, time.monotonic() + drain)
             for task in background:
                 task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _scaler(self) -> AsyncIterator[int | None]:
+        """Answer KEDA, where that is wanted; the port.
+
+        It can show no token, and what it learns the operations port tells as well, so that this
+        port is as open as that one.
+        """
+        port = self._section.scaler_port
+        if port is None:
+            yield None
+            return
+        scaler = ExternalScaler(self._queue_store, self._offers, self._poll)
+        server = GrpcServer([scaler_service(scaler)], self._metrics, port, Security())
+        await server.start()
+        try:
+            yield server.bound_port
+        finally:
+            await server.stop(0)
 
     async def _drain(
         self,

@@ -53,6 +53,8 @@ class CoordinatorSection(Section):
     grpc_port: Port = 9090
     http_port: Port = 8080
     ops_port: Port = 8090
+    scaler_port: Port | None = None
+    """Where KEDA asks how much work there is; None answers nowhere."""
     poll_interval: Span = timedelta(seconds=2)
     heartbeat_timeout: Span = timedelta(seconds=30)
     worker_dead_threshold: Span | None = None
