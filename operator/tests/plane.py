@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import yaml
 
+from muster_operator.children.autoscaler import Source
 from muster_operator.cluster import Cluster
 from muster_operator.rbac import (
     TOKEN_REVIEW_BINDING,
@@ -104,7 +105,7 @@ class Plane(ControlPlane):
         self.operator_kubeconfig.write_text(yaml.safe_dump(config))
 
 
-async def grant(admin: Cluster) -> None:
+async def grant(admin: Cluster, source: Source = "Muster") -> None:
     """Give the operator its rights and its namespace, and nothing beyond."""
     subject = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": OPERATOR}]
 
@@ -116,7 +117,7 @@ async def grant(admin: Cluster) -> None:
 
     await admin.apply(NAMESPACES, NAMESPACES.manifest({"name": SYSTEM}))
     await admin.apply(
-        _CLUSTER_ROLES, _CLUSTER_ROLES.manifest({"name": OPERATOR}, rules=cluster_rules())
+        _CLUSTER_ROLES, _CLUSTER_ROLES.manifest({"name": OPERATOR}, rules=cluster_rules(source))
     )
     await admin.apply(_CLUSTER_BINDINGS, bound(_CLUSTER_BINDINGS, _CLUSTER_ROLES, OPERATOR))
     review = {"name": TOKEN_REVIEW_BINDING}

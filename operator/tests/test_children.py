@@ -52,13 +52,16 @@ Readable.add_representer(str, as_text)
 DEFAULTS = Defaults(**IMAGES, pull_policy="IfNotPresent")
 
 
-def coordinator(text: str = "", **pools: str) -> list[Manifest]:
+BY_KEDA = replace(DEFAULTS, keda="scaling")
+
+
+def coordinator(text: str = "", defaults: Defaults = DEFAULTS, **pools: str) -> list[Manifest]:
     owner = Owner(Key("Coordinator", "proofs", "demo"), "uid-of-demo")
     served = {name: ProverPoolSpec.model_validate(yaml.safe_load(pools[name])) for name in pools}
     spec = CoordinatorSpec.model_validate(yaml.safe_load(text) or {})
     revisions = (2, 1) if spec.tls.mode == "Managed" else ()
     given = CoordinatorInput(owner, spec, credentials(spec), served, ASLEEP, revisions)
-    return desired_coordinator(given, DEFAULTS)
+    return desired_coordinator(given, defaults)
 
 
 def credentials(spec: CoordinatorSpec) -> Credentials:
@@ -75,10 +78,10 @@ def credentials(spec: CoordinatorSpec) -> Credentials:
     return Credentials(**found)
 
 
-def pool(text: str, security: Security = OPEN) -> list[Manifest]:
+def pool(text: str, security: Security = OPEN, defaults: Defaults = DEFAULTS) -> list[Manifest]:
     owner = Owner(Key("ProverPool", "proofs", "demo"), "uid-of-demo")
     spec = ProverPoolSpec.model_validate(yaml.safe_load(text))
-    return desired_pool(PoolInput(owner, spec, security), DEFAULTS)
+    return desired_pool(PoolInput(owner, spec, security), defaults)
 
 
 def kv_cluster(text: str = "", nodes: int = 3, restored: str = "") -> list[Manifest]:
@@ -168,6 +171,13 @@ workerPools:
     workloads: [command]
     autoscaling: {minReplicas: 0}
 """
+KEDA = """
+workerPools:
+  - name: plain
+    workloads: [sleep]
+    autoscaling: {minReplicas: 2, maxReplicas: 6, targetTasksPerWorker: 10}
+  - {name: seldom, workloads: [command], autoscaling: {minReplicas: 0}}
+"""
 ASLEEP = {"seldom": PoolScale(asleep=True)}
 
 PLACED = f"""
@@ -236,6 +246,7 @@ CASES = {
     "coordinator": coordinator(demo=INSECURE, other=f"{{{INSECURE}, verification: None}}"),
     "coordinator-external-database": coordinator(EXTERNAL),
     "coordinator-imported-keys": coordinator(demo=IMPORTED),
+    "coordinator-keda": coordinator(KEDA, BY_KEDA, demo=INSECURE),
     "coordinator-secured": coordinator(
         "{tls: {mode: Managed}, authentication: {mode: TokenReview}}", demo=INSECURE, two=INSECURE
     ),
@@ -246,6 +257,7 @@ CASES = {
     "kv-cluster-secured": kv_cluster(KV_SECURED),
     "kv-cluster-suspended": kv_cluster("suspend: true", nodes=4),
     "pool": pool(INSECURE),
+    "pool-keda": pool(f"{{{INSECURE}, coordinatorRef: {{name: shared}}}}", defaults=BY_KEDA),
     "pool-placed": pool(PLACED),
     "pool-secured": pool(
         INSECURE,

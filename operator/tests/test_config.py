@@ -16,9 +16,9 @@ IMAGES = {
 
 
 def test_the_environment_alone_is_enough() -> None:
-    config = load(OperatorConfig, None, {**IMAGES, "MUSTER_METRICS_API_ENABLED": "false"})
+    config = load(OperatorConfig, None, {**IMAGES, "MUSTER_AUTOSCALING_SOURCE": "KEDA"})
     assert config.muster.worker_image == "w:1"
-    assert not config.muster.metrics_api_enabled
+    assert config.defaults().keda == "keda"
     assert config.muster.resync_interval == timedelta(seconds=120)
     assert config.defaults().pull_policy == "IfNotPresent"
 
@@ -37,6 +37,7 @@ def test_a_file_is_read_and_the_environment_goes_over_it(tmp_path: Path) -> None
     [
         ({"MUSTER_IMAGE_PULL_POLICY": "Sometimes"}, "muster.image_pull_policy: got 'Sometimes'"),
         ({"MUSTER_RESYNC_INTERVAL": "1ms"}, "allowed: a duration of at least 1s"),
+        ({"MUSTER_AUTOSCALING_SOURCE": "keda"}, "muster.autoscaling_source: got 'keda'; allowed: "),
         ({"MUSTER_OPS_PORT": "70000"}, "muster.ops_port: got 70000; allowed: "),
         ({"MUSTER_WORKER_IMAGE": ""}, "muster.worker_image: got None"),
     ],

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from muster_operator import naming, rbac
+from muster_operator.children.autoscaler import Source
 from muster_operator.children.base import Defaults, PullPolicy
 from muster_runtime.config import Duration, Port, Section
 
@@ -35,7 +36,8 @@ class OperatorSection(Section):
     poll_interval: Interval = timedelta(seconds=5)
     ops_port: Port = naming.OPERATOR_OPS_PORT
     token_review_binding: str = rbac.TOKEN_REVIEW_BINDING
-    metrics_api_enabled: bool = True
+    autoscaling_source: Source = "Muster"
+    keda_namespace: str = Field(default="keda", min_length=1)
     metrics_api_port: Port = 6443
     metrics_api_service: str = "muster-metrics"
     metrics_api_secret: str = "muster-metrics-tls"  # noqa: S105 - a Secret's name
@@ -47,7 +49,7 @@ class OperatorConfig(Section):
     muster: OperatorSection
 
     def defaults(self) -> Defaults:
-        """What the configuration says about pods."""
+        """What the configuration says about all that is made."""
         section = self.muster
         return Defaults(
             section.coordinator_image,
@@ -55,4 +57,5 @@ class OperatorConfig(Section):
             section.postgres_image,
             section.nats_image,
             section.image_pull_policy,
+            section.keda_namespace if section.autoscaling_source == "KEDA" else "",
         )

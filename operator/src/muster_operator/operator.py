@@ -165,7 +165,7 @@ class Operator:
         )
 
     def _metrics_server(self, cluster: Cluster) -> MetricsServer | None:
-        if not self._config.metrics_api_enabled:
+        if self._config.autoscaling_source != "Muster":
             return None
         certificates = SharedCertificates(
             cluster,

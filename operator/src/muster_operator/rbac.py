@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from muster_operator.children.autoscaler import Source
 from muster_operator.children.leases import LEASE_VERBS
 from muster_operator.resources import (
     ACCESS_REVIEWS,
@@ -18,6 +19,7 @@ from muster_operator.resources import (
     OF_POOLS,
     PODS,
     PROVER_POOLS,
+    SCALED_OBJECTS,
     SECRETS,
     TOKEN_REVIEWS,
     Resource,
@@ -37,7 +39,7 @@ def _rule(resource: Resource, verbs: list[str], *subs: str, names: tuple[str, ..
     return rule | ({"resourceNames": list(names)} if names else {})
 
 
-def cluster_rules() -> list[Rule]:
+def cluster_rules(source: Source = "Muster") -> list[Rule]:
     """The rules of the ClusterRole, for all namespaces."""
     children = [
         resource
@@ -68,11 +70,23 @@ def cluster_rules() -> list[Rule]:
         # The zone of a storage node is that of the node that its pod runs on.
         _rule(NODES, ["get"]),
         _rule(EVENTS, ["create", "patch"]),
-        _rule(ACCESS_REVIEWS, ["create"]),
-        _rule(API_SERVICES, ["get", "patch"], names=(METRICS_API_SERVICE,)),
         # To put a coordinator's account into that binding, what it grants has to be held.
         _rule(CLUSTER_ROLE_BINDINGS, ["get", "patch"], names=(TOKEN_REVIEW_BINDING,)),
         *review_rules(),
+        *_source_rules(source),
+    ]
+
+
+def _source_rules(source: Source) -> list[Rule]:
+    if source == "KEDA":
+        # Not watched: KEDA gives the autoscaler that it makes our labels, and that one is.
+        verbs = [verb for verb in _CHILD_VERBS if verb != "watch"]
+        return [_rule(SCALED_OBJECTS, verbs)]
+    if source == "Prometheus":
+        return []
+    return [
+        _rule(ACCESS_REVIEWS, ["create"]),
+        _rule(API_SERVICES, ["get", "patch"], names=(METRICS_API_SERVICE,)),
     ]
 
 

@@ -74,6 +74,7 @@ DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 STATEFUL_SETS = Resource("apps/v1", "StatefulSet", "statefulsets")
 CRON_JOBS = Resource("batch/v1", "CronJob", "cronjobs")
 AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+SCALED_OBJECTS = Resource("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 EVENTS = Resource("events.k8s.io/v1", "Event", "events")
 NETWORK_POLICIES = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
@@ -136,7 +137,7 @@ def by_kind(api_version: str, kind: str) -> Resource:
 
 _BY_KIND = {
     (resource.api_version, resource.kind): resource
-    for resource in (*CUSTOM, *OF_POOLS, *OF_KV_CLUSTERS, PODS, SECRETS)
+    for resource in (*CUSTOM, *OF_POOLS, *OF_KV_CLUSTERS, PODS, SCALED_OBJECTS, SECRETS)
 }
 
 

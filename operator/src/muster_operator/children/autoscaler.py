@@ -1,22 +1,36 @@
-"""The HorizontalPodAutoscaler of workers, on the number of unfinished tasks."""
+"""What sets the number of workers by that of unfinished tasks: an autoscaler, or KEDA's like."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from muster_api.workers import Autoscaling
 from muster_operator import naming
 from muster_operator.children.base import Owner
-from muster_operator.resources import AUTOSCALERS, DEPLOYMENTS, Manifest
+from muster_operator.resources import AUTOSCALERS, DEPLOYMENTS, SCALED_OBJECTS, Manifest
+
+Source = Literal["Muster", "KEDA", "Prometheus"]
+"""Who tells autoscalers the number of tasks: the operator, KEDA, or an adapter of the user's."""
 
 _SYNC_SECONDS = 15
+# Where the autoscaler that we made before is still there, KEDA takes it over; it refuses otherwise.
+_TAKE_OVER = {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """An external metric by its name, and the labels that choose one value of it."""
+class Queue:
+    """The tasks by which workers are scaled.
 
-    name: str
+    Args:
+        coordinator: the name of whose they are.
+        pool: what it calls them.
+        metric: the external metric that is their number.
+        labels: by which one value of it is chosen.
+    """
+
+    coordinator: str
+    pool: str
+    metric: str
     labels: Mapping[str, str]
 
 
@@ -26,47 +40,80 @@ def fewest(limits: Autoscaling) -> int:
 
 
 def autoscaler(
-    owner: Owner, name: str, limits: Autoscaling, metric: Metric, spared: int
+    owner: Owner, name: str, limits: Autoscaling, queue: Queue, spared: int, *, keda: bool
 ) -> Manifest:
-    """One that scales Deployment `name`; `spared` workers are left, because they have tasks."""
-    external = {
-        "type": "External",
-        "external": {
-            "metric": {
-                "name": metric.name,
-                "selector": {"matchLabels": dict(metric.labels)},
+    """One that scales Deployment `name`; `spared` workers are left, because they have tasks.
+
+    Args:
+        keda: whether KEDA is to make it; it then has the same name, and our labels.
+    """
+    least = max(fewest(limits), min(spared, limits.max_replicas))
+    metadata = owner.metadata(name, naming.WORKER)
+    target = {"apiVersion": DEPLOYMENTS.api_version, "kind": DEPLOYMENTS.kind, "name": name}
+    if keda:
+        return SCALED_OBJECTS.manifest(
+            {**metadata, "annotations": _TAKE_OVER},
+            spec={
+                "scaleTargetRef": target,
+                # Never 0: that last step is the operator's.
+                "minReplicaCount": least,
+                "maxReplicaCount": limits.max_replicas,
+                "triggers": [_trigger(owner, limits, queue)],
+                "advanced": {
+                    "horizontalPodAutoscalerConfig": {"name": name, "behavior": _behavior(limits)}
+                },
             },
-            "target": {"type": "AverageValue", "averageValue": str(limits.target_tasks_per_worker)},
-        },
-    }
+        )
     return AUTOSCALERS.manifest(
-        owner.metadata(name, naming.WORKER),
+        metadata,
         spec={
-            "scaleTargetRef": {
-                "apiVersion": DEPLOYMENTS.api_version,
-                "kind": DEPLOYMENTS.kind,
-                "name": name,
-            },
-            "minReplicas": max(fewest(limits), min(spared, limits.max_replicas)),
+            "scaleTargetRef": target,
+            "minReplicas": least,
             "maxReplicas": limits.max_replicas,
-            "metrics": [external],
-            "behavior": {
-                "scaleUp": _behavior(
-                    limits.scale_up_stabilization_seconds, percent=100, pods=4, choose="Max"
-                ),
-                "scaleDown": _behavior(
-                    limits.scale_down_stabilization_seconds, percent=50, pods=1, choose="Max"
-                ),
-            },
+            "metrics": [_external(limits, queue)],
+            "behavior": _behavior(limits),
         },
     )
 
 
-def _behavior(window: int, *, percent: int, pods: int, choose: str) -> dict[str, Any]:
-    """At most `percent` or `pods`, whichever `choose` says, between two looks of the autoscaler."""
+def _external(limits: Autoscaling, queue: Queue) -> dict[str, Any]:
+    return {
+        "type": "External",
+        "external": {
+            "metric": {
+                "name": queue.metric,
+                "selector": {"matchLabels": dict(queue.labels)},
+            },
+            "target": {"type": "AverageValue", "averageValue": str(limits.target_tasks_per_worker)},
+        },
+    }
+
+
+def _trigger(owner: Owner, limits: Autoscaling, queue: Queue) -> dict[str, Any]:
+    host = f"{naming.coordinator_name(queue.coordinator)}.{owner.key.namespace}.svc"
+    return {
+        "type": "external",
+        "metricType": "AverageValue",
+        "metadata": {
+            "scalerAddress": f"{host}:{naming.SCALER_PORT}",
+            "pool": queue.pool,
+            "targetTasksPerWorker": str(limits.target_tasks_per_worker),
+        },
+    }
+
+
+def _behavior(limits: Autoscaling) -> dict[str, Any]:
+    return {
+        "scaleUp": _steps(limits.scale_up_stabilization_seconds, percent=100, pods=4),
+        "scaleDown": _steps(limits.scale_down_stabilization_seconds, percent=50, pods=1),
+    }
+
+
+def _steps(window: int, *, percent: int, pods: int) -> dict[str, Any]:
+    """At most `percent` or `pods`, whichever is more, between two looks of the autoscaler."""
     return {
         "stabilizationWindowSeconds": window,
-        "selectPolicy": choose,
+        "selectPolicy": "Max",
         "policies": [
             {"type": "Percent", "value": percent, "periodSeconds": _SYNC_SECONDS},
             {"type": "Pods", "value": pods, "periodSeconds": _SYNC_SECONDS},

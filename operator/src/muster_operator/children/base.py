@@ -28,13 +28,18 @@ ONE_MORE_FIRST: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the operator's configuration says about pods."""
+    """What the operator's configuration says about all that it makes.
+
+    Args:
+        keda: the namespace of KEDA, where that scales workers; empty where it does not.
+    """
 
     coordinator_image: str
     worker_image: str
     postgres_image: str
     nats_image: str
     pull_policy: PullPolicy
+    keda: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ WORKER_FILE = "worker.yaml"
 _WORKER_MARGIN = 5
 
 
-def coordinator_config(given: CoordinatorInput) -> dict[str, Any]:
-    """The configuration of a Coordinator."""
+def coordinator_config(given: CoordinatorInput, *, keda: bool) -> dict[str, Any]:
+    """The configuration of a Coordinator; `keda` asks it how much work there is."""
     spec, pools = given.spec, given.pools
     _, namespace, name = given.owner.key
     return {
@@ -36,6 +36,7 @@ def coordinator_config(given: CoordinatorInput) -> dict[str, Any]:
             "grpc_port": naming.GRPC_PORT,
             "http_port": naming.HTTP_PORT,
             "ops_port": naming.OPS_PORT,
+            **({"scaler_port": naming.SCALER_PORT} if keda else {}),
             "poll_interval": format_duration(spec.poll_interval),
             "heartbeat_timeout": format_duration(spec.heartbeat_timeout),
             "stale_task_timeout": format_duration(spec.stale_task_timeout),

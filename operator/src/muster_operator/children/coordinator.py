@@ -41,14 +41,15 @@ def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Man
     """Every object that belongs to a Coordinator, but the Secrets that are made once."""
     owner, spec = given.owner, given.spec
     name = naming.coordinator_name(owner.key.name)
-    config = config_files.as_file(config_files.coordinator_config(given))
+    keda = bool(defaults.keda)
+    config = config_files.as_file(config_files.coordinator_config(given, keda=keda))
     objects = [
         service_account(owner, name, naming.COORDINATOR, spec.service_account),
         *lease_access(owner, name, naming.COORDINATOR),
         CONFIG_MAPS.manifest(
             owner.metadata(name, naming.COORDINATOR), data={config_files.COORDINATOR_FILE: config}
         ),
-        _service(owner, name),
+        _service(owner, name, _ports(defaults)),
         _deployment(given, name, config, defaults),
         disruption_budget(owner, name, naming.COORDINATOR, 1),
     ]
@@ -57,7 +58,7 @@ def desired_coordinator(given: CoordinatorInput, defaults: Defaults) -> list[Man
         ports = {"http": naming.HTTP_PORT}
         objects.append(client_service(owner, naming.COORDINATOR, name, spec.service, ports))
     if spec.network_policy.enabled:
-        objects.append(coordinator_policy(owner))
+        objects.append(coordinator_policy(owner, defaults.keda))
     if spec.database.managed:
         objects += managed_postgres(
             owner, spec, spec.database.managed, defaults, given.credentials.database.version
@@ -76,12 +77,17 @@ def certificates_anchor(owner: Owner, revision: int) -> Manifest:
     return CONFIG_MAPS.manifest(owner.metadata(name, naming.COORDINATOR))
 
 
-def _service(owner: Owner, name: str) -> Manifest:
-    ports = {
+def _ports(defaults: Defaults) -> dict[str, int]:
+    """By name, of pods and of their Service."""
+    return {
         "grpc": naming.GRPC_PORT,
         "http": naming.HTTP_PORT,
         "ops": naming.OPS_PORT,
+        **({"scaler": naming.SCALER_PORT} if defaults.keda else {}),
     }
+
+
+def _service(owner: Owner, name: str, ports: dict[str, int]) -> Manifest:
     return SERVICES.manifest(
         owner.metadata(name, naming.COORDINATOR),
         spec={
@@ -147,9 +153,8 @@ def _container(
         "args": ["--config", f"/etc/muster/{config_files.COORDINATOR_FILE}"],
         "env": identity_env(),
         "ports": [
-            {"name": "grpc", "containerPort": naming.GRPC_PORT, "protocol": "TCP"},
-            {"name": "http", "containerPort": naming.HTTP_PORT, "protocol": "TCP"},
-            {"name": "ops", "containerPort": naming.OPS_PORT, "protocol": "TCP"},
+            {"name": name, "containerPort": number, "protocol": "TCP"}
+            for name, number in _ports(defaults).items()
         ],
         # New connections go elsewhere before the process hears of its end.
         "lifecycle": {"preStop": {"sleep": {"seconds": _STOP_SERVING_SECONDS}}},

@@ -38,13 +38,17 @@ def policy(owner: Owner, name: str, component: str, **rules: list[dict[str, Any]
     )
 
 
-def coordinator_policy(owner: Owner) -> Manifest:
+def coordinator_policy(owner: Owner, keda: str = "") -> Manifest:
     """Workers reach gRPC, pods of the cluster the operations port, everyone the HTTP API.
 
     Everyone is also who comes from outside of the cluster, by a load balancer say. What it
     connects to is not restricted: the database may be anywhere.
+
+    Args:
+        keda: the namespace whose pods reach the port of KEDA; without one there is no such port.
     """
     workers = {"podSelector": {"matchLabels": {_COMPONENT: naming.WORKER}}}
+    scaler = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": keda}}}
     return policy(
         owner,
         naming.coordinator_name(owner.key.name),
@@ -53,6 +57,7 @@ def coordinator_policy(owner: Owner) -> Manifest:
             {"from": [workers], "ports": tcp(naming.GRPC_PORT)},
             {"ports": tcp(naming.HTTP_PORT)},
             {"from": [ANY_POD], "ports": tcp(naming.OPS_PORT)},
+            *([{"from": [scaler], "ports": tcp(naming.SCALER_PORT)}] if keda else []),
         ],
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from muster_api.proverpool import ProverPoolSpec
 from muster_operator import naming
 from muster_operator.children import config_files
-from muster_operator.children.autoscaler import Metric, autoscaler, fewest
+from muster_operator.children.autoscaler import Queue, autoscaler, fewest
 from muster_operator.children.base import (
     Defaults,
     Owner,
@@ -49,7 +49,7 @@ class PoolInput:
 
     @property
     def autoscaled(self) -> bool:
-        """Whether the HorizontalPodAutoscaler owns the number of workers."""
+        """Whether an autoscaler owns the number of workers."""
         return self.spec.autoscaling.enabled and not (self.spec.suspend or self.asleep)
 
     @property
@@ -92,8 +92,10 @@ def desired_pool(given: PoolInput, defaults: Defaults) -> list[Manifest]:
             COORDINATORS.manifest(owner.metadata(owner.key.name, naming.COORDINATOR), spec={})
         )
     if given.autoscaled:
-        metric = Metric(METRIC, {METRIC_LABEL: owner.key.name})
-        objects.append(autoscaler(owner, name, spec.autoscaling, metric, given.spared))
+        pool = owner.key.name
+        queue = Queue(given.coordinator, pool, METRIC, {METRIC_LABEL: pool})
+        limits, keda = spec.autoscaling, bool(defaults.keda)
+        objects.append(autoscaler(owner, name, limits, queue, given.spared, keda=keda))
     if spec.network_policy.enabled:
         objects.append(worker_policy(owner, name, given.coordinator, Reach()))
     return objects

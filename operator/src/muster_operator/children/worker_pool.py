@@ -8,7 +8,7 @@ from muster_api.shared import Workload
 from muster_api.worker_pools import WorkerPool
 from muster_operator import naming
 from muster_operator.children import config_files
-from muster_operator.children.autoscaler import Metric, autoscaler
+from muster_operator.children.autoscaler import Queue, autoscaler
 from muster_operator.children.base import (
     READ_BY_GROUP,
     Defaults,
@@ -60,7 +60,7 @@ class WorkerPoolInput:
 
     @property
     def autoscaled(self) -> bool:
-        """Whether the HorizontalPodAutoscaler owns the number of workers."""
+        """Whether an autoscaler owns the number of workers."""
         return self.pool.autoscaling.enabled and not (self.spec.suspend or self.scale.asleep)
 
     @property
@@ -106,9 +106,11 @@ def desired_worker_pool(given: WorkerPoolInput, defaults: Defaults) -> list[Mani
         disruption_budget(owner, name, naming.WORKER, "25%"),
     ]
     if given.autoscaled:
-        metric = Metric(METRIC, {COORDINATOR_LABEL: owner.key.name, POOL_LABEL: given.pool.name})
-        limits = given.pool.autoscaling
-        objects.append(autoscaler(owner, name, limits, metric, given.scale.spared))
+        coordinator, pool = owner.key.name, given.pool.name
+        labels = {COORDINATOR_LABEL: coordinator, POOL_LABEL: pool}
+        queue = Queue(coordinator, pool, METRIC, labels)
+        limits, spared, keda = given.pool.autoscaling, given.scale.spared, bool(defaults.keda)
+        objects.append(autoscaler(owner, name, limits, queue, spared, keda=keda))
     if given.spec.network_policy.enabled:
         objects.append(worker_policy(owner, name, owner.key.name, _reach(given)))
     return objects

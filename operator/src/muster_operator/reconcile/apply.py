@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from muster_api.conditions import Reason
 from muster_operator import naming
 from muster_operator.children.base import Owner
-from muster_operator.cluster import Cluster, RefusedError
+from muster_operator.cluster import Cluster, NotFoundError, RefusedError
 from muster_operator.reconcile.conditions import Finding
 from muster_operator.reconcile.plan import Children, owns_replicas, plan
 from muster_operator.reconcile.volumes import doomed_claims
 from muster_operator.resources import (
     CLAIMS,
     DEPLOYMENTS,
+    SCALED_OBJECTS,
     STATEFUL_SETS,
     Manifest,
     Resource,
@@ -52,9 +53,20 @@ async def children(cluster: Cluster, owner: Owner, resources: Iterable[Resource]
     """
     selector = naming.owner_selector(owner.key)
     found = await asyncio.gather(
-        *(cluster.list(resource, owner.key.namespace, selector) for resource in resources)
+        *(_listed(cluster, resource, owner.key.namespace, selector) for resource in resources)
     )
     return {identity(each): each for group in found for each in group}
+
+
+async def _listed(
+    cluster: Cluster, resource: Resource, namespace: str, selector: str
+) -> list[Manifest]:
+    try:
+        return await cluster.list(resource, namespace, selector)
+    except NotFoundError:
+        if resource is not SCALED_OBJECTS:
+            raise
+        return []  # there is no KEDA; `apply` says so where one is wanted
 
 
 async def apply(cluster: Cluster, owner: Owner, wanted: list[Manifest], live: Children) -> Applied:
@@ -78,6 +90,10 @@ async def apply(cluster: Cluster, owner: Owner, wanted: list[Manifest], live: Ch
         except RefusedError as refused:
             kind, name = identity(manifest)
             problems.append(Finding(Reason.REFUSED, f"{kind} {name}: {refused.message}"))
+        except NotFoundError:
+            if manifest["kind"] != SCALED_OBJECTS.kind:
+                raise
+            problems.append(_without_keda(manifest))
     pruned = []
     for there in todo.prune:
         kind, name = identity(there)
@@ -117,6 +133,15 @@ async def _write(cluster: Cluster, manifest: Manifest, live: Children) -> Manife
 def _taken_by_another(name: str) -> Finding:
     message = f"{name} exists and is not ours: remove or rename it"
     return Finding(Reason.NAME_TAKEN, message)
+
+
+def _without_keda(manifest: Manifest) -> Finding:
+    kind, name = identity(manifest)
+    message = (
+        f"{kind} {name}: the cluster does not know {SCALED_OBJECTS.group}: install KEDA, or "
+        "Muster with another autoscaling.source"
+    )
+    return Finding(Reason.KEDA_NOT_FOUND, message)
 
 
 async def release_replicas(cluster: Cluster, deployment: Manifest, low: int, high: int) -> None:

@@ -120,7 +120,7 @@ class CoordinatorReconciler:
     async def _observe(self, body: Manifest, spec: CoordinatorSpec) -> _Seen:
         owner = Owner.of(body)
         live, pools, pods = await asyncio.gather(
-            children(self._cluster, owner, OF_COORDINATORS),
+            children(self._cluster, owner, self._world.with_scalers(OF_COORDINATORS)),
             self._cluster.list(PROVER_POOLS, owner.key.namespace),
             self._cluster.list(PODS, owner.key.namespace, naming.owner_selector(owner.key)),
         )

@@ -105,7 +105,7 @@ class PoolReconciler:
         given = PoolInput(Owner.of(body), spec)
         key = given.owner.key
         live, pods, coordinator = await asyncio.gather(
-            children(self._cluster, given.owner, OF_POOLS),
+            children(self._cluster, given.owner, self._world.with_scalers(OF_POOLS)),
             self._cluster.list(PODS, key.namespace, naming.owner_selector(key)),
             self._cluster.get(COORDINATORS, key.namespace, given.coordinator),
         )

@@ -20,7 +20,7 @@ from muster_operator.reconcile.conditions import (
     merged,
     summary,
 )
-from muster_operator.resources import Key, Manifest, Resource
+from muster_operator.resources import SCALED_OBJECTS, Key, Manifest, Resource
 from muster_operator.telemetry.report import Report
 
 _STALLED_SECONDS = 15.0
@@ -53,6 +53,10 @@ class World:
     defaults: Defaults
     reports: Reports
     events: EventRecorder
+
+    def with_scalers(self, resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
+        """Kinds of children, and that of KEDA where it scales workers."""
+        return (*resources, SCALED_OBJECTS) if self.defaults.keda else resources
 
 
 class Reconciler(Protocol):

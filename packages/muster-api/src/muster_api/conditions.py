@@ -101,6 +101,10 @@ class Reason(Documented):
         "There is no key for an external database: name one in spec.database.witnessKeySecretRef.",
     )
     NAME_TAKEN = "NameTaken", "An object that should be made exists and belongs to somebody else."
+    KEDA_NOT_FOUND = (
+        "KedaNotFound",
+        "Muster is installed with autoscaling.source KEDA, and there is no KEDA.",
+    )
     REFUSED = "Refused", "The API server refused an object; the message is its answer."
     INVALID_SPEC = "InvalidSpec", "The stored spec does not fit the operator's version of the API."
     UNSCHEDULABLE = "Unschedulable", "Pods find no node; the message is the scheduler's."
