@@ -219,7 +219,8 @@ STEPS: list[tuple[tuple[str, str], State, State]] = [
         nothing_is_installed,
         the_definitions_are_gone,
     ),
-    (("docs/install.md", "Metrics from elsewhere"), nothing_is_installed, nothing_is_needed),
+    (("docs/install.md", "KEDA"), nothing_is_installed, nothing_is_needed),
+    (("docs/install.md", "A Prometheus adapter"), nothing_is_installed, nothing_is_needed),
 ]
 
 

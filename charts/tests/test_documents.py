@@ -93,6 +93,7 @@ def test_every_reason_to_stall_is_explained() -> None:
         "CoordinatorNotFound",
         "CoordinatorNotOwned",
         "InvalidSpec",
+        "KedaNotFound",
         "NameTaken",
         "PoolNameTaken",
         "Refused",

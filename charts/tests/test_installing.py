@@ -264,7 +264,7 @@ def test_another_owner_of_the_metrics_api_is_named(cluster: Cluster) -> None:
     with pytest.raises(ProgramFailedError) as refused:
         cluster.helm("upgrade", "muster", str(CHART))
     assert "is served by keda/keda-operator-metrics-apiserver already" in str(refused.value)
-    assert "set autoscaling.source=Prometheus" in str(refused.value)
+    assert "set autoscaling.source to KEDA or Prometheus" in str(refused.value)
 
 
 def test_what_is_templated_can_be_applied_and_then_does_not_differ(cluster: Cluster) -> None:

@@ -8,10 +8,10 @@ from .helm_cli import CHART, NAMESPACE, ProgramFailedError, helm, render
 APISERVICE = "v1beta1.external.metrics.k8s.io"
 
 
-def environment() -> dict[str, str]:
-    (container,) = render().one("Deployment", "muster-operator")["spec"]["template"]["spec"][
-        "containers"
-    ]
+def environment(values: dict[str, str] | None = None) -> dict[str, str]:
+    (container,) = render(values or {}).one("Deployment", "muster-operator")["spec"]["template"][
+        "spec"
+    ]["containers"]
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
 
 
@@ -84,7 +84,7 @@ def test_the_operator_understands_what_the_chart_tells_it() -> None:
     assert configured.nats_image == "nats:2.15"
     assert configured.image_pull_policy == "IfNotPresent"
     assert configured.lease_name == configured.deployment == "muster-operator"
-    assert configured.metrics_api_enabled
+    assert configured.autoscaling_source == "Muster"
     known = {f"MUSTER_{key.upper()}" for key in type(configured).model_fields}
     assert {name for name in environment() if not name.startswith("POD_")} <= known
     ports = {"ops": configured.ops_port, "metrics-api": configured.metrics_api_port}
@@ -122,8 +122,17 @@ def test_the_metrics_api_points_at_its_service_and_leaves_the_ca_to_the_operator
     assert "data" not in rendered.one("Secret", "muster-metrics-tls")
 
 
-def test_with_metrics_from_elsewhere_nothing_of_that_api_remains() -> None:
-    rendered = render({"autoscaling.source": "Prometheus"})
+def test_the_operator_is_told_where_keda_is() -> None:
+    values = {"autoscaling.source": "KEDA", "autoscaling.keda.namespace": "scaling"}
+    config = load(OperatorConfig, None, environment(values))
+    assert config.muster.autoscaling_source == "KEDA"
+    assert config.defaults().keda == "scaling"
+    assert not load(OperatorConfig, None, environment()).defaults().keda
+
+
+@pytest.mark.parametrize("source", ["KEDA", "Prometheus"])
+def test_with_metrics_from_elsewhere_nothing_of_that_api_remains(source: str) -> None:
+    rendered = render({"autoscaling.source": source})
     assert rendered.of("APIService") == []
     assert rendered.of("Secret") == []
     assert rendered.names("Service") == {"muster-operator"}

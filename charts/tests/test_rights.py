@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from muster_operator import rbac
+from muster_operator.children.autoscaler import Source
 
 from .helm_cli import NAMESPACE, Rendered, render
 from .test_values import FULL
@@ -30,10 +31,11 @@ def bound(rendered: Rendered, kind: str) -> dict[str, list[dict[str, Any]]]:
     return {m["roleRef"]["name"]: m["subjects"] for m in rendered.of(kind)}
 
 
-def test_the_cluster_role_is_the_operators_own_list() -> None:
-    rendered = render()
+@pytest.mark.parametrize("source", get_args(Source))
+def test_the_cluster_role_is_the_operators_own_list(source: Source) -> None:
+    rendered = render({"autoscaling.source": source})
     granted = rights(rendered.one("ClusterRole", "muster-operator")["rules"])
-    assert granted == rights(rbac.cluster_rules())
+    assert granted == rights(rbac.cluster_rules(source))
 
 
 def test_the_role_at_home_is_the_operators_own_list() -> None:

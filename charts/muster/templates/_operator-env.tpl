@@ -19,8 +19,10 @@
   value: {{ include "muster.operatorName" . }}
 - name: MUSTER_TOKEN_REVIEW_BINDING
   value: {{ include "muster.tokenReviewName" . }}
-- name: MUSTER_METRICS_API_ENABLED
-  value: {{ eq .Values.autoscaling.source "Muster" | quote }}
+- name: MUSTER_AUTOSCALING_SOURCE
+  value: {{ .Values.autoscaling.source }}
+- name: MUSTER_KEDA_NAMESPACE
+  value: {{ .Values.autoscaling.keda.namespace | quote }}
 - name: MUSTER_METRICS_API_SERVICE
   value: {{ include "muster.metricsServiceName" . }}
 - name: MUSTER_METRICS_API_SECRET
