@@ -14,15 +14,8 @@ from kubernetes.client.exceptions import ApiException
 
 from muster_api.crd import COORDINATOR, KINDS, KV_CLUSTER, PROVER_POOL, Kind
 
-from .test_bad_manifests import (
-    CHANGES,
-    COORDINATORS,
-    KV_CLUSTERS,
-    POOLS,
-    create,
-    manifest,
-    refusal,
-)
+from .manifests import create, manifest
+from .test_bad_manifests import CHANGES, COORDINATORS, KV_CLUSTERS, POOLS, refusal
 
 TABLES = {
     PROVER_POOL.name: POOLS,
